@@ -1,0 +1,120 @@
+"""Bytes to message and back.
+
+Owns what counts as a well-formed JSON-RPC 2.0 message under MCP's restrictions (2025-11-25 and 2026-07-28 basic
+§Messages: an id is a string or a number, never null; params and results are objects). Encoding joins byte strings:
+nothing that is only passed on is decoded and encoded again.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+from msgspec import Raw
+
+from hub_gateway.wire.errors import INVALID_REQUEST, PARSE_ERROR, error_object
+from hub_gateway.wire.message import ABSENT, Message
+
+_envelope = msgspec.json.Decoder(Message)
+_batch = msgspec.json.Decoder(list[Raw])
+_anything = msgspec.json.Decoder()
+
+_ID = re.compile(rb'"(?:[^"\\\x00-\x1f]|\\.)*"|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?')
+_NULL_ID = b"null"
+
+
+class MalformedMessage(ValueError):
+    """A body that is no JSON-RPC message. `reply` is the error response that says so, with the id where one was read."""
+
+    def __init__(self, code: int, why: str, id_raw: bytes = b"") -> None:
+        super().__init__(why)
+        self.code = code
+        self.id_raw = id_raw
+
+    @property
+    def reply(self) -> bytes:
+        """The encoded error response."""
+        return error(self.id_raw, error_object(self.code, str(self)))
+
+
+def decode(body: bytes | Raw) -> Message:
+    """Decode one message.
+
+    Raises:
+        MalformedMessage: the body is not JSON, or JSON but no single JSON-RPC request, notification or response.
+    """
+    try:
+        if not (isinstance(body, Raw) or body.isascii()):
+            body.decode()  # Raw members skip this check, and an upstream must not be sent what is not UTF-8
+        message = _envelope.decode(body)
+    except msgspec.ValidationError as fault:
+        raise MalformedMessage(INVALID_REQUEST, f"Invalid Request: {fault}") from fault
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
+        raise MalformedMessage(PARSE_ERROR, f"Parse error: {fault}") from fault
+    _check(message)
+    return message
+
+
+def decode_batch(body: bytes) -> list[Raw]:
+    """Cut a JSON-RPC batch (2025-03-26 basic §Batching, removed in 2025-06-18) into its messages, undecoded.
+
+    Raises:
+        MalformedMessage: not a JSON array, or an empty one (JSON-RPC 2.0 §6).
+    """
+    try:
+        parts = _batch.decode(body)
+    except msgspec.MsgspecError as fault:
+        raise MalformedMessage(PARSE_ERROR, f"Parse error: {fault}") from fault
+    if not parts:
+        raise MalformedMessage(INVALID_REQUEST, "Invalid Request: a batch must not be empty")
+    return parts
+
+
+def is_batch(body: bytes) -> bool:
+    """Whether the first significant byte opens an array."""
+    return body[:64].lstrip()[:1] == b"["
+
+
+def _check(message: Message) -> None:
+    id_raw = message.id
+    if len(id_raw) and not _ID.fullmatch(bytes(id_raw)):
+        raise MalformedMessage(INVALID_REQUEST, "Invalid Request: id must be a string or a number")
+    if message.jsonrpc != "2.0":
+        raise MalformedMessage(INVALID_REQUEST, 'Invalid Request: jsonrpc must be "2.0"', bytes(id_raw))
+    if message.method:
+        if len(message.result) or len(message.error):
+            raise MalformedMessage(INVALID_REQUEST, "Invalid Request: both a method and a result", bytes(id_raw))
+        params = message.params
+        if len(params) and memoryview(params)[:1] != b"{":
+            if bytes(params) != b"null":
+                raise MalformedMessage(INVALID_REQUEST, "Invalid Request: params must be an object", bytes(id_raw))
+            message.params = ABSENT
+    elif bool(len(message.result)) == bool(len(message.error)):
+        raise MalformedMessage(INVALID_REQUEST, "Invalid Request: neither a method nor a result", bytes(id_raw))
+
+
+def request(id_raw: bytes, method: str, params_raw: bytes | Raw = b"") -> bytes:
+    """Encode a request. `method` is a name the hub or the codec has seen, so it needs no escaping beyond JSON's."""
+    head = b'{"jsonrpc":"2.0","id":' + id_raw + b',"method":' + msgspec.json.encode(method)
+    return b"".join((head, b',"params":', params_raw, b"}")) if len(params_raw) else head + b"}"
+
+
+def notification(method: str, params_raw: bytes | Raw = b"") -> bytes:
+    """Encode a notification."""
+    head = b'{"jsonrpc":"2.0","method":' + msgspec.json.encode(method)
+    return b"".join((head, b',"params":', params_raw, b"}")) if len(params_raw) else head + b"}"
+
+
+def result(id_raw: bytes | Raw, result_raw: bytes | Raw) -> bytes:
+    """Encode a result response around bytes that are copied as they are."""
+    return b"".join((b'{"jsonrpc":"2.0","id":', id_raw, b',"result":', result_raw, b"}"))
+
+
+def error(id_raw: bytes | Raw, error_raw: bytes | Raw) -> bytes:
+    """Encode an error response; an id that could not be read becomes null (JSON-RPC 2.0 §5)."""
+    return b"".join((b'{"jsonrpc":"2.0","id":', id_raw if len(id_raw) else _NULL_ID, b',"error":', error_raw, b"}"))
+
+
+def plain(raw: bytes | Raw) -> object:
+    """Decode raw JSON into plain Python, for people's eyes only: what is forwarded never comes from here."""
+    return _anything.decode(raw)

@@ -1,0 +1,136 @@
+"""Where one message ends and the next begins: lines for stdio, events for SSE.
+
+Owns the two framings in both directions. A raw message keeps its sender's line breaks (JSON allows them between tokens),
+so a message becomes one line here and nowhere else. Sources: 2026-07-28 transports stdio; WHATWG HTML §9.2 server-sent
+events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+_BREAKS = bytes.maketrans(b"\r\n", b"  ")
+
+
+class FrameTooLarge(ValueError):
+    """A line or an event outgrew the limit before it ended."""
+
+
+def one_line(message: bytes) -> bytes:
+    """Return the message without line breaks. A break inside a JSON string is always escaped, so none is lost."""
+    return message.translate(_BREAKS) if b"\n" in message or b"\r" in message else message
+
+
+class LineBuffer:
+    """Cuts a byte stream into lines; a line may be up to `limit_bytes` long."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Yield every line that is complete now, without its line break; empty lines are dropped.
+
+        Raises:
+            FrameTooLarge: the line that is still open is longer than the limit.
+        """
+        *complete, tail = data.split(b"\n")
+        for line in complete:
+            if self._parts:
+                self._parts.append(line)
+                line = b"".join(self._parts)
+                self._parts, self._size = [], 0
+            line = line.strip(b"\r")
+            if line:
+                yield line
+        if tail:
+            self._parts.append(tail)
+            self._size += len(tail)
+            if self._size > self._limit:
+                self._parts, self._size = [], 0
+                raise FrameTooLarge(f"a line is longer than {self._limit} bytes")
+
+
+class Event(NamedTuple):
+    """One server-sent event. `id` is None where the stream gave none; `retry_ms` likewise."""
+
+    data: bytes
+    name: str = "message"
+    id: str | None = None
+    retry_ms: int | None = None
+
+
+def encode_event(data: bytes, *, event_id: str | None = None, name: str | None = None, retry_ms: int | None = None) -> bytes:
+    """Encode one event. Empty data is written as an empty `data:` field, the priming event of 2025-11-25."""
+    head = b""
+    if name is not None:
+        head = b"event: " + name.encode() + b"\r\n"
+    if event_id is not None:
+        head += b"id: " + event_id.encode() + b"\r\n"
+    if retry_ms is not None:
+        head += b"retry: " + str(retry_ms).encode() + b"\r\n"
+    return b"".join((head, b"data: ", one_line(data), b"\r\n\r\n"))
+
+
+KEEP_ALIVE = b": \r\n\r\n"
+"""A comment: no event, but a byte on the wire that keeps proxies from closing a quiet stream."""
+
+
+class EventBuffer:
+    """Parses an SSE stream fed in chunks of any size."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self._pending = b""
+        self._data: list[bytes] = []
+        self._size = 0
+        self._name = ""
+        self._id: str | None = None
+        self._retry: int | None = None
+
+    def feed(self, chunk: bytes) -> Iterator[Event]:
+        """Yield every event that is complete now, also one with empty data (it may carry an id or a retry time).
+
+        Raises:
+            FrameTooLarge: the open event is longer than the limit.
+        """
+        pending = self._pending + chunk
+        # A lone CR at the end may be the first half of CRLF: it waits for the next chunk.
+        held = b"\r" if pending.endswith(b"\r") else b""
+        if held:
+            pending = pending[:-1]
+        if b"\r" in pending:
+            pending = pending.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        *lines, tail = pending.split(b"\n")
+        self._pending = tail + held
+        for line in lines:
+            if line:
+                self._field(line)
+            elif (event := self._dispatch()) is not None:
+                yield event
+        if self._size + len(self._pending) > self._limit:
+            raise FrameTooLarge(f"an event is longer than {self._limit} bytes")
+
+    def _field(self, line: bytes) -> None:
+        name, colon, value = line.partition(b":")
+        if colon and value[:1] == b" ":
+            value = value[1:]
+        if name == b"data":
+            self._data.append(value)
+            self._size += len(value)
+            if self._size > self._limit:
+                raise FrameTooLarge(f"an event is longer than {self._limit} bytes")
+        elif name == b"event":
+            self._name = value.decode(errors="replace")
+        elif name == b"id" and b"\0" not in value:
+            self._id = value.decode(errors="replace")
+        elif name == b"retry" and value.isdigit():
+            self._retry = int(value)
+
+    def _dispatch(self) -> Event | None:
+        seen = self._data or self._id is not None or self._retry is not None
+        event = Event(b"\n".join(self._data), self._name or "message", self._id, self._retry) if seen else None
+        self._data, self._size, self._name, self._id, self._retry = [], 0, "", None, None
+        return event

@@ -1,0 +1,75 @@
+"""The `_meta` object: the protocol's own keys in it, and what changes in it between a client and an upstream.
+
+Owns 2026-07-28 basic §_meta. Keys that are nobody's business here pass as bytes. The protocol's own keys describe one hop,
+so each hop writes its own: dropped toward a handshake upstream, written anew toward a stateless one.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Raw
+
+from hub_gateway.wire import rewrite
+from hub_gateway.wire.revisions import Era
+
+PREFIX = "io.modelcontextprotocol/"
+PROTOCOL_VERSION = PREFIX + "protocolVersion"
+CLIENT_INFO = PREFIX + "clientInfo"
+CLIENT_CAPABILITIES = PREFIX + "clientCapabilities"
+LOG_LEVEL = PREFIX + "logLevel"
+SERVER_INFO = PREFIX + "serverInfo"
+SUBSCRIPTION_ID = PREFIX + "subscriptionId"
+PROGRESS_TOKEN = "progressToken"
+TRACEPARENT = "traceparent"
+
+_HOP = frozenset({PROTOCOL_VERSION, CLIENT_INFO, CLIENT_CAPABILITIES, LOG_LEVEL})
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who asks, in the three values a stateless upstream wants on every request. Raw JSON; empty means not said."""
+
+    client_info_raw: bytes = b""
+    capabilities_raw: bytes = b"{}"
+    log_level: str | None = None
+
+
+def read_caller(meta: rewrite.Members) -> Caller:
+    """The caller that a stateless request's `_meta` names."""
+    return Caller(
+        bytes(meta.get(CLIENT_INFO, b"")),
+        bytes(meta.get(CLIENT_CAPABILITIES, b"{}")),
+        rewrite.text(meta.get(LOG_LEVEL)),
+    )
+
+
+def for_upstream(
+    params: rewrite.Members, *, era: Era, revision: str, caller: Caller, progress_token_raw: bytes | None
+) -> bytes:
+    """Return the params of a request as the upstream's era wants them.
+
+    Args:
+        params: the members as the client (or the hub) wrote them; not changed.
+        era: of the upstream's connection.
+        revision: that the connection speaks.
+        caller: named to a stateless upstream.
+        progress_token_raw: the token to ask progress with, or None to leave out the client's own.
+    """
+    parts: dict[str, bytes | Raw] = {**params}
+    meta: dict[str, bytes | Raw] = {}
+    if (meta_raw := params.get("_meta")) is not None:
+        meta.update((key, value) for key, value in rewrite.members(meta_raw).items() if key not in _HOP)
+        meta.pop(PROGRESS_TOKEN, None)
+    if progress_token_raw is not None:
+        meta[PROGRESS_TOKEN] = progress_token_raw
+    if era is Era.STATELESS:
+        meta[PROTOCOL_VERSION] = rewrite.encode_text(revision)
+        if caller.client_info_raw:
+            meta[CLIENT_INFO] = caller.client_info_raw
+        meta[CLIENT_CAPABILITIES] = caller.capabilities_raw
+        if caller.log_level is not None:
+            meta[LOG_LEVEL] = rewrite.encode_text(caller.log_level)
+    if meta:
+        parts["_meta"] = rewrite.join(meta)
+    else:
+        parts.pop("_meta", None)
+    return rewrite.join(parts)

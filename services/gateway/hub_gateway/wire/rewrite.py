@@ -1,0 +1,67 @@
+"""Changes to an object that touch only the members named: every other member keeps its bytes and its place.
+
+Owns the few edits a gateway must make (a name, a cursor, `_meta`, `resultType`). The members are cut out as raw bytes and
+joined again; a value is never decoded and encoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+from msgspec import Raw
+
+Members = dict[str, Raw]
+"""An object's members in their order, each value undecoded."""
+
+_members = msgspec.json.Decoder(Members)
+_text = msgspec.json.Decoder(str)
+_items = msgspec.json.Decoder(list[Raw])
+encode_text = msgspec.json.Encoder().encode
+
+
+def members(object_raw: bytes | Raw) -> Members:
+    """Cut an object into its members. An absent object has none.
+
+    Raises:
+        msgspec.MsgspecError: the bytes are no JSON object.
+    """
+    return _members.decode(object_raw) if len(object_raw) else {}
+
+
+def items(array_raw: bytes | Raw) -> list[Raw]:
+    """Cut an array into its items.
+
+    Raises:
+        msgspec.MsgspecError: the bytes are no JSON array.
+    """
+    return _items.decode(array_raw)
+
+
+def join(parts: Mapping[str, bytes | Raw]) -> bytes:
+    """Join members to an object, in their order."""
+    return b"{" + b",".join([b"".join((encode_text(key), b":", value)) for key, value in parts.items()]) + b"}"
+
+
+def text(value_raw: bytes | Raw | None) -> str | None:
+    """Decode a JSON string; anything else, or nothing, is None."""
+    if not value_raw:
+        return None
+    try:
+        return _text.decode(value_raw)
+    except msgspec.MsgspecError:
+        return None
+
+
+def replaced(object_raw: bytes | Raw, key: str, value_raw: bytes) -> bytes:
+    """Return the object with one member's value replaced in place, or added at the end."""
+    parts: dict[str, bytes | Raw] = {**members(object_raw)}
+    parts[key] = value_raw
+    return join(parts)
+
+
+def prepended(object_raw: bytes | Raw, head: bytes) -> bytes:
+    """Return the object with already encoded members (`"a":1,"b":2`) put before its own, which keep every byte."""
+    body = bytes(object_raw).lstrip()
+    rest = body[1:].lstrip()
+    return b"".join((b"{", head, rest if rest[:1] == b"}" else b"," + rest))
