@@ -21,10 +21,11 @@ _anything = msgspec.json.Decoder()
 
 _ID = re.compile(rb'"(?:[^"\\\x00-\x1f]|\\.)*"|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?')
 _NULL_ID = b"null"
+_BRACE = ord("{")
 
 
 class MalformedMessage(ValueError):
-    """A body that is no JSON-RPC message. `reply` is the error response that says so, with the id where one was read."""
+    """A body that is no JSON-RPC message. `reply` is the error response that says so, with the id if one was read."""
 
     def __init__(self, code: int, why: str, id_raw: bytes = b"") -> None:
         super().__init__(why)
@@ -85,7 +86,7 @@ def _check(message: Message) -> None:
         if len(message.result) or len(message.error):
             raise MalformedMessage(INVALID_REQUEST, "Invalid Request: both a method and a result", bytes(id_raw))
         params = message.params
-        if len(params) and memoryview(params)[:1] != b"{":
+        if len(params) and memoryview(params)[0] != _BRACE:
             if bytes(params) != b"null":
                 raise MalformedMessage(INVALID_REQUEST, "Invalid Request: params must be an object", bytes(id_raw))
             message.params = ABSENT

@@ -1,8 +1,8 @@
 """Where one message ends and the next begins: lines for stdio, events for SSE.
 
-Owns the two framings in both directions. A raw message keeps its sender's line breaks (JSON allows them between tokens),
-so a message becomes one line here and nowhere else. Sources: 2026-07-28 transports stdio; WHATWG HTML §9.2 server-sent
-events.
+Owns the two framings in both directions. A raw message keeps its sender's line breaks (JSON allows them between
+tokens), so a message becomes one line here and nowhere else. Sources: 2026-07-28 transports stdio; WHATWG HTML §9.2
+server-sent events.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ class Event(NamedTuple):
     retry_ms: int | None = None
 
 
-def encode_event(data: bytes, *, event_id: str | None = None, name: str | None = None, retry_ms: int | None = None) -> bytes:
+def encode_event(
+    data: bytes, *, event_id: str | None = None, name: str | None = None, retry_ms: int | None = None
+) -> bytes:
     """Encode one event. Empty data is written as an empty `data:` field, the priming event of 2025-11-25."""
     head = b""
     if name is not None:

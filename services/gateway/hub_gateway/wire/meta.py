@@ -1,7 +1,7 @@
 """The `_meta` object: the protocol's own keys in it, and what changes in it between a client and an upstream.
 
-Owns 2026-07-28 basic §_meta. Keys that are nobody's business here pass as bytes. The protocol's own keys describe one hop,
-so each hop writes its own: dropped toward a handshake upstream, written anew toward a stateless one.
+Owns 2026-07-28 basic §_meta. Keys that are nobody's business here pass as bytes. The protocol's own keys describe one
+hop, so each hop writes its own: dropped toward a handshake upstream, written anew toward a stateless one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Changes to an object that touch only the members named: every other member keeps its bytes and its place.
 
-Owns the few edits a gateway must make (a name, a cursor, `_meta`, `resultType`). The members are cut out as raw bytes and
-joined again; a value is never decoded and encoded.
+Owns the few edits a gateway must make (a name, a cursor, `_meta`, `resultType`). The members are cut out as raw bytes
+and joined again; a value is never decoded and encoded.
 """
 
 from __future__ import annotations

@@ -1,0 +1,52 @@
+"""The one shape every transport to an upstream has.
+
+A transport moves whole messages and knows where they stop; it does not know what they mean. The connection matches
+responses to requests, whatever way they came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+Receive = Callable[[bytes, int | None], None]
+"""Called with one undecoded message and, where the transport knows it (Streamable HTTP), the `upstream_id` of the request
+on whose response stream it came; else None. Never blocks, never raises."""
+
+Lost = Callable[[str], None]
+"""Called once when the link is gone for good, with the reason in words a person can act on."""
+
+
+class Transport(Protocol):
+    """Moves messages to and from one upstream. `open` before anything else; whoever opens it closes it."""
+
+    async def open(self, receive: Receive, lost: Lost) -> None:
+        """Start the process or prepare the pool. Does not speak MCP.
+
+        Raises:
+            UpstreamDown: the process cannot be started or the address cannot be reached; the text says why.
+        """
+        ...
+
+    async def send(self, message: bytes, *, upstream_id: int | None, method: str, name: str | None) -> None:
+        """Send one message.
+
+        `upstream_id` is None for notifications and responses; `method` ("" for a response) and `name` fill the standard
+        headers of HTTP. Over Streamable HTTP this returns when the request's response stream has ended, so every message
+        on it has been received by then; cancelling it closes that stream. Over stdio it returns when the bytes are
+        written.
+
+        Raises:
+            UpstreamDown: the link broke; over HTTP also when the stream ended without the response.
+            UpstreamUnauthorized: HTTP 401 or 403.
+            UpstreamGarbage: HTTP answered with what is no MCP message, or an event too large.
+        """
+        ...
+
+    def speak(self, revision: str) -> None:
+        """Tell the revision the handshake settled on, for the MCP-Protocol-Version header."""
+        ...
+
+    async def close(self) -> None:
+        """End the link: the child's whole process group, the pool's sockets, the HTTP session. Idempotent."""
+        ...
