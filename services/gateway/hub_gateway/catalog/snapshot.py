@@ -1,0 +1,182 @@
+"""The catalog: every entry of every upstream under its public name, as one immutable value.
+
+Owns merging and looking up. Does not know who may see what (`exposure`) or which upstream is up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from hub_gateway.catalog import names
+from hub_gateway.catalog.entry import Entry, EntryKind, Offering
+from hub_gateway.wire import rewrite
+
+
+class Definition(NamedTuple):
+    """One definition, cut open as far as naming needs it."""
+
+    kind: EntryKind
+    local_name: str
+    raw: bytes
+    digest: str
+
+
+class Parsed(NamedTuple):
+    """One upstream's offering with its definitions cut open. Kept as long as the offering is, so that a change of one
+    upstream does not parse the others again."""
+
+    upstream_name: str
+    offering: Offering
+    definitions: tuple[Definition, ...]
+    faults: tuple[str, ...]
+
+
+def parse(upstream_name: str, offering: Offering) -> Parsed:
+    """Cut open every definition. One that has no name is left out and named in `faults`."""
+    found: dict[tuple[EntryKind, str], Definition] = {}
+    faults: list[str] = []
+    for kind in EntryKind:
+        for position, raw in enumerate(offering.of(kind)):
+            try:
+                local_name = rewrite.text(rewrite.members(raw).get(kind.key))
+            except msgspec.MsgspecError:
+                local_name = None
+            if not local_name:
+                faults.append(f"{upstream_name}: {kind.value}[{position}] has no {kind.key}")
+            elif (kind, local_name) in found:
+                faults.append(f"{upstream_name}: {kind.value}[{position}] repeats {kind.key} {local_name!r}")
+            else:
+                digest = hashlib.sha256(raw).hexdigest()
+                found[kind, local_name] = Definition(kind, local_name, raw, digest)
+    return Parsed(upstream_name, offering, tuple(found.values()), tuple(faults))
+
+
+class Template(NamedTuple):
+    """A resource template and the URIs it matches."""
+
+    entry: Entry
+    matches: re.Pattern[str]
+
+
+class Catalog:
+    """All entries, sorted by kind and public name. Immutable.
+
+    `digest` identifies the content: equal catalogs have equal digests on every replica.
+    """
+
+    def __init__(self, entries: Sequence[Entry], own_prefixes: Mapping[str, str]) -> None:
+        self.entries = tuple(entries)
+        self.own_prefixes = dict(own_prefixes)
+        self._by_public = {(entry.kind, entry.public_name): entry for entry in self.entries}
+        self._by_full: dict[tuple[EntryKind, str], Entry] = {}
+        self._owners: dict[str, list[Entry]] = {}
+        for entry in self.entries:
+            full = f"{own_prefixes[entry.upstream_name]}{names.DELIMITER}{entry.local_name}"
+            self._by_full.setdefault((entry.kind, full), entry)
+            if entry.kind is EntryKind.RESOURCE:
+                self._owners.setdefault(entry.local_name, []).append(entry)
+        self._templates = tuple(
+            Template(entry, template_pattern(entry.local_name))
+            for entry in self.entries
+            if entry.kind is EntryKind.TEMPLATE
+        )
+        self.digest = _digest(self.entries)
+        self.index = {id(entry): position for position, entry in enumerate(self.entries)}
+
+    def find(self, kind: EntryKind, public_name: str) -> Entry | None:
+        """The entry listed under this name; for names, the prefixed form is accepted too."""
+        return self._by_public.get((kind, public_name)) or self._by_full.get((kind, public_name))
+
+    def owners(self, uri: str) -> list[Entry]:
+        """Entries that own a resource URI: listed under it, prefixed with it, or with a template that matches it."""
+        if (entry := self.find(EntryKind.RESOURCE, uri)) is not None:
+            return [entry]
+        if listed := self._owners.get(uri):
+            return list(listed)
+        return [template.entry for template in self._templates if template.matches.fullmatch(uri)]
+
+    def split_prefix(self, uri: str) -> tuple[str, str] | None:
+        """Take `safe(upstream)__uri` apart into upstream name and its own URI; None where no prefix fits."""
+        for upstream_name, prefix in self.own_prefixes.items():
+            head = prefix + names.DELIMITER
+            if uri.startswith(head):
+                return upstream_name, uri[len(head) :]
+        return None
+
+
+def merge(parsed: Sequence[Parsed], chosen_prefixes: Mapping[str, str | None], configured: Sequence[str]) -> Catalog:
+    """Merge what the upstreams offer into one catalog.
+
+    Args:
+        parsed: the offerings of the upstreams that have one, in any order.
+        chosen_prefixes: the `prefix` option per upstream.
+        configured: the names of all configured upstreams, up or down: prefixes must not depend on who is up.
+    """
+    own = names.prefixes(sorted({*configured, *(each.upstream_name for each in parsed)}))
+    entries: list[Entry] = []
+    for kind in EntryKind:
+        found = [(each.upstream_name, d) for each in parsed for d in each.definitions if d.kind is kind]
+        if kind in (EntryKind.TOOL, EntryKind.PROMPT):
+            wanted = [names.Wanted(upstream_name, d.local_name) for upstream_name, d in found]
+            public = names.assign(wanted, own, chosen_prefixes)
+        else:
+            public = _uris(found, own)
+        named = [_entry(upstream_name, d, name) for (upstream_name, d), name in zip(found, public, strict=True)]
+        entries += sorted(named, key=lambda entry: (entry.public_name, entry.upstream_name))
+    return Catalog(entries, own)
+
+
+def _uris(found: Sequence[tuple[str, Definition]], own: Mapping[str, str]) -> list[str]:
+    """URIs stay as they are; one that two upstreams have is told apart by prefix, for both."""
+    owners: dict[str, int] = {}
+    for _, definition in found:
+        owners[definition.local_name] = owners.get(definition.local_name, 0) + 1
+    return [
+        d.local_name if owners[d.local_name] == 1 else f"{own[upstream_name]}{names.DELIMITER}{d.local_name}"
+        for upstream_name, d in found
+    ]
+
+
+def _entry(upstream_name: str, definition: Definition, public_name: str) -> Entry:
+    listed = definition.raw
+    if public_name != definition.local_name:
+        listed = rewrite.replaced(definition.raw, definition.kind.key, rewrite.encode_text(public_name))
+    return Entry(definition.kind, upstream_name, definition.local_name, public_name, listed, definition.digest)
+
+
+def _digest(entries: Sequence[Entry]) -> str:
+    total = hashlib.sha256()
+    for entry in entries:
+        total.update(f"{entry.kind.value}\0{entry.upstream_name}\0{entry.public_name}\0{entry.digest}\n".encode())
+    return total.hexdigest()
+
+
+_EXPRESSION = re.compile(r"\{([+#./;?&]?)([^}]*)\}")
+_SHAPES = {
+    "": r"[^/?#]*",
+    "+": r".*",
+    "#": r"(?:#.*)?",
+    ".": r"(?:\.[^/?#]*)?",
+    "/": r"(?:/[^?#]*)?",
+    ";": r"(?:;[^?#]*)?",
+    "?": r"(?:\?[^#]*)?",
+    "&": r"(?:&[^#]*)?",
+}
+
+
+def template_pattern(uri_template: str) -> re.Pattern[str]:
+    """A pattern for the URIs an RFC 6570 template can expand to: generous, since it only picks the upstream to ask."""
+    parts: list[str] = []
+    end = 0
+    for match in _EXPRESSION.finditer(uri_template):
+        parts.append(re.escape(uri_template[end : match.start()]))
+        many = match[2].rstrip().endswith("*")
+        parts.append(_SHAPES["+"] if many and match[1] == "" else _SHAPES[match[1]])
+        end = match.end()
+    parts.append(re.escape(uri_template[end:]))
+    return re.compile("".join(parts), re.DOTALL)

@@ -1,0 +1,78 @@
+"""The present exposure: catalog, verdicts and categories as one value, and the views made from it.
+
+Owns which snapshot is current; it is swapped whole. Views are made on demand and kept per opened set.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+
+import msgspec
+
+from hub_gateway.catalog.entry import Entry
+from hub_gateway.catalog.snapshot import Catalog
+from hub_gateway.exposure.audience import Opened
+from hub_gateway.exposure.verdicts import EVERYTHING, Verdicts
+from hub_gateway.exposure.view import Look, View
+
+MAX_VIEWS = 256
+"""Views kept; the one unused longest goes, and is made again when its audience asks."""
+
+
+class Category(msgspec.Struct, frozen=True):
+    """A category and where it comes from: `source` is pattern, mapping, llm or override."""
+
+    name: str
+    confidence: float = 0.0
+    source: str = "pattern"
+    model: str = ""
+
+
+UNCATEGORIZED = Category("other")
+
+
+class Exposure(msgspec.Struct, frozen=True):
+    """Everything that decides what can be seen. `categories` is keyed by an entry's digest and upstream."""
+
+    catalog: Catalog
+    verdicts: Verdicts = EVERYTHING
+    categories: Mapping[tuple[str, str], Category] = {}
+
+    def category(self, entry: Entry) -> Category:
+        """The entry's category, `other` where none is known."""
+        return self.categories.get((entry.upstream_name, entry.digest), UNCATEGORIZED)
+
+
+class Current:
+    """Holds the current exposure and hands out views of it."""
+
+    def __init__(self, look: Look) -> None:
+        self.look = look
+        self.exposure = Exposure(Catalog((), {}))
+        self._views: OrderedDict[Opened, View] = OrderedDict()
+
+    def swap(self, exposure: Exposure) -> None:
+        """Make another exposure current; views of the old one stay valid for whoever still holds them."""
+        self.exposure = exposure
+        self._views = OrderedDict()
+
+    def view(self, opened: Opened) -> View:
+        """The view of an audience that has opened this much."""
+        found = self._views.get(opened)
+        if found is not None:
+            self._views.move_to_end(opened)
+            return found
+        return self._remember(opened, self.make(self.exposure, opened))
+
+    def make(self, exposure: Exposure, opened: Opened) -> View:
+        """Make a view without keeping it."""
+        allows, category = exposure.verdicts.allows, exposure.category
+        visible = [e for e in exposure.catalog.entries if allows(e) and opened.shows(e, category(e).name)]
+        return View(exposure.catalog, visible, opened.meta_tools, self.look)
+
+    def _remember(self, opened: Opened, view: View) -> View:
+        self._views[opened] = view
+        if len(self._views) > MAX_VIEWS:
+            self._views.popitem(last=False)
+        return view

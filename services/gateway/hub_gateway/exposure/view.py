@@ -1,0 +1,110 @@
+"""A view: what one audience sees, with the bytes of its lists.
+
+Owns list results in both eras and their pages. A view is immutable; list bytes are joined once, when first asked for or
+when the view is published, and every later `tools/list` is a pointer to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from hub_gateway.catalog.changes import listed
+from hub_gateway.catalog.entry import Entry, EntryKind
+from hub_gateway.catalog.snapshot import Catalog
+from hub_gateway.errors import CallerError
+from hub_gateway.exposure import meta_tools
+from hub_gateway.wire import rewrite
+from hub_gateway.wire.revisions import Era
+
+
+class Look(msgspec.Struct, frozen=True):
+    """How list results are dressed.
+
+    Attributes:
+        server_info_raw: the hub's `Implementation`, named in every stateless result.
+        ttl_ms: freshness hint of stateless lists; the clients are also told of changes.
+        cache_scope: "public" or "private".
+        page_size: entries per page; 0 puts everything on one page.
+    """
+
+    server_info_raw: bytes
+    ttl_ms: int = 60_000
+    cache_scope: str = "private"
+    page_size: int = 0
+
+    def stateless_head(self, cacheable: bool) -> bytes:
+        """The members every stateless result of the hub's own carries, ready to be put before its others."""
+        head = b'"resultType":"complete","_meta":{"io.modelcontextprotocol/serverInfo":' + self.server_info_raw + b"}"
+        if cacheable:
+            head += b',"ttlMs":%d,"cacheScope":"%s"' % (self.ttl_ms, self.cache_scope.encode())
+        return head
+
+
+class View:
+    """The visible entries of one audience."""
+
+    def __init__(self, catalog: Catalog, visible: Sequence[Entry], with_meta_tools: bool, look: Look) -> None:
+        self.catalog = catalog
+        self.visible = tuple(visible)
+        self.with_meta_tools = with_meta_tools
+        self._shown = frozenset(map(id, self.visible))
+        self._look = look
+        self._lists: dict[tuple[EntryKind, Era], bytes] = {}
+        self._listed: dict[str, frozenset[bytes]] | None = None
+
+    @property
+    def listed(self) -> dict[str, frozenset[bytes]]:
+        """What is listed per capability, to compare with another view."""
+        if self._listed is None:
+            self._listed = listed(self.visible)
+        return self._listed
+
+    def resolve(self, kind: EntryKind, public_name: str) -> Entry | None:
+        """The visible entry of that name."""
+        entry = self.catalog.find(kind, public_name)
+        return entry if entry is not None and id(entry) in self._shown else None
+
+    def shows(self, entry: Entry) -> bool:
+        """Whether the entry is visible here."""
+        return id(entry) in self._shown
+
+    def page(self, kind: EntryKind, era: Era, cursor: str | None) -> bytes:
+        """The list result, ready to be sent.
+
+        Raises:
+            CallerError: the cursor is none of this list's (2025-11-25 utilities/pagination §Error Handling).
+        """
+        if cursor is None and (whole := self._lists.get((kind, era))) is not None:
+            return whole
+        start = self._offset(kind, cursor)
+        definitions = self._definitions(kind, era)
+        size = self._look.page_size or max(len(definitions), 1)
+        parts = [b'{"', kind.value.encode(), b'":[', b",".join(definitions[start : start + size]), b"]"]
+        if start + size < len(definitions):
+            parts += [b',"nextCursor":', rewrite.encode_text(self._cursor(start + size))]
+        if era is Era.STATELESS:
+            parts += [b",", self._look.stateless_head(cacheable=True)]
+        result = b"".join((*parts, b"}"))
+        if start == 0:
+            self._lists[kind, era] = result
+        return result
+
+    def _definitions(self, kind: EntryKind, era: Era) -> list[bytes]:
+        own = meta_tools.definitions(era) if kind is EntryKind.TOOL and self.with_meta_tools else ()
+        return [*own, *(entry.listed_raw for entry in self.visible if entry.kind is kind)]
+
+    def _cursor(self, offset: int) -> str:
+        return f"{self.catalog.digest[:12]}-{offset}"
+
+    def _offset(self, kind: EntryKind, cursor: str | None) -> int:
+        if cursor is None:
+            return 0
+        generation, _, offset = cursor.partition("-")
+        size = self._look.page_size
+        if generation != self.catalog.digest[:12] or not offset.isdecimal() or not size or int(offset) % size:
+            raise CallerError(
+                f"Invalid cursor for {kind.list_method}: start again without one", {"cursor": cursor[:100]}
+            )
+        return int(offset)

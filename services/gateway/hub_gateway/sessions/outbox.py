@@ -1,0 +1,104 @@
+"""One stream of messages to a client, which the client may lose and take up again.
+
+Owns order, event ids and the bounded memory of a stream (2025-11-25 transports §Resumability and Redelivery). Knows no
+HTTP: a frontend reads it and writes the events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+MAX_MESSAGES = 512
+MAX_BYTES = 4 * 1024 * 1024
+
+
+class Sent(NamedTuple):
+    """One message and its place in the stream, counted from 1."""
+
+    place: int
+    message: bytes
+
+
+class Outbox:
+    """Messages of one stream, in order.
+
+    When full, the oldest message goes, delivered or not: a slow reader loses notifications before the gateway loses
+    memory. The newest message always stays, so a call's response is never the one that goes.
+    """
+
+    def __init__(self, stream_id: str, *, max_messages: int = MAX_MESSAGES, max_bytes: int = MAX_BYTES) -> None:
+        self.stream_id = stream_id
+        self.lost = 0
+        self.ended = False
+        self._max_messages = max_messages
+        self._max_bytes = max_bytes
+        self._kept: deque[Sent] = deque()
+        self._size_bytes = 0
+        self._place = 0
+        self._reader = 0
+        self._read_to = 0
+        self._wake: asyncio.Future[None] | None = None
+
+    def put(self, message: bytes) -> None:
+        """Append a message. Never blocks; after `end` it does nothing."""
+        if self.ended:
+            return
+        self._place += 1
+        self._kept.append(Sent(self._place, message))
+        self._size_bytes += len(message)
+        while len(self._kept) > 1 and (len(self._kept) > self._max_messages or self._size_bytes > self._max_bytes):
+            gone = self._kept.popleft()
+            self._size_bytes -= len(gone.message)
+            self.lost += gone.place > self._read_to
+        self._notify()
+
+    def end(self) -> None:
+        """Say that nothing more will come: readers finish what there is."""
+        self.ended = True
+        self._notify()
+
+    @property
+    def is_read(self) -> bool:
+        """Whether somebody is reading now."""
+        return self._reader > 0 and self._wake is not None
+
+    def event_id(self, place: int) -> str:
+        """The id of the event at a place: names the stream, so that a client can take up the right one."""
+        return f"{self.stream_id}-{place}"
+
+    async def read(self, after: int = 0) -> AsyncIterator[Sent]:
+        """Yield what comes after a place, until the stream ends or another reader takes over."""
+        self._reader += 1
+        me = self._reader
+        self._notify()
+        while me == self._reader:
+            fresh = [sent for sent in self._kept if sent.place > after]
+            for sent in fresh:
+                after = sent.place
+                self._read_to = max(self._read_to, after)
+                yield sent
+                if me != self._reader:
+                    return
+            if fresh:
+                continue
+            if self.ended:
+                return
+            self._wake = asyncio.get_running_loop().create_future()
+            try:
+                await self._wake
+            finally:
+                if me == self._reader:
+                    self._wake = None
+
+    def _notify(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+
+def parse_event_id(event_id: str) -> tuple[str, int] | None:
+    """Take an event id apart into stream and place; None where it is none of ours."""
+    stream_id, dash, place = event_id.rpartition("-")
+    return (stream_id, int(place)) if dash and place.isdecimal() else None

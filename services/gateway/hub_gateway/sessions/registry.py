@@ -1,0 +1,84 @@
+"""All sessions of this gateway: opened, found, counted, expired.
+
+Owns the limit and the idle time. Time comes from the `clock` it is given.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from hub_gateway.errors import HubError
+from hub_gateway.sessions.session import Session
+from hub_gateway.wire.meta import Caller
+
+
+class TooManySessions(HubError):
+    """The limit is reached and no session is idle."""
+
+    http_status = 503
+    rest_code = "TOO_MANY_SESSIONS"
+
+
+class Sessions:
+    """The sessions by id.
+
+    Args:
+        limit: sessions at the same time; the next one is refused unless an expired one can go.
+        idle_s: after this long without a message and without an open stream a session may be ended.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, limit: int, idle_s: float, clock: Callable[[], float]) -> None:
+        self._limit = limit
+        self._idle_s = idle_s
+        self._clock = clock
+        self._sessions: dict[str, Session] = {}
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(list(self._sessions.values()))
+
+    def open(self, revision: str, caller: Caller, capabilities: Mapping[str, Any]) -> Session:
+        """Open a session under an id nobody can guess.
+
+        Raises:
+            TooManySessions: the limit is reached.
+        """
+        if len(self._sessions) >= self._limit and not self.expire():
+            raise TooManySessions(f"The hub serves its limit of {self._limit} sessions")
+        session = Session(secrets.token_urlsafe(24), revision, caller, capabilities)
+        session.seen_s = self._clock()
+        self._sessions[session.id] = session
+        return session
+
+    def find(self, session_id: str) -> Session | None:
+        """The session of that id, which counts as a sign of life."""
+        session = self._sessions.get(session_id)
+        if session is not None:
+            session.seen_s = self._clock()
+        return session
+
+    def close(self, session_id: str) -> bool:
+        """End a session; False where there is none of that id."""
+        session = self._sessions.pop(session_id, None)
+        if session is None:
+            return False
+        session.close()
+        return True
+
+    def expire(self) -> int:
+        """End the sessions that are idle for too long and return how many those were."""
+        before = self._clock() - self._idle_s
+        idle = [s for s in self._sessions.values() if not s.attached and not s.running and s.seen_s < before]
+        for session in idle:
+            self.close(session.id)
+        return len(idle)
+
+    def close_all(self) -> None:
+        """End every session: the gateway stops."""
+        for session_id in list(self._sessions):
+            self.close(session_id)

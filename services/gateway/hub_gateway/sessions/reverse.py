@@ -1,0 +1,59 @@
+"""Requests that go the other way: asked by an upstream, answered by a client.
+
+Owns the ids under which a session's client is asked, and who waits for each answer (2025-11-25 client/sampling,
+client/elicitation, client/roots). Nothing is invented: a client that lacks the capability is not asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hub_gateway.wire import codec
+from hub_gateway.wire.errors import METHOD_NOT_FOUND, SERVER_ERROR, error_object
+from hub_gateway.wire.message import Message, own
+
+Answer = Callable[[bytes, bytes], None]
+"""Called once with `(result_raw, error_raw)`; one of the two is empty."""
+
+NEEDS = {"sampling/createMessage": "sampling", "elicitation/create": "elicitation", "roots/list": "roots"}
+"""The capability a client must have declared to be asked."""
+
+
+class Reverse:
+    """The open questions to one client."""
+
+    def __init__(self, capabilities: Mapping[str, Any]) -> None:
+        self._capabilities = capabilities
+        self._waiting: dict[bytes, Answer] = {}
+        self._asked = 0
+
+    def ask(self, message: Message, answer: Answer) -> bytes | None:
+        """Register an upstream's request and return it as it goes to the client.
+
+        Returns None where the client cannot be asked; the upstream then has its error already (2025-11-25 client/sampling
+        §Error Handling, client/roots §Error Handling: method not found).
+        """
+        needed = NEEDS.get(message.method)
+        if needed is None or needed not in self._capabilities:
+            why = f"The client does not support {needed or message.method}"
+            answer(b"", error_object(METHOD_NOT_FOUND, why))
+            return None
+        self._asked += 1
+        id_raw = b'"hub-%d"' % self._asked
+        self._waiting[id_raw] = answer
+        return codec.request(id_raw, message.method, own(message.params))
+
+    def resolve(self, response: Message) -> bool:
+        """Hand a client's response to whoever waits; False where nobody does."""
+        answer = self._waiting.pop(own(response.id), None)
+        if answer is None:
+            return False
+        answer(own(response.result), own(response.error))
+        return True
+
+    def close(self) -> None:
+        """Answer every open question with an error: the client is gone."""
+        waiting, self._waiting = self._waiting, {}
+        for answer in waiting.values():
+            answer(b"", error_object(SERVER_ERROR, "The client ended its session"))

@@ -1,0 +1,88 @@
+"""The conversation between one client and the gateway in the handshake era.
+
+Owns what lasts from `initialize` to the end: revision, capabilities, what was opened, log level, subscriptions, streams
+and running calls. Does not know what the messages on its streams mean.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hub_gateway.exposure.audience import Opened
+from hub_gateway.sessions.outbox import Outbox
+from hub_gateway.sessions.reverse import Reverse
+from hub_gateway.wire.meta import Caller
+
+MAX_KEPT_STREAMS = 64
+"""Ended call streams kept for a client that lost one and comes back for its end."""
+
+LOG_LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
+"""RFC 5424 severities, least first (2025-11-25 utilities/logging)."""
+
+
+class Session:
+    """One conversation. Made by `Sessions.open`, ended by `Sessions.close`."""
+
+    def __init__(self, session_id: str, revision: str, caller: Caller, capabilities: Mapping[str, Any]) -> None:
+        self.id = session_id
+        self.revision = revision
+        self.caller = caller
+        self.capabilities = capabilities
+        self.reverse = Reverse(capabilities)
+        self.standing = Outbox("standing")
+        """The stream of a GET, and the only stream of an HTTP+SSE client."""
+        self.opened: Opened | None = None
+        """What was opened beyond the start; None until something was."""
+        self.log_level: str | None = None
+        self.subscribed: set[str] = set()
+        self.running: dict[bytes, Callable[[], None]] = {}
+        """Cancels of the calls in flight, by the client's own id."""
+        self.single_stream = False
+        """True for HTTP+SSE: everything, also what belongs to a call, goes on the standing stream."""
+        self.seen_s = 0.0
+        self.attached = 0
+        """Streams the client holds open now; a session with one is not idle."""
+        self._streams: OrderedDict[str, Outbox] = OrderedDict()
+        self._stream_count = 0
+
+    def open_stream(self) -> Outbox:
+        """Make the stream of one call; it can be taken up again by its event ids."""
+        self._stream_count += 1
+        stream = Outbox(f"call{self._stream_count}")
+        self._streams[stream.stream_id] = stream
+        while len(self._streams) > MAX_KEPT_STREAMS:
+            oldest = next((s for s in self._streams.values() if s.ended), None)
+            if oldest is None:
+                break
+            del self._streams[oldest.stream_id]
+        return stream
+
+    def stream(self, stream_id: str) -> Outbox | None:
+        """The stream of that id, the standing one included."""
+        return self.standing if stream_id == self.standing.stream_id else self._streams.get(stream_id)
+
+    def tell(self, message: bytes) -> None:
+        """Send a message that belongs to no call."""
+        self.standing.put(message)
+
+    def wants_log(self, level: str | None) -> bool:
+        """Whether a log message of that level goes to this client. Without `logging/setLevel` all of them do."""
+        return log_level_at_least(level, self.log_level)
+
+    def close(self) -> None:
+        """End every stream, cancel every call, and answer every open question with an error."""
+        for cancel in list(self.running.values()):
+            cancel()
+        self.running.clear()
+        self.reverse.close()
+        for stream in (self.standing, *self._streams.values()):
+            stream.end()
+
+
+def log_level_at_least(level: str | None, wanted: str | None) -> bool:
+    """Whether `level` is at or above `wanted`; what is unknown passes, nothing wanted means everything."""
+    if wanted not in LOG_LEVELS or level not in LOG_LEVELS:
+        return True
+    return LOG_LEVELS.index(level) >= LOG_LEVELS.index(wanted)
