@@ -31,8 +31,8 @@ class Reverse:
     def ask(self, message: Message, answer: Answer) -> bytes | None:
         """Register an upstream's request and return it as it goes to the client.
 
-        Returns None where the client cannot be asked; the upstream then has its error already (2025-11-25 client/sampling
-        §Error Handling, client/roots §Error Handling: method not found).
+        Returns None where the client cannot be asked; the upstream then has its error already (2025-11-25
+        client/sampling and client/roots §Error Handling: method not found).
         """
         needed = NEEDS.get(message.method)
         if needed is None or needed not in self._capabilities:

@@ -1,0 +1,87 @@
+"""What a definition says of itself, for ranking and for models: texts and parameters, read leniently.
+
+Pure. A definition may be of any shape; what is not well-formed counts as not said.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple, cast
+
+import msgspec
+
+from hub_gateway.catalog.entry import Entry
+
+_decoder = msgspec.json.Decoder()
+
+
+class Parameter(NamedTuple):
+    """One parameter of a tool, or argument of a prompt."""
+
+    name: str
+    type: str
+    description: str
+    required: bool
+
+
+class Description(NamedTuple):
+    """What an entry says of itself; "" and () where it says nothing."""
+
+    title: str = ""
+    text: str = ""
+    parameters: tuple[Parameter, ...] = ()
+
+
+def describe(entry: Entry) -> Description:
+    """Read an entry's title, description and parameters."""
+    definition = _object(_decoder.decode(entry.listed_raw))
+    schema = _object(definition.get("inputSchema"))
+    required = _list(schema.get("required"))
+    parameters = [
+        Parameter(name, _type_of(_object(of)), _text(_object(of).get("description")), name in required)
+        for name, of in _object(schema.get("properties")).items()
+    ]
+    for argument in map(_object, _list(definition.get("arguments"))):
+        if name := _text(argument.get("name")):
+            needed = argument.get("required") is True
+            parameters.append(Parameter(name, "string", _text(argument.get("description")), needed))
+    return Description(_text(definition.get("title")), _text(definition.get("description")), tuple(parameters))
+
+
+def signature(entry: Entry) -> dict[str, Any]:
+    """An entry in few tokens: name, first sentence, and parameters (`name?` where optional) with their types."""
+    described = describe(entry)
+    return {
+        "name": entry.public_name,
+        "description": first_sentence(described.text or described.title),
+        "parameters": {p.name if p.required else f"{p.name}?": p.type for p in described.parameters},
+    }
+
+
+def first_sentence(text: str, limit: int = 160) -> str:
+    """The first sentence, cut at a word where it is longer than `limit` characters."""
+    sentence = re.split(r"(?<=[.!?])\s|\n", text.strip(), maxsplit=1)[0]
+    return sentence if len(sentence) <= limit else sentence[:limit].rsplit(" ", 1)[0] + "…"
+
+
+def _type_of(schema: dict[str, Any]) -> str:
+    choices = _list(schema.get("enum"))
+    if choices and len(choices) <= 8:
+        return "|".join(map(str, choices))
+    kind = schema.get("type", "any")
+    if isinstance(kind, list):
+        return "|".join(map(str, _list(cast(object, kind))))
+    item = _text(_object(schema.get("items")).get("type"))
+    return f"{item}[]" if kind == "array" and item else str(kind)
+
+
+def _object(value: object) -> dict[str, Any]:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return cast("list[Any]", value) if isinstance(value, list) else []
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,48 @@
+"""The policy in force: what the document says of filtering, and what the size of the catalog adds to it.
+
+Owns `enabled`, `mode` and `autoEnableThreshold` (reference: toolFiltering). Pure; decides nothing about an entry.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from hub_gateway.config.model import CategoryFilter, ToolFiltering
+from hub_gateway.exposure.audience import Opened, at_start
+
+AUTO_CATEGORIES = ("filesystem", "web", "search", "development")
+"""Shown when filtering goes on by itself and nothing else is configured."""
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """What is in force. `mode` is None while filtering is off; `automatic` where the threshold turned it on."""
+
+    filtering: ToolFiltering
+    mode: str | None = None
+    automatic: bool = False
+
+    @property
+    def needs_categories(self) -> bool:
+        """Whether a verdict depends on categories."""
+        return self.mode in ("category", "hybrid")
+
+    @property
+    def opened_at_start(self) -> Opened:
+        """What an audience sees before it asked for anything."""
+        prompt = self.filtering.prompt_based_filtering
+        return at_start(self.mode, prompt.default_exposure, prompt.enable_meta_tools)
+
+
+def effective(filtering: ToolFiltering, tool_count: int) -> Policy:
+    """The policy for a catalog of that many tools.
+
+    A mode that is configured is never replaced: passing the threshold only turns it on.
+    """
+    if filtering.enabled is not None:
+        return Policy(filtering, filtering.mode if filtering.enabled else None)
+    if not filtering.auto_enable_threshold or tool_count <= filtering.auto_enable_threshold:
+        return Policy(filtering)
+    if filtering.mode is not None:
+        return Policy(filtering, filtering.mode, automatic=True)
+    chosen = filtering.category_filter or CategoryFilter(AUTO_CATEGORIES)
+    return Policy(msgspec.structs.replace(filtering, category_filter=chosen), "category", automatic=True)

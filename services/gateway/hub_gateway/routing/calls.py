@@ -1,0 +1,148 @@
+"""Journey A: a call goes to the one upstream that owns the entry, and its answer comes back.
+
+`tools/call`, `prompts/get`, `resources/read` and `completion/complete`. No rpc, no Redis and no re-encoding happens
+here.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from hub_gateway.catalog.entry import Entry, EntryKind
+from hub_gateway.errors import CallerError, UnknownEntry
+from hub_gateway.exposure.audience import Opened
+from hub_gateway.exposure.current import Current
+from hub_gateway.exposure.view import View
+from hub_gateway.routing.exchange import Exchange, Response
+from hub_gateway.routing.translate import error_for, result_for
+from hub_gateway.upstreams.connection import Reply
+from hub_gateway.upstreams.fleet import Fleet
+from hub_gateway.wire import rewrite
+from hub_gateway.wire.errors import INVALID_PARAMS, RESOURCE_NOT_FOUND_HANDSHAKE, error_object, read_error
+from hub_gateway.wire.revisions import Era
+
+
+class Calls:
+    """The calls of all clients. Holds nothing of its own."""
+
+    def __init__(self, fleet: Fleet, current: Current, at_start: Opened) -> None:
+        self._fleet = fleet
+        self._current = current
+        self.at_start = at_start
+        """What an audience sees before it asked for anything; swapped with the policy."""
+
+    def view(self, exchange: Exchange) -> View:
+        """What the asking audience sees."""
+        session = exchange.session
+        return self._current.view(self.at_start if session is None or session.opened is None else session.opened)
+
+    async def call_tool(self, exchange: Exchange) -> Response:
+        """Answer `tools/call` for a tool of an upstream."""
+        name = exchange.text("name")
+        entry = self.view(exchange).resolve(EntryKind.TOOL, name)
+        if entry is None:
+            raise UnknownEntry(f"Unknown tool: {name}")
+        return await self.forward(exchange, entry, exchange.params, "name", name)
+
+    async def get_prompt(self, exchange: Exchange) -> Response:
+        """Answer `prompts/get`."""
+        name = exchange.text("name")
+        entry = self.view(exchange).resolve(EntryKind.PROMPT, name)
+        if entry is None:
+            raise UnknownEntry(f"Unknown prompt: {name}")
+        return await self.forward(exchange, entry, exchange.params, "name", name)
+
+    async def read_resource(self, exchange: Exchange) -> Response:
+        """Answer `resources/read`: the owner is asked, or whoever may own what no list names."""
+        uri = exchange.text("uri")
+        last: Response | None = None
+        for upstream_name, local_uri in self.owners(self.view(exchange), uri):
+            params = exchange.params
+            if local_uri != uri:
+                params = {**params, "uri": msgspec.Raw(rewrite.encode_text(local_uri))}
+            last = await self._ask(exchange, upstream_name, params, local_uri)
+            if last.error_code not in (RESOURCE_NOT_FOUND_HANDSHAKE, INVALID_PARAMS):
+                return last
+        return last or self._not_found(exchange, uri)
+
+    async def complete(self, exchange: Exchange) -> Response:
+        """Answer `completion/complete` for a prompt's argument or a template's variable."""
+        ref = _members(exchange, "ref")
+        view = self.view(exchange)
+        if (name := rewrite.text(ref.get("name"))) is not None:
+            entry, member = view.resolve(EntryKind.PROMPT, name), "name"
+        elif (name := rewrite.text(ref.get("uri"))) is not None:
+            entry, member = view.resolve(EntryKind.TEMPLATE, name), "uri"
+            entry = entry or view.resolve(EntryKind.RESOURCE, name)
+        else:
+            raise CallerError("Invalid params of completion/complete: ref must name a prompt or a resource template")
+        if entry is None:
+            raise UnknownEntry(f"Unknown reference: {name}")
+        params = exchange.params
+        if entry.local_name != name:
+            local_ref = rewrite.join({**ref, member: rewrite.encode_text(entry.local_name)})
+            params = {**params, "ref": msgspec.Raw(local_ref)}
+        return await self._ask(exchange, entry.upstream_name, params, None)
+
+    async def forward(
+        self, exchange: Exchange, entry: Entry, params: rewrite.Members, member: str, asked_name: str
+    ) -> Response:
+        """Forward a request about an entry under the entry's own name."""
+        if entry.local_name != asked_name:
+            params = {**params, member: msgspec.Raw(rewrite.encode_text(entry.local_name))}
+        return await self._ask(exchange, entry.upstream_name, params, entry.local_name)
+
+    def owners(self, view: View, uri: str) -> list[tuple[str, str]]:
+        """The upstreams to ask for a URI, best first, each with the URI as that upstream knows it.
+
+        A URI that is listed, or that a listed template matches, has its owner. One that is prefixed names its owner.
+        Any other may be a link from a tool's result: every visible upstream with resources is asked in turn, and
+        reading changes nothing.
+        """
+        catalog = view.catalog
+        found = [entry for entry in catalog.owners(uri) if view.shows(entry)]
+        if found:
+            return [(e.upstream_name, e.local_name if e.kind is EntryKind.RESOURCE and e.public_name == uri else uri)
+                    for e in found]  # fmt: skip
+        if (split := catalog.split_prefix(uri)) is not None:
+            return [split]
+        names = [s.name for s in self._fleet.supervisors.values()
+                 if s.connection is not None and "resources" in s.connection.capabilities]  # fmt: skip
+        shown = {entry.upstream_name for entry in view.visible}
+        return [(name, uri) for name in names if name in shown]
+
+    async def _ask(self, exchange: Exchange, upstream_name: str, params: rewrite.Members, name: str | None) -> Response:
+        supervisor = self._fleet.get(upstream_name)
+        method = exchange.message.method
+        reply: Reply = await supervisor.request(
+            method,
+            params,
+            caller=exchange.caller,
+            timeout_s=supervisor.config.timeout_s,
+            listener=exchange,
+            progress_token_raw=exchange.progress_token_raw,
+            name=name,
+        )
+        connection = supervisor.connection
+        era = exchange.era if connection is None else connection.era
+        if reply.error_raw:
+            return exchange.error(error_for(exchange.era, era, reply.error_raw))
+        info = b"" if connection is None else connection.server_info_raw
+        return exchange.result(result_for(exchange.era, era, method, reply.result_raw, info))
+
+    def _not_found(self, exchange: Exchange, uri: str) -> Response:
+        # 2026-07-28 changelog, minor change 6: the code moved.
+        code = INVALID_PARAMS if exchange.era is Era.STATELESS else RESOURCE_NOT_FOUND_HANDSHAKE
+        return exchange.error(error_object(code, f"Resource not found: {uri}", {"uri": uri}))
+
+
+def _members(exchange: Exchange, member: str) -> rewrite.Members:
+    try:
+        return rewrite.members(exchange.params.get(member, msgspec.Raw(b"")))
+    except msgspec.MsgspecError as fault:
+        raise CallerError(f"Invalid params of {exchange.message.method}: {member} must be an object") from fault
+
+
+def refused(reply: Reply) -> int | None:
+    """The error code of an upstream's reply, None where it is a result."""
+    return read_error(reply.error_raw).code if reply.error_raw else None

@@ -1,0 +1,115 @@
+"""One client message being answered, with all that is known of it.
+
+Owns what an upstream may say while the call runs: progress and logs go to the client, its questions too. Knows no
+transport; the frontend gave it an outlet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from hub_gateway.errors import CallerError
+from hub_gateway.sessions.reverse import Answer
+from hub_gateway.sessions.session import Session, log_level_at_least
+from hub_gateway.wire import codec, meta, rewrite
+from hub_gateway.wire.errors import METHOD_NOT_FOUND, error_object, read_error
+from hub_gateway.wire.message import Message, own
+from hub_gateway.wire.revisions import Era
+
+Outlet = Callable[[bytes], None]
+"""Takes a message that belongs to this call and is sent to the client before the answer."""
+
+
+class Response(NamedTuple):
+    """An encoded response, and the code of its error where it is one."""
+
+    body: bytes
+    error_code: int | None = None
+
+
+class Exchange:
+    """A request, who asks it, and the way back to the client while it runs. Implements `upstreams.connection.Listener`.
+
+    Args:
+        message: the request; its bytes live as long as the exchange.
+        era: the client's, for this message.
+        caller: named to stateless upstreams.
+        session: None in the stateless era.
+        outlet: None where the client's transport has no way for messages before the answer; they are dropped then.
+    """
+
+    __slots__ = ("caller", "cancel", "era", "id_raw", "message", "outlet", "params", "progress_token_raw", "session")
+
+    def __init__(
+        self, message: Message, *, era: Era, caller: meta.Caller, session: Session | None, outlet: Outlet | None
+    ) -> None:
+        self.message = message
+        self.era = era
+        self.caller = caller
+        self.session = session
+        self.outlet = outlet
+        self.id_raw = own(message.id)
+        self.cancel: Callable[[], None] | None = None
+        self.params: rewrite.Members = {}
+        self.progress_token_raw: bytes | None = None
+
+    def read(self) -> None:
+        """Cut the params open.
+
+        Raises:
+            CallerError: `params` or its `_meta` is no object.
+        """
+        try:
+            self.params = rewrite.members(self.message.params)
+            if (meta_raw := self.params.get("_meta")) is not None:
+                token = rewrite.members(meta_raw).get(meta.PROGRESS_TOKEN)
+                self.progress_token_raw = None if token is None else own(token)
+        except msgspec.MsgspecError as fault:
+            raise CallerError(f"Invalid params of {self.message.method}: {fault}") from fault
+
+    def text(self, member: str) -> str:
+        """A required string among the params.
+
+        Raises:
+            CallerError: it is missing or no string.
+        """
+        value = rewrite.text(self.params.get(member))
+        if value is None:
+            raise CallerError(f"Invalid params of {self.message.method}: {member} must be a string")
+        return value
+
+    def relay(self, message: Message) -> None:
+        """Pass on a notification that belongs to this call."""
+        if self.outlet is None:
+            return
+        if message.method == "notifications/message" and not self._wants(message):
+            return
+        self.outlet(codec.notification(message.method, message.params))
+
+    def ask(self, message: Message, answer: Answer) -> None:
+        """Pass on a request the upstream makes during this call, or answer it with the error the protocol names."""
+        if self.session is None or self.outlet is None:
+            answer(b"", error_object(METHOD_NOT_FOUND, f"The client cannot be asked: {message.method}"))
+        elif (question := self.session.reverse.ask(message, answer)) is not None:
+            self.outlet(question)
+
+    def result(self, result_raw: bytes | msgspec.Raw) -> Response:
+        """Answer with a result."""
+        return Response(codec.result(self.id_raw, result_raw))
+
+    def error(self, error_raw: bytes | msgspec.Raw) -> Response:
+        """Answer with an error."""
+        return Response(codec.error(self.id_raw, error_raw), read_error(error_raw).code)
+
+    def _wants(self, message: Message) -> bool:
+        wanted = self.caller.log_level if self.session is None else self.session.log_level
+        if self.session is None and wanted is None:
+            return False  # 2026-07-28 utilities/logging: none unless the request asked for them
+        try:
+            level = rewrite.text(rewrite.members(message.params).get("level"))
+        except msgspec.MsgspecError:
+            return False
+        return log_level_at_least(level, wanted)

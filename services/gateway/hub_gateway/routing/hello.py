@@ -1,0 +1,121 @@
+"""How a conversation begins: `initialize` opens a session, `server/discover` tells a stateless client what there is.
+
+Also what keeps a session's housekeeping: `ping`, `logging/setLevel`, `notifications/initialized`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from hub_gateway.errors import CallerError
+from hub_gateway.exposure.current import Current
+from hub_gateway.exposure.view import Look
+from hub_gateway.routing.exchange import Exchange, Response
+from hub_gateway.sessions.registry import Sessions
+from hub_gateway.sessions.session import LOG_LEVELS, Session
+from hub_gateway.upstreams.fleet import Fleet
+from hub_gateway.wire import rewrite
+from hub_gateway.wire.message import Message
+from hub_gateway.wire.meta import Caller
+from hub_gateway.wire.revisions import REVISIONS, negotiate
+
+_capabilities = msgspec.json.Decoder(dict[str, Any])
+
+OWN_CAPABILITIES: dict[str, Any] = {
+    "completions": {},
+    "logging": {},
+    "prompts": {"listChanged": True},
+    "resources": {"listChanged": True, "subscribe": True},
+    "tools": {"listChanged": True},
+}
+"""What the hub itself answers whoever is behind it: an upstream may come at any time, and a session cannot be told new
+capabilities, so the lists are declared even while they are empty."""
+
+
+class Hello:
+    """Greets clients in the words of their era."""
+
+    def __init__(self, fleet: Fleet, current: Current, sessions: Sessions, look: Look) -> None:
+        self._fleet = fleet
+        self._current = current
+        self._sessions = sessions
+        self._look = look
+
+    def initialize(self, message: Message) -> tuple[Session, bytes]:
+        """Open a session and return it with the `InitializeResult`.
+
+        Raises:
+            CallerError: `params` lack what 2025-11-25 basic/lifecycle §Initialization requires.
+            TooManySessions: the limit is reached.
+        """
+        try:
+            params = rewrite.members(message.params)
+            capabilities_raw = bytes(params.get("capabilities", b"{}"))
+            capabilities = _capabilities.decode(capabilities_raw)
+        except msgspec.MsgspecError as fault:
+            raise CallerError(f"Invalid params of initialize: {fault}") from fault
+        asked = rewrite.text(params.get("protocolVersion"))
+        if asked is None:
+            raise CallerError("Invalid params of initialize: protocolVersion must be a string")
+        revision = negotiate(asked)
+        caller = Caller(bytes(params.get("clientInfo", b"")), capabilities_raw)
+        session = self._sessions.open(revision, caller, capabilities)
+        return session, rewrite.join(
+            {
+                "protocolVersion": rewrite.encode_text(revision),
+                "capabilities": self.capabilities_raw(),
+                "serverInfo": self._look.server_info_raw,
+                **self._instructions(),
+            }
+        )
+
+    def discover(self, exchange: Exchange) -> Response:
+        """Answer `server/discover` (2026-07-28 server/discover)."""
+        body = rewrite.join(
+            {
+                "supportedVersions": msgspec.json.encode(REVISIONS),
+                "capabilities": self.capabilities_raw(),
+                **self._instructions(),
+            }
+        )
+        return exchange.result(rewrite.prepended(body, self._look.stateless_head(cacheable=True)))
+
+    def ping(self, exchange: Exchange) -> Response:
+        """Answer `ping` for the hub itself."""
+        return exchange.result(b"{}")
+
+    def set_level(self, exchange: Exchange) -> Response:
+        """Answer `logging/setLevel`: from now on the session gets log messages at or above the level.
+
+        Raises:
+            CallerError: no such level (2025-11-25 utilities/logging §Error Handling).
+        """
+        level = exchange.text("level")
+        if level not in LOG_LEVELS:
+            raise CallerError(f"Invalid params of logging/setLevel: level must be one of {', '.join(LOG_LEVELS)}")
+        if exchange.session is not None:
+            exchange.session.log_level = level
+        return exchange.result(b"{}")
+
+    def capabilities_raw(self) -> bytes:
+        """The union of the hub's own capabilities and the upstreams' extensions and experiments."""
+        union: dict[str, Any] = {**OWN_CAPABILITIES}
+        for supervisor in self._fleet.supervisors.values():
+            if supervisor.connection is None:
+                continue
+            for word in ("experimental", "extensions"):
+                if isinstance(offered := supervisor.connection.capabilities.get(word), dict):
+                    union[word] = {**offered, **union.get(word, {})}
+        return msgspec.json.encode(union)
+
+    def _instructions(self) -> dict[str, bytes]:
+        """The upstreams' instructions under their names, and how to find tools where they are held back."""
+        shown = {entry.upstream_name for entry in self._current.exposure.catalog.entries}
+        parts = [
+            f"## {supervisor.name}\n\n{supervisor.connection.instructions}"
+            for supervisor in self._fleet.supervisors.values()
+            if supervisor.name in shown and supervisor.connection is not None and supervisor.connection.instructions
+        ]
+        return {"instructions": rewrite.encode_text("\n\n".join(parts))} if parts else {}

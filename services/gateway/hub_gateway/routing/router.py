@@ -1,0 +1,112 @@
+"""The method table: every request of a client starts here and its response comes back here.
+
+Owns which journey answers which method in which era, and the border where an exception becomes a reply.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from hub_common.telemetry import Telemetry, context_from
+from hub_gateway.catalog.entry import EntryKind
+from hub_gateway.errors import CallerError, HubError
+from hub_gateway.routing.calls import Calls
+from hub_gateway.routing.discovery import Discovery
+from hub_gateway.routing.exchange import Exchange, Response
+from hub_gateway.routing.hello import Hello
+from hub_gateway.routing.lists import answer_list
+from hub_gateway.routing.subscriptions import Subscriptions
+from hub_gateway.wire import rewrite
+from hub_gateway.wire.errors import INTERNAL_ERROR, METHOD_NOT_FOUND, error_object
+from hub_gateway.wire.meta import TRACEPARENT
+from hub_gateway.wire.revisions import HANDSHAKE_ONLY_METHODS, STATELESS_ONLY_METHODS, Era
+
+_log = logging.getLogger(__name__)
+
+Journey = Callable[[Exchange], Awaitable[Response]]
+
+
+class UnknownMethod(CallerError):
+    """The hub has no such method in this era."""
+
+    code = METHOD_NOT_FOUND
+    http_status = 404
+
+
+class Router:
+    """Answers requests. One for all frontends; holds no state of a request."""
+
+    def __init__(
+        self, hello: Hello, calls: Calls, discovery: Discovery, subscriptions: Subscriptions, telemetry: Telemetry
+    ) -> None:
+        self._calls = calls
+        self._discovery = discovery
+        self._telemetry = telemetry
+        self._at_once: dict[str, Callable[[Exchange], Response]] = {
+            "ping": hello.ping,
+            "logging/setLevel": hello.set_level,
+            "server/discover": hello.discover,
+            **{kind.list_method: self._list for kind in EntryKind},
+        }
+        self._journeys: dict[str, Journey] = {
+            "tools/call": self._call_tool,
+            "prompts/get": calls.get_prompt,
+            "resources/read": calls.read_resource,
+            "completion/complete": calls.complete,
+            "resources/subscribe": subscriptions.subscribe,
+            "resources/unsubscribe": subscriptions.unsubscribe,
+            "subscriptions/listen": subscriptions.listen,
+        }
+        self._absent = {Era.HANDSHAKE: STATELESS_ONLY_METHODS, Era.STATELESS: HANDSHAKE_ONLY_METHODS}
+
+    async def answer(self, exchange: Exchange, traceparent: str | None = None) -> Response:
+        """Answer one request, whatever happens; only cancellation passes through.
+
+        Args:
+            exchange: the request; `read` was not called yet.
+            traceparent: of the HTTP request; `_meta` is looked at where there is none.
+        """
+        try:
+            exchange.read()
+            if not self._telemetry.enabled:
+                return await self._dispatch(exchange)
+            return await self._traced(exchange, traceparent)
+        except HubError as fault:
+            return exchange.error(fault.error_raw)
+        except Exception:
+            _log.exception("%s id %s failed", exchange.message.method, exchange.id_raw.decode())
+            return exchange.error(error_object(INTERNAL_ERROR, f"Internal error in {exchange.message.method}"))
+
+    async def _dispatch(self, exchange: Exchange) -> Response:
+        method = exchange.message.method
+        if method not in self._absent[exchange.era]:
+            if (journey := self._journeys.get(method)) is not None:
+                return await journey(exchange)
+            if (at_once := self._at_once.get(method)) is not None:
+                return at_once(exchange)
+        raise UnknownMethod(f"Method not found: {method}")
+
+    async def _traced(self, exchange: Exchange, traceparent: str | None) -> Response:
+        if traceparent is None and (meta_raw := exchange.params.get("_meta")) is not None:
+            traceparent = rewrite.text(rewrite.members(meta_raw).get(TRACEPARENT))
+        method = exchange.message.method
+        attributes = {"mcp.method.name": method, "rpc.system": "mcp"}
+        if (name := rewrite.text(exchange.params.get("name"))) is not None:
+            attributes["gen_ai.tool.name" if method == "tools/call" else "mcp.entry.name"] = name
+        with self._telemetry.tracer.start_as_current_span(
+            f"mcp {method}", context=context_from(traceparent, None), attributes=attributes
+        ) as span:
+            response = await self._dispatch(exchange)
+            if response.error_code is not None:
+                span.set_attribute("rpc.jsonrpc.error_code", response.error_code)
+            return response
+
+    async def _call_tool(self, exchange: Exchange) -> Response:
+        name = rewrite.text(exchange.params.get("name"))
+        if name is not None and self._discovery.owns(name):
+            return await self._discovery.call(exchange, name)
+        return await self._calls.call_tool(exchange)
+
+    def _list(self, exchange: Exchange) -> Response:
+        return answer_list(self._calls, exchange)

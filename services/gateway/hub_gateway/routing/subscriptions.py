@@ -1,0 +1,215 @@
+"""What clients want to be told of: changed lists and updated resources, in the words of both eras.
+
+`resources/subscribe` and `resources/unsubscribe` of a session, `subscriptions/listen` of a stateless client (2026-07-28
+basic/patterns/subscriptions). An upstream is subscribed to once, however many clients want the same resource.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from hub_common.tasks import Tasks
+from hub_gateway.errors import CallerError, HubError, UnknownEntry
+from hub_gateway.routing.calls import Calls
+from hub_gateway.routing.exchange import Exchange, Response
+from hub_gateway.sessions.session import Session
+from hub_gateway.upstreams.fleet import Fleet
+from hub_gateway.wire import codec, meta, rewrite
+from hub_gateway.wire.message import Message
+from hub_gateway.wire.meta import Caller
+from hub_gateway.wire.revisions import Era
+
+Owned = tuple[str, str]
+"""An upstream's name and a URI as that upstream knows it."""
+
+
+class _Wanted(msgspec.Struct):
+    toolsListChanged: bool = False
+    promptsListChanged: bool = False
+    resourcesListChanged: bool = False
+    resourceSubscriptions: list[str] = []
+
+
+class Listening:
+    """One open `subscriptions/listen`: its filter, and the exchange whose outlet is the stream."""
+
+    def __init__(self, exchange: Exchange, wanted: _Wanted) -> None:
+        self.exchange = exchange
+        self.capabilities = {
+            word
+            for word, asked in (
+                ("tools", wanted.toolsListChanged),
+                ("prompts", wanted.promptsListChanged),
+                ("resources", wanted.resourcesListChanged),
+            )
+            if asked
+        }
+        self.uris: dict[str, Owned] = {}
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def meta_raw(self) -> bytes:
+        """The `_meta` that names this subscription in every message on its stream."""
+        return b'{"' + meta.SUBSCRIPTION_ID.encode() + b'":' + self.exchange.id_raw + b"}"
+
+    def tell(self, method: str, members: dict[str, bytes]) -> None:
+        """Send a notification on the stream."""
+        if self.exchange.outlet is not None:
+            params = rewrite.join({"_meta": self.meta_raw, **members})
+            self.exchange.outlet(codec.notification(method, params))
+
+
+class Subscriptions:
+    """Who wants to be told of what."""
+
+    def __init__(self, fleet: Fleet, calls: Calls) -> None:
+        self._fleet = fleet
+        self._calls = calls
+        self._listening: set[Listening] = set()
+        self._sessions: dict[Session, dict[str, Owned]] = {}
+        self._held: dict[Owned, asyncio.Task[None]] = {}
+        self._tasks = Tasks("subscriptions")
+
+    async def listen(self, exchange: Exchange) -> Response:
+        """Answer `subscriptions/listen`: acknowledge, then tell until the client goes or the hub stops."""
+        try:
+            wanted = msgspec.json.decode(exchange.params.get("notifications", b"{}"), type=_Wanted)
+        except msgspec.MsgspecError as fault:
+            raise CallerError(f"Invalid params of subscriptions/listen: notifications: {fault}") from fault
+        if exchange.outlet is None:
+            raise CallerError("subscriptions/listen needs a stream: accept text/event-stream")
+        listening = Listening(exchange, wanted)
+        for uri in wanted.resourceSubscriptions:
+            if owners := self._calls.owners(self._calls.view(exchange), uri):
+                listening.uris[uri] = owners[0]
+        self._listening.add(listening)
+        try:
+            listening.tell("notifications/subscriptions/acknowledged", {"notifications": _honoured(listening)})
+            for owned in listening.uris.values():
+                self._hold(owned)
+            await listening.ended
+        finally:
+            self._listening.discard(listening)
+            self._release(set(listening.uris.values()))
+        return exchange.result(b'{"resultType":"complete","_meta":' + listening.meta_raw + b"}")
+
+    async def subscribe(self, exchange: Exchange) -> Response:
+        """Answer `resources/subscribe` of a session."""
+        uri = exchange.text("uri")
+        owners = self._calls.owners(self._calls.view(exchange), uri)
+        if not owners or exchange.session is None:
+            raise UnknownEntry(f"Unknown resource: {uri}")
+        self._sessions.setdefault(exchange.session, {})[uri] = owners[0]
+        self._hold(owners[0])
+        return exchange.result(b"{}")
+
+    async def unsubscribe(self, exchange: Exchange) -> Response:
+        """Answer `resources/unsubscribe` of a session; what was not subscribed is no error."""
+        if exchange.session is not None:
+            owned = self._sessions.get(exchange.session, {}).pop(exchange.text("uri"), None)
+            if owned is not None:
+                self._release({owned})
+        return exchange.result(b"{}")
+
+    def forget(self, session: Session) -> None:
+        """A session ended: what only it wanted is given back."""
+        self._release(set(self._sessions.pop(session, {}).values()))
+
+    def list_changed(self, capability: str) -> None:
+        """Tell every stateless listener that asked for it."""
+        for listening in list(self._listening):
+            if capability in listening.capabilities:
+                listening.tell(f"notifications/{capability}/list_changed", {})
+
+    def updated(self, upstream_name: str, message: Message) -> None:
+        """Pass `notifications/resources/updated` to whoever subscribed, under the URI they asked with."""
+        members = rewrite.members(message.params)
+        local_uri = rewrite.text(members.get("uri"))
+        owned = (upstream_name, local_uri or "")
+        for session, uris in list(self._sessions.items()):
+            for uri in (uri for uri, owner in uris.items() if owner == owned):
+                params = rewrite.replaced(message.params, "uri", rewrite.encode_text(uri))
+                session.tell(codec.notification(message.method, params))
+        for listening in list(self._listening):
+            for uri in (uri for uri, owner in listening.uris.items() if owner == owned):
+                rest = {key: bytes(value) for key, value in members.items() if key not in ("_meta", "uri")}
+                listening.tell(message.method, {"uri": rewrite.encode_text(uri), **rest})
+
+    def restore(self, upstream_name: str) -> None:
+        """An upstream is back: subscribe again to what its clients still want."""
+        for owned, task in list(self._held.items()):
+            if owned[0] == upstream_name:
+                task.cancel()
+                self._held[owned] = self._tasks.spawn(self._keep(owned), f"hold {upstream_name}")
+
+    async def close(self) -> None:
+        """End every listening stream with its result, and give back every subscription."""
+        for listening in list(self._listening):
+            if not listening.ended.done():
+                listening.ended.set_result(None)
+        await self._tasks.close()
+
+    def _hold(self, owned: Owned) -> None:
+        if owned not in self._held or self._held[owned].done():
+            self._held[owned] = self._tasks.spawn(self._keep(owned), f"hold {owned[0]}")
+
+    def _release(self, given_back: set[Owned]) -> None:
+        wanted = {owner for uris in self._sessions.values() for owner in uris.values()}
+        wanted |= {owner for listening in self._listening for owner in listening.uris.values()}
+        for owned in given_back - wanted:
+            if (task := self._held.pop(owned, None)) is not None:
+                task.cancel()
+                self._tasks.spawn(self._unsubscribe(owned), f"release {owned[0]}")
+
+    async def _keep(self, owned: Owned) -> None:
+        """Subscribe at the upstream in its era's words. In the stateless era the request itself is the subscription."""
+        upstream_name, uri = owned
+        supervisor = self._fleet.get(upstream_name)
+        params: dict[str, Any] = {"uri": uri}
+        method, timeout_s, listener = "resources/subscribe", supervisor.config.timeout_s, None
+        if supervisor.connection is not None and supervisor.connection.era is Era.STATELESS:
+            params = {"notifications": {"resourceSubscriptions": [uri]}}
+            method, timeout_s, listener = "subscriptions/listen", float("inf"), _Updates(self, upstream_name)
+        members = rewrite.members(msgspec.json.encode(params))
+        try:
+            await supervisor.request(method, members, caller=Caller(), timeout_s=timeout_s, listener=listener)
+        except HubError:
+            return  # the supervisor has logged it, and `restore` tries again when the upstream is back
+
+    async def _unsubscribe(self, owned: Owned) -> None:
+        supervisor = self._fleet.get(owned[0])
+        if supervisor.connection is None or supervisor.connection.era is Era.STATELESS:
+            return
+        params = rewrite.members(msgspec.json.encode({"uri": owned[1]}))
+        try:
+            await supervisor.request(
+                "resources/unsubscribe", params, caller=Caller(), timeout_s=supervisor.config.timeout_s
+            )
+        except HubError:
+            return  # gone or refusing: either way it sends no more than can be dropped here
+
+
+class _Updates:
+    """Hears a stateless upstream's own `subscriptions/listen` stream."""
+
+    def __init__(self, subscriptions: Subscriptions, upstream_name: str) -> None:
+        self._subscriptions = subscriptions
+        self._upstream_name = upstream_name
+
+    def relay(self, message: Message) -> None:
+        """Take an update to whoever subscribed; the acknowledgement is for the hub alone."""
+        if message.method == "notifications/resources/updated":
+            self._subscriptions.updated(self._upstream_name, message)
+
+    def ask(self, message: Message, answer: Any) -> None:
+        """A stateless upstream sends no requests (2026-07-28 transports §Receiving Messages)."""
+
+
+def _honoured(listening: Listening) -> bytes:
+    honoured: dict[str, Any] = {f"{word}ListChanged": True for word in sorted(listening.capabilities)}
+    if listening.uris:
+        honoured["resourceSubscriptions"] = list(listening.uris)
+    return msgspec.json.encode(honoured)

@@ -1,0 +1,137 @@
+"""The categorizer service seen from the gateway.
+
+Owns the translation into the contract (`proto/hub/categorizer/v1`) and what is known of the service's health. Its
+absence is a `SatelliteError`: entries keep the category they had, prompts keep the filter's shortlist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, NamedTuple, cast
+
+import grpc
+import grpc.aio
+
+from hub.categorizer.v1 import categorizer_pb2 as pb
+from hub.categorizer.v1 import categorizer_pb2_grpc
+from hub_common.rpc_channel import open_channel
+from hub_gateway.catalog.description import describe
+from hub_gateway.catalog.entry import Entry
+from hub_gateway.config.model import ToolFiltering
+from hub_gateway.errors import SatelliteError
+from hub_gateway.exposure.current import Category
+
+_SOURCES = {
+    pb.SOURCE_PATTERN: "pattern",
+    pb.SOURCE_MAPPING: "mapping",
+    pb.SOURCE_LLM: "llm",
+    pb.SOURCE_OVERRIDE: "override",
+}
+
+
+class Assigned(NamedTuple):
+    """A category, and whether an LLM could still do better."""
+
+    category: Category
+    refinable: bool
+
+
+class Analysis(NamedTuple):
+    """What the LLM made of a prompt: categories, and tools of the shortlist by public name."""
+
+    categories: frozenset[str]
+    public_names: tuple[str, ...]
+    confidence: float
+    reasoning: str
+
+
+class Categorizer:
+    """A client of the categorizer service. Whoever makes it closes it."""
+
+    def __init__(self, target: str, timeout_s: float, llm_timeout_s: float, interceptors: Sequence[Any] = ()) -> None:
+        self._channel = open_channel(target, interceptors)
+        stub = categorizer_pb2_grpc.CategorizerServiceStub(self._channel)
+        self._stub = cast("categorizer_pb2_grpc.CategorizerServiceAsyncStub", stub)
+        self._timeout_s = timeout_s
+        self._llm_timeout_s = llm_timeout_s
+        self.reason: str | None = None
+        """Why the last call failed; None after a call that did not."""
+
+    async def categorize(self, entries: Sequence[Entry], policy: ToolFiltering) -> list[Assigned]:
+        """The category of every entry, in order, without asking an LLM.
+
+        Raises:
+            SatelliteError: no answer in time.
+        """
+        request = pb.CategorizeRequest(definitions=map(_definition, entries), taxonomy=_taxonomy(policy))
+        answer: pb.CategorizeResponse = await self._call(self._stub.Categorize, request, self._timeout_s)
+        return [_assigned(assignment) for assignment in answer.assignments]
+
+    async def refine(self, entries: Sequence[Entry], policy: ToolFiltering) -> AsyncIterator[tuple[str, Category]]:
+        """Yield `(digest, category)` as the LLM decides on each entry. Ends early where the service goes away."""
+        request = pb.CategorizeRequest(definitions=map(_definition, entries), taxonomy=_taxonomy(policy))
+        try:
+            async for assignment in self._stub.Refine(request):
+                yield assignment.hash, _assigned(assignment).category
+        except grpc.aio.AioRpcError as fault:
+            self.reason = f"categorizer: {fault.code().name}"
+
+    async def analyze_prompt(
+        self, prompt: str, context: str, shortlist: Mapping[Entry, str], policy: ToolFiltering
+    ) -> Analysis:
+        """Ask the LLM what of the shortlist (entry to category) fits a prompt.
+
+        Raises:
+            SatelliteError: no LLM is configured, or it did not answer in time.
+        """
+        request = pb.AnalyzePromptRequest(prompt=prompt, context=context, taxonomy=_taxonomy(policy))
+        for entry, category in shortlist.items():
+            request.shortlist.add(public_name=entry.public_name, category=category, description=describe(entry).text)
+        answer: pb.AnalyzePromptResponse = await self._call(self._stub.AnalyzePrompt, request, self._llm_timeout_s)
+        return Analysis(frozenset(answer.categories), tuple(answer.public_names), answer.confidence, answer.reasoning)
+
+    async def describe(self) -> pb.DescribeResponse:
+        """How the service is set up and how its cache does.
+
+        Raises:
+            SatelliteError: no answer in time.
+        """
+        return await self._call(self._stub.Describe, pb.DescribeRequest(), self._timeout_s)
+
+    async def close(self) -> None:
+        """Close the channel."""
+        await self._channel.close(None)
+
+    async def _call(self, method: Any, request: Any, timeout_s: float) -> Any:
+        try:
+            answer = await method(request, timeout=timeout_s)
+        except grpc.aio.AioRpcError as fault:
+            reason = f"categorizer: {fault.code().name}"
+            # UNAVAILABLE with this text is the service's own word that no LLM is there, not its absence.
+            self.reason = None if "LLM" in str(fault.details()) else reason
+            raise SatelliteError(reason) from fault
+        self.reason = None
+        return answer
+
+
+def _definition(entry: Entry) -> pb.Definition:
+    return pb.Definition(
+        hash=entry.digest,
+        upstream_name=entry.upstream_name,
+        local_name=entry.local_name,
+        description=describe(entry).text,
+    )
+
+
+def _taxonomy(policy: ToolFiltering) -> pb.Taxonomy:
+    built = pb.Taxonomy()
+    if policy.category_filter is not None:
+        for pattern, category in policy.category_filter.custom_mappings.items():
+            built.mappings.add(pattern=pattern, category=category)
+    return built
+
+
+def _assigned(assignment: pb.Assignment) -> Assigned:
+    source = _SOURCES.get(assignment.source, "pattern")
+    category = Category(assignment.category, assignment.confidence, source, assignment.model)
+    return Assigned(category, assignment.refinable)

@@ -1,0 +1,123 @@
+"""The filter service seen from the gateway.
+
+Owns the translation of catalog and policy into the contract (`proto/hub/filter/v1`), the repeat after "unknown catalog"
+and what is known of the service's health. Its absence is a `SatelliteError`; the caller has the answer for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import grpc
+import grpc.aio
+
+from hub.filter.v1 import filter_pb2 as pb
+from hub.filter.v1 import filter_pb2_grpc
+from hub_common.rpc_channel import open_channel
+from hub_gateway.catalog.description import describe
+from hub_gateway.catalog.entry import Entry, EntryKind
+from hub_gateway.catalog.snapshot import Catalog
+from hub_gateway.config.model import ToolFiltering
+from hub_gateway.errors import SatelliteError
+from hub_gateway.exposure.verdicts import Rule
+
+_KINDS = {
+    EntryKind.TOOL: pb.KIND_TOOL,
+    EntryKind.PROMPT: pb.KIND_PROMPT,
+    EntryKind.RESOURCE: pb.KIND_RESOURCE,
+    EntryKind.TEMPLATE: pb.KIND_TEMPLATE,
+}
+_MODES = {
+    "server-allowlist": pb.Policy.MODE_SERVER_ALLOWLIST,
+    "category": pb.Policy.MODE_CATEGORY,
+    "hybrid": pb.Policy.MODE_HYBRID,
+    "prompt-based": pb.Policy.MODE_PROMPT_BASED,
+}
+_UNKNOWN_CATALOG = "unknown catalog"
+
+
+class Filter:
+    """A client of the filter service. Whoever makes it closes it."""
+
+    def __init__(self, target: str, timeout_s: float, interceptors: Sequence[Any] = ()) -> None:
+        self._channel = open_channel(target, interceptors)
+        stub = filter_pb2_grpc.FilterServiceStub(self._channel)
+        self._stub = cast("filter_pb2_grpc.FilterServiceAsyncStub", stub)
+        self._timeout_s = timeout_s
+        self.reason: str | None = None
+        """Why the last call failed; None after a call that did not."""
+
+    async def decide(self, catalog: Catalog, policy: ToolFiltering, mode: str, categories: Sequence[str]) -> list[Rule]:
+        """The rule for every entry of the catalog, in its order.
+
+        Raises:
+            SatelliteError: no answer in time.
+        """
+        request = pb.DecideRequest(catalog_digest=catalog.digest, policy=_policy(policy, mode), categories=categories)
+        answer: pb.DecideResponse = await self._call(self._stub.Decide, request, catalog)
+        rules = [Rule(rule.id, rule.allows) for rule in answer.rules]
+        return [rules[position] for position in answer.rule_of_entry]
+
+    async def search(
+        self, catalog: Catalog, query: str, context: str, scope: Sequence[Entry], limit: int
+    ) -> list[tuple[Entry, float]]:
+        """Rank the entries in `scope` for a query, best first, with their scores.
+
+        Raises:
+            SatelliteError: no answer in time.
+        """
+        positions = [catalog.index[id(entry)] for entry in scope]
+        request = pb.SearchRequest(
+            catalog_digest=catalog.digest, query=query, context=context, scope=positions, limit=limit
+        )
+        answer: pb.SearchResponse = await self._call(self._stub.Search, request, catalog)
+        return [(catalog.entries[hit.index], hit.score) for hit in answer.hits]
+
+    async def close(self) -> None:
+        """Close the channel."""
+        await self._channel.close(None)
+
+    async def _call(self, method: Any, request: Any, catalog: Catalog) -> Any:
+        try:
+            try:
+                answer = await method(request, timeout=self._timeout_s)
+            except grpc.aio.AioRpcError as fault:
+                if fault.code() is not grpc.StatusCode.FAILED_PRECONDITION or _UNKNOWN_CATALOG not in str(
+                    fault.details()
+                ):
+                    raise
+                request.catalog.CopyFrom(_catalog(catalog))
+                answer = await method(request, timeout=self._timeout_s)
+        except grpc.aio.AioRpcError as fault:
+            self.reason = f"filter: {fault.code().name}"
+            raise SatelliteError(self.reason) from fault
+        self.reason = None
+        return answer
+
+
+def _policy(policy: ToolFiltering, mode: str) -> pb.Policy:
+    built = pb.Policy(mode=_MODES[mode])
+    if policy.server_filter is not None:
+        built.server_filter.deny = policy.server_filter.mode == "denylist"
+        built.server_filter.servers.extend(policy.server_filter.servers)
+    if policy.category_filter is not None:
+        built.category_filter.categories.extend(policy.category_filter.categories)
+    return built
+
+
+def _catalog(catalog: Catalog) -> pb.Catalog:
+    built = pb.Catalog()
+    for entry in catalog.entries:
+        described = describe(entry)
+        built.entries.add(
+            kind=_KINDS[entry.kind],
+            upstream_name=entry.upstream_name,
+            local_name=entry.local_name,
+            public_name=entry.public_name,
+            title=described.title,
+            description=described.text,
+            parameters=[parameter.name for parameter in described.parameters],
+            parameter_descriptions=[parameter.description for parameter in described.parameters],
+        )
+    return built
