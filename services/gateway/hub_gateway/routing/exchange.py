@@ -12,8 +12,8 @@ from typing import NamedTuple
 import msgspec
 
 from hub_gateway.errors import CallerError
-from hub_gateway.sessions.reverse import Answer
 from hub_gateway.sessions.session import Session, log_level_at_least
+from hub_gateway.upstreams.pending import Answer, Reply
 from hub_gateway.wire import codec, meta, rewrite
 from hub_gateway.wire.errors import METHOD_NOT_FOUND, error_object, read_error
 from hub_gateway.wire.message import Message, own
@@ -92,8 +92,10 @@ class Exchange:
     def ask(self, message: Message, answer: Answer) -> None:
         """Pass on a request the upstream makes during this call, or answer it with the error the protocol names."""
         if self.session is None or self.outlet is None:
-            answer(b"", error_object(METHOD_NOT_FOUND, f"The client cannot be asked: {message.method}"))
-        elif (question := self.session.reverse.ask(message, answer)) is not None:
+            answer(Reply(error_raw=error_object(METHOD_NOT_FOUND, f"The client cannot be asked: {message.method}")))
+            return
+        question = self.session.reverse.ask(message, lambda result_raw, error_raw: answer(Reply(result_raw, error_raw)))
+        if question is not None:
             self.outlet(question)
 
     def result(self, result_raw: bytes | msgspec.Raw) -> Response:

@@ -172,7 +172,7 @@ class Subscriptions:
         method, timeout_s, listener = "resources/subscribe", supervisor.config.timeout_s, None
         if supervisor.connection is not None and supervisor.connection.era is Era.STATELESS:
             params = {"notifications": {"resourceSubscriptions": [uri]}}
-            method, timeout_s, listener = "subscriptions/listen", float("inf"), _Updates(self, upstream_name)
+            method, timeout_s, listener = "subscriptions/listen", None, _Updates(self, upstream_name)
         members = rewrite.members(msgspec.json.encode(params))
         try:
             await supervisor.request(method, members, caller=Caller(), timeout_s=timeout_s, listener=listener)

@@ -7,7 +7,7 @@ absence is a `SatelliteError`: entries keep the category they had, prompts keep 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import grpc
 import grpc.aio
@@ -50,8 +50,7 @@ class Categorizer:
 
     def __init__(self, target: str, timeout_s: float, llm_timeout_s: float, interceptors: Sequence[Any] = ()) -> None:
         self._channel = open_channel(target, interceptors)
-        stub = categorizer_pb2_grpc.CategorizerServiceStub(self._channel)
-        self._stub = cast("categorizer_pb2_grpc.CategorizerServiceAsyncStub", stub)
+        self._stub = categorizer_pb2_grpc.CategorizerServiceStub(self._channel)
         self._timeout_s = timeout_s
         self._llm_timeout_s = llm_timeout_s
         self.reason: str | None = None

@@ -7,7 +7,7 @@ and what is known of the service's health. Its absence is a `SatelliteError`; th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -42,8 +42,7 @@ class Filter:
 
     def __init__(self, target: str, timeout_s: float, interceptors: Sequence[Any] = ()) -> None:
         self._channel = open_channel(target, interceptors)
-        stub = filter_pb2_grpc.FilterServiceStub(self._channel)
-        self._stub = cast("filter_pb2_grpc.FilterServiceAsyncStub", stub)
+        self._stub = filter_pb2_grpc.FilterServiceStub(self._channel)
         self._timeout_s = timeout_s
         self.reason: str | None = None
         """Why the last call failed; None after a call that did not."""

@@ -65,12 +65,20 @@ class Outbox:
         """Whether somebody is reading now."""
         return self._reader > 0 and self._wake is not None
 
+    @property
+    def unread_from(self) -> int:
+        """The place after which nobody has read: where a reader without an event id begins."""
+        return self._read_to
+
     def event_id(self, place: int) -> str:
         """The id of the event at a place: names the stream, so that a client can take up the right one."""
         return f"{self.stream_id}-{place}"
 
-    async def read(self, after: int = 0) -> AsyncIterator[Sent]:
-        """Yield what comes after a place, until the stream ends or another reader takes over."""
+    async def read(self, after: int = 0, *, idle_s: float) -> AsyncIterator[Sent | None]:
+        """Yield what comes after a place, until the stream ends or another reader takes over.
+
+        Yields None when nothing came for `idle_s` seconds, so that the reader can keep its connection alive.
+        """
         self._reader += 1
         me = self._reader
         self._notify()
@@ -88,7 +96,9 @@ class Outbox:
                 return
             self._wake = asyncio.get_running_loop().create_future()
             try:
-                await self._wake
+                done, _ = await asyncio.wait((self._wake,), timeout=idle_s)
+                if not done:
+                    yield None
             finally:
                 if me == self._reader:
                     self._wake = None

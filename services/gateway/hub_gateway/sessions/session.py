@@ -10,9 +10,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
+
 from hub_gateway.exposure.audience import Opened
 from hub_gateway.sessions.outbox import Outbox
 from hub_gateway.sessions.reverse import Reverse
+from hub_gateway.wire import rewrite
+from hub_gateway.wire.message import Kind, Message, own
 from hub_gateway.wire.meta import Caller
 
 MAX_KEPT_STREAMS = 64
@@ -70,6 +74,18 @@ class Session:
     def wants_log(self, level: str | None) -> bool:
         """Whether a log message of that level goes to this client. Without `logging/setLevel` all of them do."""
         return log_level_at_least(level, self.log_level)
+
+    def take(self, message: Message) -> None:
+        """Take a notification or a response of the client."""
+        if message.kind is Kind.RESPONSE:
+            self.reverse.resolve(message)
+        elif message.method == "notifications/cancelled":
+            try:
+                request_id = rewrite.members(message.params).get("requestId")
+            except msgspec.MsgspecError:
+                return
+            if request_id is not None and (cancel := self.running.get(own(request_id))) is not None:
+                cancel()
 
     def close(self) -> None:
         """End every stream, cancel every call, and answer every open question with an error."""

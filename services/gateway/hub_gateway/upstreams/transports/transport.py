@@ -9,16 +9,38 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-Receive = Callable[[bytes, int | None], None]
-"""Called with one undecoded message and, where the transport knows it (Streamable HTTP), the `upstream_id` of the request
-on whose response stream it came; else None. Never blocks, never raises."""
+from hub_gateway.errors import UpstreamDown
+
+MESSAGE_LIMIT_BYTES = 64 * 1024 * 1024
+"""The longest single message an upstream may send."""
+
+Receive = Callable[[bytes, int | None], bool]
+"""Called with one undecoded message and, where the transport knows it (Streamable HTTP), the `upstream_id` of the
+request on whose response stream it came; else None. True says that it was the response to that request, so nothing more
+is expected on its stream. Never blocks, never raises."""
 
 Lost = Callable[[str], None]
 """Called once when the link is gone for good, with the reason in words a person can act on."""
 
 
+class Refused(UpstreamDown):
+    """HTTP answered with a status that is no success and with no JSON-RPC message for the request.
+
+    `status` decides what the dialer tries next (2026-07-28 transports/streamable-http §Backward Compatibility).
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class Transport(Protocol):
     """Moves messages to and from one upstream. `open` before anything else; whoever opens it closes it."""
+
+    @property
+    def streams(self) -> bool:
+        """Whether each request has a response stream of its own, which ends when `send` is cancelled."""
+        ...
 
     async def open(self, receive: Receive, lost: Lost) -> None:
         """Start the process or prepare the pool. Does not speak MCP.
@@ -31,10 +53,10 @@ class Transport(Protocol):
     async def send(self, message: bytes, *, upstream_id: int | None, method: str, name: str | None) -> None:
         """Send one message.
 
-        `upstream_id` is None for notifications and responses; `method` ("" for a response) and `name` fill the standard
-        headers of HTTP. Over Streamable HTTP this returns when the request's response stream has ended, so every message
-        on it has been received by then; cancelling it closes that stream. Over stdio it returns when the bytes are
-        written.
+        `upstream_id` is None for notifications and responses; `method` ("" for a response) and `name` fill the
+        standard headers of HTTP. Over Streamable HTTP this returns when the request's response has come or its stream
+        has ended, so every message on it has been received by then; cancelling it closes that stream. Over stdio it
+        returns when the bytes are written.
 
         Raises:
             UpstreamDown: the link broke; over HTTP also when the stream ended without the response.
@@ -44,7 +66,7 @@ class Transport(Protocol):
         ...
 
     def speak(self, revision: str) -> None:
-        """Tell the revision the handshake settled on, for the MCP-Protocol-Version header."""
+        """Tell the revision that is spoken from now on, for the MCP-Protocol-Version header; "" for none yet."""
         ...
 
     async def close(self) -> None:

@@ -1,0 +1,121 @@
+"""Gemini as a provider, through Google's own SDK.
+
+Owns the translation of a question into `generateContent` with structured output, and of the SDK's failures into ours.
+Importing it costs the SDK's import, so `open_gemini` is called only where a key is given.
+
+Source: Gemini API, Structured output; Thinking; Troubleshooting (error codes); google.rpc.RetryInfo.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from google import genai
+from google.genai import errors, types
+
+from hub_categorizer.llm import LlmGarbage, LlmRefused, LlmTransient
+from hub_categorizer.llm_prompts import Prompt
+
+NAME = "gemini"
+
+_TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504})
+_MESSAGE_CHARS = 200
+_SECONDS = re.compile(r"([0-9]+(?:\.[0-9]+)?)s")
+
+
+class Gemini:
+    """See `hub_categorizer.llm.Provider`."""
+
+    def __init__(self, api_key: str, model: str, base_url: str | None, temperature: float) -> None:
+        self._key = api_key
+        self._model = model
+        self._temperature = temperature
+        # No timeout here: the SDK would pass it on as a server deadline, which the API refuses below ten seconds. No
+        # retry options either: attempts are counted in one place, `llm`.
+        options = types.HttpOptions(base_url=base_url)
+        # Named explicitly, or the environment could turn this into a Vertex AI client.
+        self._client = genai.Client(api_key=api_key, vertexai=False, http_options=options)
+
+    @property
+    def name(self) -> str:
+        return NAME
+
+    @property
+    def model(self) -> str:
+        return self._model
+
+    async def answer(self, prompt: Prompt) -> str:
+        config = types.GenerateContentConfig(
+            system_instruction=prompt.system,
+            temperature=self._temperature,
+            response_mime_type="application/json",
+            response_json_schema=prompt.schema,
+            thinking_config=_thinking(self._model),
+        )
+        models: Any = self._client.aio.models
+        try:
+            response: types.GenerateContentResponse = await models.generate_content(
+                model=self._model, contents=prompt.data, config=config
+            )
+        except errors.APIError as fault:
+            raise self._translated(fault) from None
+        except (ValueError, errors.UnknownApiResponseError) as fault:
+            raise LlmGarbage(f"unreadable answer ({type(fault).__name__})") from None
+        except OSError as fault:
+            raise LlmTransient(f"not reachable ({type(fault).__name__})") from None
+        except Exception as fault:
+            # The SDK lets its HTTP library's errors through, and which library that is depends on the installation.
+            raise LlmTransient(f"not reachable ({type(fault).__name__})") from None
+        return self._text(response)
+
+    async def close(self) -> None:
+        await self._client.aio.aclose()
+        self._client.close()
+
+    def _text(self, response: types.GenerateContentResponse) -> str:
+        text = response.text
+        if not text:
+            candidates = response.candidates or []
+            reason = candidates[0].finish_reason if candidates else None
+            raise LlmGarbage(f"no text in the answer ({reason.value if reason is not None else 'no candidate'})")
+        return text
+
+    def _translated(self, fault: errors.APIError) -> LlmTransient | LlmRefused:
+        detail = str(fault.message or "").replace(self._key, "[redacted]")[:_MESSAGE_CHARS]
+        message = " ".join(str(part) for part in (fault.code, fault.status, detail) if part)
+        if fault.code in _TRANSIENT_STATUS:
+            return LlmTransient(message, _retry_after_s(fault.details))
+        return LlmRefused(message)
+
+
+def _thinking(model: str) -> types.ThinkingConfig | None:
+    """As little as the model allows: sorting tools needs none, and it multiplies time and price."""
+    if model.startswith("gemini-2.5-flash"):
+        return types.ThinkingConfig(thinking_budget=0)
+    if model.startswith("gemini-3"):
+        return types.ThinkingConfig(thinking_level=types.ThinkingLevel.LOW)
+    return None
+
+
+def _retry_after_s(details: Any) -> float | None:
+    """The `retryDelay` of a RetryInfo among the error's details, in seconds."""
+    found = _SECONDS.search(str(_retry_delay(details)))
+    return float(found.group(1)) if found else None
+
+
+def _retry_delay(details: Any) -> Any:
+    if isinstance(details, dict):
+        typed: dict[str, Any] = details
+        if "retryDelay" in typed:
+            return typed["retryDelay"]
+        details = [typed.get("error"), typed.get("details")]
+    if isinstance(details, list):
+        found: list[Any] = [_retry_delay(item) for item in details]  # pyright: ignore[reportUnknownVariableType]
+        return next((item for item in found if item is not None), None)
+    return None
+
+
+def open_gemini(api_key: str, model: str, base_url: str | None, temperature: float) -> Gemini:
+    """Open the provider; asks nothing yet."""
+    return Gemini(api_key, model, base_url, temperature)

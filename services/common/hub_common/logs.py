@@ -1,0 +1,129 @@
+"""Logging of a process: one stream (stderr), one of two styles, and no secret in it.
+
+Owns the root logger's output and the set of secret strings. Does not know where the secrets come from: whoever resolves
+one calls `add_secret`.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import logging
+import re
+import sys
+from collections.abc import Iterable
+from typing import Any, Literal
+from urllib.parse import quote
+
+import msgspec
+from opentelemetry import trace
+
+REDACTED = "[redacted]"
+
+SHORTEST_SECRET = 4
+"""Shorter strings are not redacted: they would blot out half of every line and guard nothing."""
+
+_NOISY = (
+    "asyncio",
+    "google_genai",
+    "grpc",
+    "hpack",
+    "httpcore",
+    "httpx",
+    "mcp",
+    "urllib3",
+    "uvicorn.access",
+    "watchfiles",
+)
+# Upstreams choose some of the text that is logged: their escape sequences must not reach a terminal.
+_CONTROL = {code: "?" for code in [*range(0x20), *range(0x7F, 0xA0)] if chr(code) not in "\n\t"}
+
+
+class _Secrets:
+    """Known secret strings, each also in the forms it takes when it is quoted into JSON, Python or a URL."""
+
+    def __init__(self) -> None:
+        self._forms: set[str] = set()
+        self._pattern: re.Pattern[str] | None = None
+
+    def add(self, value: str) -> None:
+        if len(value) < SHORTEST_SECRET:
+            return
+        forms = {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], repr(value)[1:-1]}
+        forms |= {quote(value), quote(value, safe="")}
+        if forms <= self._forms:
+            return
+        self._forms |= forms
+        longest_first = sorted(self._forms, key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+
+    def redact(self, text: str) -> str:
+        return self._pattern.sub(REDACTED, text) if self._pattern is not None else text
+
+
+_secrets = _Secrets()
+
+
+def add_secret(value: str) -> None:
+    """Never let `value` appear in the log from now on. Strings under `SHORTEST_SECRET` characters are left alone."""
+    _secrets.add(value)
+
+
+def redacted(text: str) -> str:
+    """Return `text` with every known secret replaced, for texts that go elsewhere than into the log."""
+    return _secrets.redact(text)
+
+
+def configure(level: str, style: Literal["console", "json"], redact: Iterable[str] = ()) -> None:
+    """Send the root logger's records of `level` and above to stderr. A second call replaces the first.
+
+    Console lines are for people. A JSON line has `time` (RFC 3339, UTC), `level`, `logger`, `message`, and `trace_id`
+    and `exception` when there is one. Libraries that chatter are heard from WARNING on.
+
+    Raises:
+        ValueError: no such level.
+    """
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        raise ValueError(f"no such log level: {level}")
+    for value in redact:
+        add_secret(value)
+    output = _Output(sys.stderr)
+    output.setFormatter(_JsonLines() if style == "json" else _ConsoleLines())
+    root = logging.getLogger()
+    for earlier in [handler for handler in root.handlers if isinstance(handler, _Output)]:
+        root.removeHandler(earlier)
+    root.addHandler(output)
+    root.setLevel(number)
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(max(number, logging.WARNING))
+    logging.captureWarnings(True)
+
+
+class _Output(logging.StreamHandler[Any]):
+    """Marks the handler that `configure` may replace; a test runner's own stay."""
+
+
+class _ConsoleLines(logging.Formatter):
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", datefmt="%H:%M:%S")
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _secrets.redact(super().format(record)).translate(_CONTROL)
+
+
+class _JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
+        line = {
+            "time": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": _secrets.redact(record.getMessage()),
+        }
+        span = trace.get_current_span().get_span_context()
+        if span.is_valid:
+            line["trace_id"] = trace.format_trace_id(span.trace_id)
+        if record.exc_info:
+            line["exception"] = _secrets.redact(self.formatException(record.exc_info))
+        return msgspec.json.encode(line).decode()

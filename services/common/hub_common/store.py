@@ -1,0 +1,166 @@
+"""The one small interface behind which state outlives a process: spaces of keys with bytes, each with an optional age.
+
+Owns the interface, its failure and how availability is told. Does not know what is kept. There are two implementations,
+Redis for several replicas and files for one machine; one contract test holds both.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol
+
+from hub_common.breaker import Breaker
+
+Kind = Literal["redis", "embedded"]
+
+BREAK_S = 1.0
+"""After a failure nobody waits for the store again for this long."""
+
+_SPACE = re.compile(r"[a-z0-9_-]{1,64}")
+_log = logging.getLogger(__name__)
+
+
+class StoreUnavailable(Exception):
+    """The store cannot be asked now; the text says why and holds no secret. Go on with what is at hand."""
+
+
+class StoreStatus(NamedTuple):
+    """What the last question to the store told. `reason` is None when healthy."""
+
+    kind: Kind
+    healthy: bool
+    reason: str | None
+
+
+class Store(Protocol):
+    """Bytes by key within a space (`[a-z0-9_-]`, at most 64 characters). Whoever opens it closes it.
+
+    `ttl_s` is in seconds and positive; None keeps the value for ever. Every method that asks the store raises
+    `StoreUnavailable` when it is away, within about two seconds, and at once for `BREAK_S` after a failure. Cancelling
+    a write leaves it undone or done as a whole, except `put_many`, of which a part may be done.
+    """
+
+    @property
+    def kind(self) -> Kind: ...
+
+    def status(self) -> StoreStatus:
+        """How the last question went; asks nothing."""
+        ...
+
+    async def get(self, space: str, key: str) -> bytes | None: ...
+
+    async def get_many(self, space: str, keys: Iterable[str]) -> dict[str, bytes]:
+        """Those of `keys` that are there."""
+        ...
+
+    async def put(self, space: str, key: str, value: bytes, ttl_s: float | None = None) -> None:
+        """Set the value and its age, whatever they were before."""
+        ...
+
+    async def put_many(self, space: str, items: Mapping[str, bytes], ttl_s: float | None = None) -> None: ...
+
+    async def delete(self, space: str, key: str) -> None:
+        """Forget the key; fine when there is none."""
+        ...
+
+    async def items(self, space: str) -> dict[str, bytes]:
+        """All that is in the space and not expired. For small spaces: it reads every value."""
+        ...
+
+    async def count(self, space: str) -> int:
+        """How many keys are in the space and not expired."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of sockets and files. Idempotent."""
+        ...
+
+
+class Availability:
+    """Guards the questions to a store: maps its faults, fails fast after one, remembers how the last went."""
+
+    def __init__(
+        self, kind: Kind, faults: tuple[type[Exception], ...], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._kind: Kind = kind
+        self._faults = faults
+        self._breaker = Breaker(1, BREAK_S, clock)
+        self._reason: str | None = "not asked yet"
+        self._was_away = False
+
+    def status(self) -> StoreStatus:
+        """How the last question went."""
+        return StoreStatus(self._kind, self._reason is None, self._reason)
+
+    @contextmanager
+    def asking(self) -> Generator[None, None, None]:
+        """Surround one question. A cancelled one says nothing about the store."""
+        if not self._breaker.allow():
+            raise StoreUnavailable(self._reason)
+        try:
+            yield
+        except self._faults as fault:
+            self._breaker.failure()
+            self._reason = str(fault) or type(fault).__name__
+            if not self._was_away:
+                _log.warning("the %s store is away: %s", self._kind, self._reason)
+            self._was_away = True
+            raise StoreUnavailable(self._reason) from fault
+        self._breaker.success()
+        self._reason = None
+        if self._was_away:
+            _log.info("the %s store is back", self._kind)
+        self._was_away = False
+
+
+def check_space(space: str) -> str:
+    """Return `space` unless it is no space's name.
+
+    Raises:
+        ValueError: other characters than `[a-z0-9_-]`, none, or more than 64.
+    """
+    if not _SPACE.fullmatch(space):
+        raise ValueError(f"no name of a space: {space!r}")
+    return space
+
+
+def check_ttl(ttl_s: float | None) -> float | None:
+    """Return `ttl_s` unless it is no age.
+
+    Raises:
+        ValueError: it is zero or less.
+    """
+    if ttl_s is not None and ttl_s <= 0:
+        raise ValueError("ttl_s must be positive")
+    return ttl_s
+
+
+def open_store(redis_url: str | None, directory: Path) -> Store:
+    """Open Redis at `redis_url`, or without one the files under `directory`. Asks nothing yet.
+
+    Raises:
+        ValueError: `redis_url` is no URL of a Redis; the text does not repeat it.
+    """
+    # Imported here: each process pays for the implementation it uses.
+    if redis_url:
+        from hub_common.store_redis import RedisStore
+
+        return RedisStore(redis_url)
+    from hub_common.store_embedded import EmbeddedStore
+
+    return EmbeddedStore(directory)
+
+
+def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
+    """`$XDG_STATE_HOME/mcp-hub`, else `~/.local/state/mcp-hub`. Not made here.
+
+    Source: XDG Base Directory Specification 0.8; a relative path is ignored, as it says.
+    """
+    configured = Path(environ.get("XDG_STATE_HOME", ""))
+    return (configured if configured.is_absolute() else Path.home() / ".local" / "state") / "mcp-hub"

@@ -1,0 +1,252 @@
+"""Config files to one `Document`: read, merged in the order given, checked.
+
+A later file's server replaces the whole server of that name, and any other top-level key replaces that key. One invalid
+server is set aside with its reason; what makes the whole document unusable is raised. Placeholders stay as they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import Any, NamedTuple, cast
+
+import msgspec
+
+from hub_gateway.config import json5_text
+from hub_gateway.config.faults import Findings, checked, member, url_fault
+from hub_gateway.config.model import (
+    CATEGORIES,
+    ConnectionPool,
+    Document,
+    InvalidServer,
+    ServerConfig,
+    ServerEntry,
+    ToolFiltering,
+)
+from hub_gateway.errors import ConfigError
+
+_TOP_LEVEL = ("mcpServers", "servers", "toolFiltering", "connectionPool", "inputs")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_OLD_VARIABLE = re.compile(r"\$[A-Za-z_]\w*")
+_OLD_COMMAND = re.compile(r"\$:\s")
+
+
+class _Written(NamedTuple):
+    """A value of a file that is not checked yet."""
+
+    source: Path
+    path: str
+    """Where it stands in that file."""
+    value: Any
+
+
+class _Merged:
+    """The files read so far."""
+
+    def __init__(self) -> None:
+        self.findings = Findings()
+        self.sources: list[Path] = []
+        self.has_servers = False
+        self.servers: dict[str, _Written] = {}
+        self.other: dict[str, _Written] = {}
+
+
+def load(paths: Sequence[Path]) -> Document:
+    """Read and merge config files.
+
+    Raises:
+        ConfigError: nothing can run from these files; `faults` lists every reason as "file: path: sentence".
+    """
+    merged = _Merged()
+    missing = [path for path in paths if not _read(path, merged)]
+    if len(missing) == len(paths):
+        raise ConfigError([f"{path}: no such file" for path in paths] or ["no config file given"])
+    merged.findings.warnings[:0] = [f"{path}: no such file, skipped" for path in missing]
+    if not merged.has_servers and not merged.findings.faults:
+        names = ", ".join(map(str, merged.sources))
+        merged.findings.fault(names, 'no server object: "mcpServers" (or "servers") is missing')
+    pool = _connection_pool(merged)
+    filtering = _tool_filtering(merged)
+    if merged.findings.faults:
+        raise ConfigError(merged.findings.faults)
+    servers: dict[str, ServerConfig] = {}
+    invalid: dict[str, InvalidServer] = {}
+    for name, written in merged.servers.items():
+        server = _server(name, written, pool, merged.findings)
+        if isinstance(server, ServerConfig):
+            servers[name] = server
+        else:
+            invalid[name] = server
+    return Document(servers, invalid, filtering, tuple(merged.sources), tuple(merged.findings.warnings))
+
+
+def _read(path: Path, merged: _Merged) -> bool:
+    """Add one file; False when it does not exist."""
+    findings = merged.findings
+    try:
+        parsed = json5_text.decode(path.read_bytes().decode("utf-8-sig"))
+    except FileNotFoundError:
+        return False
+    except UnicodeDecodeError:
+        findings.fault(str(path), "not UTF-8 text")
+        return True
+    except OSError as error:
+        findings.fault(str(path), f"cannot be read: {error.strerror}")
+        return True
+    except ValueError as error:
+        findings.fault(str(path), str(error))
+        return True
+    if not isinstance(parsed.value, dict):
+        findings.fault(str(path), "expected an object")
+        return True
+    merged.sources.append(path)
+    for key in parsed.repeated:
+        findings.warn(str(path), f"key {key!r} stands twice in one object; the last one counts")
+    _merge(path, cast(dict[str, Any], parsed.value), merged)
+    return True
+
+
+def _merge(path: Path, document: dict[str, Any], merged: _Merged) -> None:
+    own = Findings()
+    own.unknown_keys(document, _TOP_LEVEL, "")
+    if "inputs" in document:
+        own.warn("inputs", 'nobody is asked; give the values in MCP_HUB_ENV under "input:ID"')
+    objects = [key for key in ("mcpServers", "servers") if isinstance(document.get(key), dict)]
+    if len(objects) > 1 and document["mcpServers"].keys() & document["servers"].keys():
+        own.warn("servers", 'replaces the servers of the same name in "mcpServers"')
+    elif len(objects) > 1:
+        own.warn("servers", 'stands beside "mcpServers"; the two are merged')
+    for key in ("mcpServers", "servers"):
+        if key not in document:
+            continue
+        merged.has_servers = True
+        if key not in objects:
+            own.fault(key, "must be an object")
+            continue
+        for name, entry in document[key].items():
+            merged.servers[name] = _Written(path, member(key, name), entry)
+    for key in ("toolFiltering", "connectionPool"):
+        if key in document:
+            merged.other[key] = _Written(path, key, document[key])
+    _take(own, path, merged.findings)
+
+
+def _take(own: Findings, source: Path, findings: Findings) -> None:
+    """Move findings of one file, with its name before them."""
+    findings.faults += [f"{source}: {fault}" for fault in own.faults]
+    findings.warnings += [f"{source}: {warning}" for warning in own.warnings]
+
+
+def _connection_pool(merged: _Merged) -> Mapping[str, Any]:
+    """What remote servers start from, every key given."""
+    written = merged.other.get("connectionPool")
+    own = Findings()
+    pool = checked(written.value, ConnectionPool, written.path, own) if written else None
+    if written:
+        _take(own, written.source, merged.findings)
+    return msgspec.to_builtins(pool or ConnectionPool())
+
+
+def _tool_filtering(merged: _Merged) -> ToolFiltering:
+    written = merged.other.get("toolFiltering")
+    if written is None:
+        return ToolFiltering()
+    own = Findings()
+    filtering = checked(written.value, ToolFiltering, written.path, own)
+    if filtering is not None:
+        _check_filtering(filtering, merged.servers, own)
+    _take(own, written.source, merged.findings)
+    return filtering or ToolFiltering()
+
+
+def _check_filtering(filtering: ToolFiltering, servers: Mapping[str, Any], findings: Findings) -> None:
+    llm = filtering.llm_categorization
+    if llm is not None and llm.enabled and llm.provider is None:
+        findings.fault("toolFiltering.llmCategorization.provider", "missing: whose model is to be asked?")
+    if filtering.server_filter is not None:
+        for i, name in enumerate(filtering.server_filter.servers):
+            if name not in servers:
+                findings.warn(f"toolFiltering.serverFilter.servers[{i}]", f"no server is called {name!r}")
+    categories = filtering.category_filter
+    if categories is not None:
+        known = {*CATEGORIES, *categories.custom_mappings.values()}
+        for i, name in enumerate(categories.categories):
+            if name not in known:
+                findings.warn(f"toolFiltering.categoryFilter.categories[{i}]", f"nothing gives the category {name!r}")
+        for pattern in categories.custom_mappings:
+            if not pattern:
+                findings.fault("toolFiltering.categoryFilter.customMappings", "a pattern must not be empty")
+    if filtering.enabled is not False:
+        if filtering.mode == "server-allowlist" and filtering.server_filter is None:
+            findings.warn("toolFiltering", 'mode "server-allowlist" has no rule without "serverFilter"')
+        if filtering.mode == "category" and categories is None:
+            findings.warn("toolFiltering", 'mode "category" has no rule without "categoryFilter"')
+
+
+def _server(name: str, written: _Written, pool: Mapping[str, Any], findings: Findings) -> ServerConfig | InvalidServer:
+    """Check one server. Its warnings go to `findings`; its faults become the reason."""
+    own = Findings()
+    entry = checked(written.value, ServerEntry, written.path, own)
+    config_source = str(written.source.absolute())
+    if not name:
+        own.fault(written.path, "a server needs a name")
+    if entry is not None:
+        _check_server(entry, cast(dict[str, Any], written.value), written.path, own)
+    faults = tuple(own.faults)
+    own.faults.clear()
+    _take(own, written.source, findings)
+    if entry is None or faults:
+        return InvalidServer(name, "; ".join(faults), config_source)
+    given = msgspec.to_builtins(entry)
+    own_pool = {key: given["connectionPool"][key] for key in written.value.get("connectionPool", ()) if key in pool}
+    given["connectionPool"] = {**pool, **own_pool}
+    return msgspec.convert({**given, "key": name, "configSource": config_source}, ServerConfig)
+
+
+def _check_server(entry: ServerEntry, written: Mapping[str, Any], path: str, findings: Findings) -> None:
+    """Rules between keys."""
+    if entry.command is not None and entry.url is not None:
+        findings.fault(path, 'has both "command" and "url"')
+    elif entry.command is not None:
+        _check_stdio(entry, written, path, findings)
+    elif entry.url is not None:
+        _check_remote(entry, path, findings)
+    else:
+        findings.fault(path, 'needs "command" or "url"')
+    for key, value in entry.env.items():
+        if not key or "=" in key or "\0" in key:
+            findings.fault(member(f"{path}.env", key), "no name of a variable")
+        if value is not None and _OLD_COMMAND.match(value):
+            findings.warn(member(f"{path}.env", key), "is passed as it stands; to run a command write ${cmd: ...}")
+
+
+def _check_stdio(entry: ServerEntry, written: Mapping[str, Any], path: str, findings: Findings) -> None:
+    if entry.type not in (None, "stdio"):
+        findings.fault(f"{path}.type", 'contradicts "command"')
+    if "connectionPool" in written:
+        findings.fault(f"{path}.connectionPool", 'only with "url"')
+    if entry.headers:
+        findings.warn(f"{path}.headers", 'ignored: only with "url"')
+    if entry.dev is not None and not PurePath(entry.dev.cwd).is_absolute():
+        findings.fault(f"{path}.dev.cwd", "must be an absolute path")
+    for i, argument in enumerate(entry.args):
+        if _OLD_VARIABLE.fullmatch(argument):
+            findings.warn(f"{path}.args[{i}]", "$NAME is an old form; write ${NAME}")
+
+
+def _check_remote(entry: ServerEntry, path: str, findings: Findings) -> None:
+    if entry.type == "stdio":
+        findings.fault(f"{path}.type", 'contradicts "url"')
+    if entry.dev is not None:
+        findings.fault(f"{path}.dev", 'only with "command"')
+    if entry.args or entry.cwd is not None:
+        findings.warn(path, '"args" and "cwd" are ignored: only with "command"')
+    if entry.url is not None and "${" not in entry.url and (reason := url_fault(entry.url)):
+        findings.fault(f"{path}.url", reason)
+    for key, value in entry.headers.items():
+        header = member(f"{path}.headers", key)
+        if not _HEADER_NAME.fullmatch(key):
+            findings.fault(header, "no name of an HTTP header")
+        if "\r" in value or "\n" in value:
+            findings.fault(header, "must not hold a line break")

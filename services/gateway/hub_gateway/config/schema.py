@@ -1,0 +1,151 @@
+"""The config's JSON schema and its tables for people, both read off the model.
+
+`python -m hub_gateway.config.schema` prints the schema (draft 2020-12), with `--markdown` the tables.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from hub_gateway.config.model import (
+    CategoryFilter,
+    ConnectionPool,
+    Dev,
+    LlmCategorization,
+    PromptBasedFiltering,
+    ServerEntry,
+    ServerFilter,
+    ToolFiltering,
+)
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+_TABLES: tuple[tuple[str, type[msgspec.Struct]], ...] = (
+    ("`mcpServers.<name>`", ServerEntry),
+    ("`connectionPool`, also `mcpServers.<name>.connectionPool`", ConnectionPool),
+    ("`mcpServers.<name>.dev`", Dev),
+    ("`toolFiltering`", ToolFiltering),
+    ("`toolFiltering.serverFilter`", ServerFilter),
+    ("`toolFiltering.categoryFilter`", CategoryFilter),
+    ("`toolFiltering.promptBasedFiltering`", PromptBasedFiltering),
+    ("`toolFiltering.llmCategorization`", LlmCategorization),
+)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of a config file. It accepts what the hub accepts: keys it does not know are no error."""
+    _, parts = msgspec.json.schema_components((ServerEntry, ToolFiltering, ConnectionPool))
+    parts = {name: _tidy(part) for name, part in sorted(parts.items())}
+    parts["ServerEntry"]["oneOf"] = [
+        {"required": ["command"], "properties": {"type": {"enum": ["stdio", None]}, "url": {"type": "null"}}},
+        {
+            "required": ["url"],
+            "properties": {"type": {"enum": ["streamable-http", "http", "sse", None]}, "command": {"type": "null"}},
+        },
+    ]
+    parts["LlmCategorization"] |= {
+        "if": {"properties": {"enabled": {"const": True}}},
+        "then": {"required": ["enabled", "provider"]},
+    }
+    servers = {"type": "object", "additionalProperties": {"$ref": "#/$defs/ServerEntry"}}
+    return {
+        "$schema": DIALECT,
+        "title": "MCP Hub config",
+        "type": "object",
+        "properties": {
+            "$schema": {"type": "string"},
+            "mcpServers": {"description": "The servers by name.", **servers},
+            "servers": {"description": "The same, as VS Code calls it.", **servers},
+            "toolFiltering": {"$ref": "#/$defs/ToolFiltering"},
+            "connectionPool": {
+                "description": "What every remote server's `connectionPool` starts from.",
+                "$ref": "#/$defs/ConnectionPool",
+            },
+        },
+        "$defs": parts,
+    }
+
+
+def schema_text() -> str:
+    """The schema as the file holds it."""
+    return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def markdown() -> str:
+    """A table per object of the config."""
+    _, parts = msgspec.json.schema_components([struct for _, struct in _TABLES], ref_template="{name}")
+    tables = [_table(title, parts[struct.__name__]) for title, struct in _TABLES]
+    return "\n".join(tables)
+
+
+def _tidy(part: dict[str, Any]) -> dict[str, Any]:
+    """Docstrings without their indentation."""
+    if "description" in part:
+        part["description"] = inspect.cleandoc(part["description"])
+    return part
+
+
+def _table(title: str, part: dict[str, Any]) -> str:
+    lines = [f"### {title}", "", inspect.cleandoc(part["description"]), ""]
+    lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
+    required = part.get("required", ())
+    for key, value in part["properties"].items():
+        default = "required" if key in required else _default(value)
+        lines.append(f"| `{key}` | {_type(value)} | {default} | {_cell(value.get('description', ''))} |")
+    return "\n".join([*lines, ""])
+
+
+def _default(value: dict[str, Any]) -> str:
+    default = value.get("default")
+    return "" if default in (None, "", [], {}) and default is not False else f"`{json.dumps(default)}`"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _type(value: dict[str, Any]) -> str:
+    if "anyOf" in value:
+        return " or ".join(_type(one) for one in value["anyOf"] if one.get("type") != "null")
+    if "$ref" in value:
+        return "object"
+    if "enum" in value:
+        return ", ".join(f"`{one}`" for one in value["enum"])
+    kind = value["type"]
+    if kind == "array":
+        return "list of " + _plural(_type(value["items"]))
+    if kind == "object":
+        return "object of " + _plural(_type(value["additionalProperties"]))
+    word = {"integer": "whole number", "boolean": "true or false", "string": "text"}.get(kind, kind)
+    return " ".join([word, *_limits(value)])
+
+
+def _plural(word: str) -> str:
+    return f"{word}s"
+
+
+def _limits(value: dict[str, Any]) -> Iterator[str]:
+    if "exclusiveMinimum" in value:
+        yield f"> {value['exclusiveMinimum']:g}"
+    if "minimum" in value and "maximum" in value:
+        yield f"{value['minimum']:g}–{value['maximum']:g}"
+    elif "minimum" in value:
+        yield f"≥ {value['minimum']:g}"
+    elif "maximum" in value:
+        yield f"≤ {value['maximum']:g}"
+
+
+def main(arguments: list[str]) -> int:
+    """Print the schema or the tables."""
+    sys.stdout.write(markdown() if "--markdown" in arguments else schema_text())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

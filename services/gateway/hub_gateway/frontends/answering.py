@@ -1,0 +1,151 @@
+"""One POST being answered: one JSON object where nothing comes before the response, else a stream of events.
+
+Owns the moment when an answer becomes a stream, and what happens when the client goes away (2025-11-25 and 2026-07-28
+transports/streamable-http). Does not know what is answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from starlette.types import Receive, Send
+
+from hub_common.tasks import Tasks
+from hub_gateway.frontends.guards import send_body
+from hub_gateway.routing.exchange import Exchange, Response
+from hub_gateway.sessions.outbox import Outbox
+from hub_gateway.sessions.session import Session
+from hub_gateway.wire.framing import KEEP_ALIVE, encode_event
+from hub_gateway.wire.revisions import Era
+
+WATCH_AFTER_S = 0.05
+"""A call that takes this long is worth a task that notices its client going away; most calls never get one."""
+
+STREAM_AFTER_S = 5.0
+"""A silent call becomes a stream after this long, so that proxies and clients see a sign of life."""
+
+KEEP_ALIVE_S = 15.0
+
+GRACE_S = 30.0
+"""How long a handshake client that lost a call's stream may come back for it before the call is cancelled."""
+
+SSE_HEADERS = [
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+]
+
+StatusOf = Callable[[Response], int]
+
+
+class Answering:
+    """The way back to the client of one POST. `outlet` is what the exchange gets."""
+
+    def __init__(self, receive: Receive, send: Send, session: Session | None, streams: bool, tasks: Tasks) -> None:
+        self._receive = receive
+        self._send = send
+        self._session = session
+        self._streams = streams
+        self._tasks = tasks
+        self._stream: Outbox | None = None
+        self._writer: asyncio.Task[None] | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[object] | None = None
+        self.cancelled = False
+
+    def outlet(self, message: bytes) -> None:
+        """Send a message before the response; the first one turns the answer into a stream."""
+        if self._streams:
+            self._open_stream().put(message)
+
+    async def answer(self, exchange: Exchange, answered: Awaitable[Response], status_of: StatusOf) -> None:
+        """Wait for the response and send it in whatever form the answer has taken by then."""
+        loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        exchange.cancel = self.cancel
+        watch = loop.call_later(WATCH_AFTER_S, self._watch, exchange)
+        response: Response | None = None
+        try:
+            response = await answered
+        except asyncio.CancelledError:
+            if not self.cancelled or self._task is None:
+                raise
+            self._task.uncancel()
+        finally:
+            watch.cancel()
+            if self._watcher is not None:
+                self._watcher.cancel()
+        if self._stream is not None and self._writer is not None:
+            if response is not None:
+                self._stream.put(response.body)
+            self._stream.end()
+            await asyncio.wait((self._writer,))
+        elif response is not None:
+            await send_body(self._send, status_of(response), response.body)
+        else:
+            # Cancelled by the client: no response is due (2025-11-25 utilities/cancellation), but HTTP wants an end.
+            await send_body(self._send, 202, b"")
+
+    def cancel(self) -> None:
+        """The client does not want the answer any more."""
+        if self._task is not None and not self.cancelled:
+            self.cancelled = True
+            self._task.cancel()
+
+    def _open_stream(self) -> Outbox:
+        if self._stream is None:
+            self._stream = Outbox("call") if self._session is None else self._session.open_stream()
+            self._writer = self._tasks.spawn(self._write(self._stream), "write")
+        return self._stream
+
+    async def _write(self, stream: Outbox) -> None:
+        await self._send({"type": "http.response.start", "status": 200, "headers": SSE_HEADERS})
+        # Event ids promise that a lost stream can be taken up again: only a session can keep that promise.
+        event_id = stream.event_id if self._session is not None else None
+        if event_id is not None and self._session is not None and self._session.revision >= "2025-11-25":
+            await self._event(encode_event(b"", event_id=event_id(0)))
+        async for sent in stream.read(idle_s=KEEP_ALIVE_S):
+            if sent is None:
+                await self._event(KEEP_ALIVE)
+            else:
+                place = event_id(sent.place) if event_id is not None else None
+                await self._event(encode_event(sent.message, event_id=place))
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def _event(self, data: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    def _watch(self, exchange: Exchange) -> None:
+        self._watcher = self._tasks.spawn(self._wait_for_disconnect(exchange), "watch")
+
+    async def _wait_for_disconnect(self, exchange: Exchange) -> None:
+        try:
+            async with asyncio.timeout(STREAM_AFTER_S if self._streams else None):
+                await self._disconnected()
+        except TimeoutError:
+            self._open_stream()
+            await self._disconnected()
+        if exchange.era is Era.HANDSHAKE and self._stream is not None:
+            await asyncio.sleep(GRACE_S)
+        self.cancel()
+
+    async def _disconnected(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+
+async def until_disconnect(receive: Receive, writer: asyncio.Task[None], tasks: Tasks) -> None:
+    """Let a stream's writer run until the client goes or the stream ends."""
+
+    async def gone() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        writer.cancel()
+
+    watcher = tasks.spawn(gone(), "watch")
+    try:
+        await asyncio.wait((writer,))
+    finally:
+        watcher.cancel()
+        writer.cancel()

@@ -1,0 +1,52 @@
+"""The gateway's one port: which path goes to which room.
+
+The MCP endpoint stands before the framework: a call passes no router and no middleware of anybody else's.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from hub_gateway.frontends.guards import Guard, headers_of, send_body
+from hub_gateway.frontends.http_sse import MESSAGES_PATH, HttpSse
+from hub_gateway.frontends.streamable_http import StreamableHttp
+from hub_gateway.wire import codec
+from hub_gateway.wire.errors import INVALID_REQUEST, error_object
+
+MCP_PATH = "/mcp"
+
+PROBES = frozenset({"/healthz", "/readyz"})
+"""Answered whatever the Host: an orchestrator probes by address, and there is nothing in the answer."""
+
+
+class App:
+    """The ASGI application of the gateway process."""
+
+    def __init__(self, guard: Guard, mcp: StreamableHttp, http_sse: HttpSse, management: ASGIApp) -> None:
+        self._guard = guard
+        self._mcp = mcp
+        self._http_sse = http_sse
+        self._management = management
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request. The lifespan is the composition root's."""
+        if scope["type"] != "http":
+            return
+        path: str = scope["path"]
+        why = None if path in PROBES else self._guard.refusal(headers_of(scope))
+        if why is not None:
+            await _refuse(path, why, send)
+        elif path in (MCP_PATH, MCP_PATH + "/"):
+            await self._mcp(scope, receive, send)
+        elif path == MESSAGES_PATH and scope["method"] == "POST":
+            await self._http_sse.post(scope, receive, send)
+        else:
+            await self._management(scope, receive, send)
+
+
+async def _refuse(path: str, why: str, send: Send) -> None:
+    body = codec.error(b"", error_object(INVALID_REQUEST, why))
+    if path not in (MCP_PATH, MESSAGES_PATH):
+        body = msgspec.json.encode({"error": why, "code": "FORBIDDEN"})
+    await send_body(send, 403, body)

@@ -1,0 +1,110 @@
+"""Who may speak to the gateway at all: Host and Origin, and how large a body may be.
+
+Owns the defence against DNS rebinding (2025-11-25 and 2026-07-28 transports §Security): a page from elsewhere can make
+a browser send requests here, but it cannot choose these two headers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from starlette.types import Receive, Scope, Send
+
+from hub_gateway.errors import TooLarge
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+Headers = dict[bytes, bytes]
+
+
+class Guard:
+    """Checks Host and Origin against what is allowed.
+
+    Args:
+        hosts: host names besides the loopback ones, without a port; `*` allows any.
+        origins: origins such as `https://example.com` besides those on allowed hosts; `*` allows any.
+    """
+
+    def __init__(self, hosts: Iterable[str] = (), origins: Iterable[str] = ()) -> None:
+        self._hosts = LOOPBACK | frozenset(host.lower() for host in hosts)
+        self._origins = frozenset(origin.lower().rstrip("/") for origin in origins)
+        self._known: dict[tuple[bytes, bytes], str | None] = {}
+
+    def refusal(self, headers: Headers) -> str | None:
+        """Why a request with these headers is refused; None where it is not."""
+        key = (headers.get(b"host", b""), headers.get(b"origin", b""))
+        try:
+            return self._known[key]
+        except KeyError:
+            why = self._judge(*key)
+            if len(self._known) < 1024:  # senders choose these values, so what is remembered has an end
+                self._known[key] = why
+            return why
+
+    def _judge(self, host: bytes, origin: bytes) -> str | None:
+        if "*" not in self._hosts and _name(host.decode("latin-1")) not in self._hosts:
+            return "Host not allowed"
+        if not origin or "*" in self._origins:
+            return None
+        text = origin.decode("latin-1").lower()
+        if text in self._origins or _name(urlsplit(text).netloc) in self._hosts:
+            return None
+        return "Origin not allowed"
+
+
+def _name(host: str) -> str:
+    """A Host header's name without its port."""
+    host = host.strip().lower()
+    if host.startswith("["):
+        return host.partition("]")[0] + "]"
+    return host.partition(":")[0]
+
+
+async def read_body(receive: Receive, headers: Headers, limit_bytes: int) -> bytes | None:
+    """Read a request's body; None where the client went away before its end.
+
+    Raises:
+        TooLarge: the body is, or says it is, longer than the limit.
+    """
+    said = headers.get(b"content-length", b"")
+    if said.isdigit() and int(said) > limit_bytes:
+        raise TooLarge(f"The body is {int(said)} bytes long; the limit is {limit_bytes}")
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        return None
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body"):
+        if len(body) > limit_bytes:
+            raise TooLarge(f"The body is longer than the limit of {limit_bytes} bytes")
+        return body
+    parts, size = [body], len(body)
+    while message.get("more_body"):
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > limit_bytes:
+            raise TooLarge(f"The body is longer than the limit of {limit_bytes} bytes")
+    return b"".join(parts)
+
+
+async def send_body(
+    send: Send,
+    status: int,
+    body: bytes,
+    content_type: bytes = b"application/json",
+    extra: Iterable[tuple[bytes, bytes]] = (),
+) -> None:
+    """Send a whole response."""
+    headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), *extra]
+    if not body:
+        headers = [(b"content-length", b"0"), *extra]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def headers_of(scope: Scope) -> Headers:
+    """The request's headers by lower-case name; of a repeated one the last."""
+    return dict(scope["headers"])

@@ -1,0 +1,131 @@
+"""HTTP+SSE for clients of 2024-11-05: one stream for everything the hub says, and a second URL for what they say.
+
+Owns the lines between the two (2024-11-05 transports §HTTP with SSE). Deprecated, and kept because old clients know
+nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from urllib.parse import parse_qs
+
+from starlette.types import Receive, Scope, Send
+
+from hub_common.tasks import Tasks
+from hub_gateway.errors import HubError, TooLarge
+from hub_gateway.frontends.answering import KEEP_ALIVE_S, SSE_HEADERS, until_disconnect
+from hub_gateway.frontends.guards import headers_of, read_body, send_body
+from hub_gateway.routing.exchange import Exchange
+from hub_gateway.routing.hello import Hello
+from hub_gateway.routing.router import Router
+from hub_gateway.sessions.outbox import Outbox
+from hub_gateway.sessions.registry import Sessions
+from hub_gateway.sessions.session import Session
+from hub_gateway.wire import codec
+from hub_gateway.wire.codec import MalformedMessage
+from hub_gateway.wire.errors import INVALID_REQUEST, error_object
+from hub_gateway.wire.framing import KEEP_ALIVE, encode_event
+from hub_gateway.wire.message import Kind, Message, own
+from hub_gateway.wire.revisions import Era
+
+MESSAGES_PATH = "/messages"
+
+
+class Line:
+    """One open stream, and the session that `initialize` opens on it."""
+
+    def __init__(self) -> None:
+        self.id = secrets.token_urlsafe(24)
+        self.outbox = Outbox("standing")
+        self.session: Session | None = None
+
+
+class HttpSse:
+    """Both URLs of the old transport."""
+
+    def __init__(self, router: Router, hello: Hello, sessions: Sessions, body_limit_bytes: int, tasks: Tasks) -> None:
+        self._router = router
+        self._hello = hello
+        self._sessions = sessions
+        self._body_limit_bytes = body_limit_bytes
+        self._tasks = tasks
+        self._lines: dict[str, Line] = {}
+
+    async def stream(self, receive: Receive, send: Send) -> None:
+        """Answer the GET: say where to post, then everything else until the client goes."""
+        line = Line()
+        self._lines[line.id] = line
+        writer = self._tasks.spawn(self._write(line, send), "http+sse")
+        try:
+            await until_disconnect(receive, writer, self._tasks)
+        finally:
+            del self._lines[line.id]
+            if line.session is not None:
+                self._sessions.close(line.session.id)
+
+    async def post(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a POST to the second URL: 202, and the response goes on the stream."""
+        query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+        line_id = query.get("sessionId", [""])[0]
+        line = self._lines.get(line_id)
+        if line is None:
+            why = "Session not found: its stream is closed; connect again" if line_id else "No sessionId"
+            await send_body(send, 404 if line_id else 400, codec.error(b"", error_object(INVALID_REQUEST, why)))
+            return
+        try:
+            body = await read_body(receive, headers_of(scope), self._body_limit_bytes)
+            if body is None:
+                return
+            message = codec.decode(body)
+        except TooLarge as fault:
+            await send_body(send, 413, codec.error(b"", fault.error_raw))
+            return
+        except MalformedMessage as fault:
+            await send_body(send, 400, fault.reply)
+            return
+        self._take(line, message)
+        await send_body(send, 202, b"Accepted", b"text/plain")
+
+    def _take(self, line: Line, message: Message) -> None:
+        session = line.session
+        if message.method == "initialize" and message.kind is Kind.REQUEST:
+            self._initialize(line, message)
+        elif session is None:
+            if message.kind is Kind.REQUEST:
+                line.outbox.put(codec.error(message.id, error_object(INVALID_REQUEST, "initialize comes first")))
+        elif message.kind is Kind.REQUEST:
+            self._sessions.find(session.id)
+            self._tasks.spawn(self._answer(session, message), "http+sse answer")
+        else:
+            session.take(message)
+
+    def _initialize(self, line: Line, message: Message) -> None:
+        try:
+            session, result_raw = self._hello.initialize(message)
+        except HubError as fault:
+            line.outbox.put(codec.error(message.id, fault.error_raw))
+            return
+        session.standing = line.outbox
+        session.attached = 1
+        line.session = session
+        line.outbox.put(codec.result(message.id, result_raw))
+
+    async def _answer(self, session: Session, message: Message) -> None:
+        exchange = Exchange(message, era=Era.HANDSHAKE, caller=session.caller, session=session, outlet=session.tell)
+        task = asyncio.current_task()
+        if task is not None:
+            session.running[exchange.id_raw] = lambda: task.cancel() and None
+        try:
+            session.tell((await self._router.answer(exchange)).body)
+        finally:
+            session.running.pop(own(message.id), None)
+
+    async def _write(self, line: Line, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": SSE_HEADERS})
+        endpoint = f"{MESSAGES_PATH}?sessionId={line.id}".encode()
+        await send({"type": "http.response.body", "body": encode_event(endpoint, name="endpoint"), "more_body": True})
+        async for sent in line.outbox.read(idle_s=KEEP_ALIVE_S):
+            data = KEEP_ALIVE if sent is None else encode_event(sent.message, name="message")
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})

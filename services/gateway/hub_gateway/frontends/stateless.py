@@ -1,0 +1,116 @@
+"""What a stateless request must carry before anybody looks at its method.
+
+Owns the ladder of 2026-07-28: required `_meta` (basic §Per-request protocol fields), then headers against body
+(transports/streamable-http §Server Validation), then the revision (basic/versioning). The first rung that fails
+answers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from hub_gateway.frontends.guards import Headers
+from hub_gateway.routing.exchange import Exchange, Outlet, Response
+from hub_gateway.wire import codec, meta, rewrite
+from hub_gateway.wire.errors import (
+    HEADER_MISMATCH,
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    MODERN_CODES,
+    PARSE_ERROR,
+    UNSUPPORTED_PROTOCOL_VERSION,
+    error_object,
+)
+from hub_gateway.wire.headers import NAMED_METHODS, decode_value
+from hub_gateway.wire.message import Message, own
+from hub_gateway.wire.revisions import HANDSHAKE_REVISIONS, REVISIONS, STATELESS_REVISIONS, Era
+
+_BAD_REQUEST = frozenset({PARSE_ERROR, INVALID_REQUEST, INVALID_PARAMS, *MODERN_CODES})
+
+
+class Refusal(Exception):
+    """A rung that failed, with the error response that says so. Always HTTP 400."""
+
+    def __init__(self, id_raw: bytes, code: int, why: str, data: Any = None) -> None:
+        super().__init__(why)
+        self.reply = codec.error(id_raw, error_object(code, why, data))
+
+
+def speaks_stateless(headers: Headers, message: Message) -> bool:
+    """Whether a message opens the stateless way: by its `_meta`, or by a revision that no session can have."""
+    if b"mcp-session-id" not in headers:
+        said = headers.get(b"mcp-protocol-version", b"").decode("latin-1")
+        if said in STATELESS_REVISIONS or (said and said not in HANDSHAKE_REVISIONS):
+            return True
+    if b"io.modelcontextprotocol/protocolVersion" not in memoryview(message.params).tobytes():
+        return False
+    try:
+        return meta.PROTOCOL_VERSION in _meta(message)
+    except msgspec.MsgspecError:
+        return False
+
+
+def open_exchange(headers: Headers, message: Message, outlet: Outlet) -> Exchange:
+    """Climb the ladder and return the exchange.
+
+    Raises:
+        Refusal: a rung failed.
+    """
+    id_raw = own(message.id)
+    try:
+        found = _meta(message)
+    except msgspec.MsgspecError:
+        raise Refusal(id_raw, INVALID_PARAMS, "Invalid params: _meta must be an object") from None
+    missing = [key for key in (meta.PROTOCOL_VERSION, meta.CLIENT_CAPABILITIES) if key not in found]
+    if missing:
+        raise Refusal(id_raw, INVALID_PARAMS, f"Invalid params: _meta lacks {', '.join(missing)}")
+    revision = rewrite.text(found[meta.PROTOCOL_VERSION])
+    if revision is None:
+        raise Refusal(id_raw, INVALID_PARAMS, f"Invalid params: _meta {meta.PROTOCOL_VERSION} must be a string")
+    _check_headers(headers, message, id_raw, revision)
+    if revision not in STATELESS_REVISIONS:
+        data = {"supported": list(REVISIONS), "requested": revision}
+        raise Refusal(id_raw, UNSUPPORTED_PROTOCOL_VERSION, "Unsupported protocol version", data)
+    return Exchange(message, era=Era.STATELESS, caller=meta.read_caller(found), session=None, outlet=outlet)
+
+
+def _check_headers(headers: Headers, message: Message, id_raw: bytes, revision: str) -> None:
+    said = headers.get(b"mcp-protocol-version", b"").decode("latin-1").strip()
+    if said != revision:
+        why = f"Header mismatch: MCP-Protocol-Version is {said[:40]!r}, _meta says {revision[:40]!r}"
+        raise Refusal(id_raw, HEADER_MISMATCH, why)
+    if revision not in STATELESS_REVISIONS:
+        return  # the next rung answers, and an unknown revision may have other headers
+    method = headers.get(b"mcp-method", b"").decode("latin-1").strip()
+    if method != message.method:
+        why = f"Header mismatch: Mcp-Method is {method[:80]!r}, the body's method is {message.method[:80]!r}"
+        raise Refusal(id_raw, HEADER_MISMATCH, why)
+    if (member := NAMED_METHODS.get(method)) is not None:
+        try:
+            named = rewrite.text(rewrite.members(message.params).get(member))
+        except msgspec.MsgspecError:
+            named = None
+        sent = headers.get(b"mcp-name")
+        name = None if sent is None else decode_value(sent.decode("latin-1"))
+        if named is not None and name != named:
+            shown = "missing or malformed" if name is None else repr(name[:80])
+            why = f"Header mismatch: Mcp-Name is {shown}, the body's {member} is {named[:80]!r}"
+            raise Refusal(id_raw, HEADER_MISMATCH, why)
+
+
+def http_status(response: Response) -> int:
+    """The HTTP status of a response in the stateless era (transports/streamable-http §Protocol Version Header, §Server
+    Validation)."""
+    code = response.error_code
+    if code is None:
+        return 200
+    if code == METHOD_NOT_FOUND:
+        return 404
+    return 400 if code in _BAD_REQUEST else 200
+
+
+def _meta(message: Message) -> rewrite.Members:
+    return rewrite.members(rewrite.members(message.params).get("_meta", msgspec.Raw(b"")))

@@ -1,0 +1,226 @@
+"""Streamable HTTP for clients of both eras on one URL.
+
+Owns the HTTP side of 2025-03-26 to 2025-11-25 (sessions, POST, GET, DELETE) and of 2026-07-28 (stateless POST): which
+era a request belongs to, its headers and its status. What the messages mean is `routing`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from hub_common.tasks import Tasks
+from hub_gateway.errors import HubError, TooLarge
+from hub_gateway.frontends.answering import KEEP_ALIVE_S, SSE_HEADERS, Answering, until_disconnect
+from hub_gateway.frontends.guards import Headers, headers_of, read_body, send_body
+from hub_gateway.frontends.http_sse import HttpSse
+from hub_gateway.frontends.stateless import Refusal, http_status, open_exchange, speaks_stateless
+from hub_gateway.routing.exchange import Exchange, Response
+from hub_gateway.routing.hello import Hello
+from hub_gateway.routing.router import Router
+from hub_gateway.sessions.outbox import Outbox, parse_event_id
+from hub_gateway.sessions.registry import Sessions
+from hub_gateway.sessions.session import Session
+from hub_gateway.wire import codec
+from hub_gateway.wire.codec import MalformedMessage
+from hub_gateway.wire.errors import INVALID_REQUEST, error_object
+from hub_gateway.wire.framing import KEEP_ALIVE, encode_event
+from hub_gateway.wire.message import Kind, Message, own
+from hub_gateway.wire.revisions import BATCHING_REVISIONS, HANDSHAKE_REVISIONS, STATELESS_REVISIONS, Era
+
+_SESSION_ID = b"mcp-session-id"
+
+
+class StreamableHttp:
+    """The MCP endpoint as an ASGI application.
+
+    Args:
+        body_limit_bytes: longer bodies get 413.
+        tasks: owns the writers of streams.
+    """
+
+    def __init__(
+        self, router: Router, hello: Hello, sessions: Sessions, http_sse: HttpSse, body_limit_bytes: int, tasks: Tasks
+    ) -> None:
+        self._router = router
+        self._hello = hello
+        self._sessions = sessions
+        self._http_sse = http_sse
+        self._body_limit_bytes = body_limit_bytes
+        self._tasks = tasks
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request to the MCP endpoint."""
+        headers = headers_of(scope)
+        method = scope["method"]
+        if method == "POST":
+            await self._post(headers, receive, send)
+        elif headers.get(b"mcp-protocol-version", b"").decode("latin-1") in STATELESS_REVISIONS:
+            await send_body(send, 405, b"", extra=[(b"allow", b"POST")])
+        elif method == "GET":
+            await self._get(headers, receive, send)
+        elif method == "DELETE":
+            await self._delete(headers, send)
+        else:
+            await send_body(send, 405, b"", extra=[(b"allow", b"GET, POST, DELETE")])
+
+    async def _post(self, headers: Headers, receive: Receive, send: Send) -> None:
+        try:
+            body = await read_body(receive, headers, self._body_limit_bytes)
+            if body is None:
+                return
+            if codec.is_batch(body):
+                await self._batch(headers, body, send)
+                return
+            message = codec.decode(body)
+        except TooLarge as fault:
+            await send_body(send, 413, codec.error(b"", fault.error_raw))
+            return
+        except MalformedMessage as fault:
+            await send_body(send, 400, fault.reply)
+            return
+        if speaks_stateless(headers, message):
+            await self._stateless(headers, message, receive, send)
+        elif message.method == "initialize" and message.kind is Kind.REQUEST:
+            await self._initialize(message, send)
+        elif (session := await self._session(headers, send, message)) is not None:
+            await self._in_session(session, message, headers, receive, send)
+
+    async def _stateless(self, headers: Headers, message: Message, receive: Receive, send: Send) -> None:
+        if message.kind is not Kind.REQUEST:
+            # The revision defines no client notification over HTTP, and forbids responses; both are taken and dropped.
+            await send_body(send, 202 if message.kind is Kind.NOTIFICATION else 400, b"")
+            return
+        answering = Answering(receive, send, None, _accepts_stream(headers), self._tasks)
+        try:
+            exchange = open_exchange(headers, message, answering.outlet)
+        except Refusal as fault:
+            await send_body(send, 400, fault.reply)
+            return
+        await answering.answer(exchange, self._answered(exchange, headers), http_status)
+
+    async def _initialize(self, message: Message, send: Send) -> None:
+        id_raw = own(message.id)
+        try:
+            session, result_raw = self._hello.initialize(message)
+        except HubError as fault:
+            await send_body(send, fault.http_status, codec.error(id_raw, fault.error_raw))
+            return
+        extra = [(_SESSION_ID, session.id.encode())]
+        await send_body(send, 200, codec.result(id_raw, result_raw), extra=extra)
+
+    async def _session(self, headers: Headers, send: Send, message: Message | None = None) -> Session | None:
+        """The session a request names; None after the refusal was sent."""
+        id_raw = own(message.id) if message is not None and message.kind is Kind.REQUEST else b""
+        session_id = headers.get(_SESSION_ID, b"").decode("latin-1")
+        session = self._sessions.find(session_id) if session_id else None
+        if session is None:
+            why = "Session not found: it ended or expired; initialize again" if session_id else "No Mcp-Session-Id"
+            status = 404 if session_id else 400
+            await send_body(send, status, codec.error(id_raw, error_object(INVALID_REQUEST, why)))
+            return None
+        revision = headers.get(b"mcp-protocol-version", b"").decode("latin-1")
+        if revision and revision not in HANDSHAKE_REVISIONS:
+            why = f"Unsupported MCP-Protocol-Version in a session: {revision[:40]}"
+            await send_body(send, 400, codec.error(id_raw, error_object(INVALID_REQUEST, why)))
+            return None
+        return session
+
+    async def _in_session(
+        self, session: Session, message: Message, headers: Headers, receive: Receive, send: Send
+    ) -> None:
+        if message.kind is not Kind.REQUEST:
+            session.take(message)
+            await send_body(send, 202, b"")
+            return
+        answering = Answering(receive, send, session, _accepts_stream(headers), self._tasks)
+        exchange = Exchange(message, era=Era.HANDSHAKE, caller=session.caller, session=session, outlet=answering.outlet)
+        session.running[exchange.id_raw] = answering.cancel
+        try:
+            await answering.answer(exchange, self._answered(exchange, headers), _ok)
+        finally:
+            session.running.pop(exchange.id_raw, None)
+
+    def _answered(self, exchange: Exchange, headers: Headers) -> Awaitable[Response]:
+        traceparent = headers.get(b"traceparent")
+        return self._router.answer(exchange, traceparent.decode("latin-1") if traceparent else None)
+
+    async def _batch(self, headers: Headers, body: bytes, send: Send) -> None:
+        """Several messages in one array: allowed to sessions of 2025-03-26, and gone since."""
+        session = await self._session(headers, send)
+        if session is None:
+            return
+        if session.revision not in BATCHING_REVISIONS:
+            raise MalformedMessage(INVALID_REQUEST, f"Invalid Request: {session.revision} has no batches")
+        parts = codec.decode_batch(body)
+        responses = await asyncio.gather(*(self._one_of_batch(session, raw, headers) for raw in parts))
+        answers = [response for response in responses if response is not None]
+        await send_body(send, 200 if answers else 202, b"[" + b",".join(answers) + b"]" if answers else b"")
+
+    async def _one_of_batch(self, session: Session, raw: msgspec.Raw, headers: Headers) -> bytes | None:
+        try:
+            message = codec.decode(raw)
+        except MalformedMessage as fault:
+            return fault.reply
+        if message.kind is not Kind.REQUEST:
+            session.take(message)
+            return None
+        exchange = Exchange(message, era=Era.HANDSHAKE, caller=session.caller, session=session, outlet=session.tell)
+        return (await self._answered(exchange, headers)).body
+
+    async def _get(self, headers: Headers, receive: Receive, send: Send) -> None:
+        if not _accepts_stream(headers):
+            await send_body(send, 406, b"")
+            return
+        if _SESSION_ID not in headers:
+            await self._http_sse.stream(receive, send)
+            return
+        session = await self._session(headers, send)
+        if session is None:
+            return
+        stream, after = session.standing, None
+        if (last := headers.get(b"last-event-id")) is not None:
+            position = parse_event_id(last.decode("latin-1"))
+            found = session.stream(position[0]) if position is not None else None
+            if found is None or position is None:
+                why = "Last-Event-ID names no stream of this session"
+                await send_body(send, 400, codec.error(b"", error_object(INVALID_REQUEST, why)))
+                return
+            stream, after = found, position[1]
+        writer = self._tasks.spawn(self._write(session, stream, after, send), "stream")
+        await until_disconnect(receive, writer, self._tasks)
+
+    async def _write(self, session: Session, stream: Outbox, after: int | None, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": SSE_HEADERS})
+        primed = session.revision >= "2025-11-25"
+        first = encode_event(b"", event_id=stream.event_id(after or 0)) if primed else KEEP_ALIVE
+        await send({"type": "http.response.body", "body": first, "more_body": True})
+        session.attached += 1
+        try:
+            start = stream.unread_from if after is None else after
+            async for sent in stream.read(start, idle_s=KEEP_ALIVE_S):
+                data = KEEP_ALIVE
+                if sent is not None:
+                    data = encode_event(sent.message, event_id=stream.event_id(sent.place))
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+        finally:
+            session.attached -= 1
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _delete(self, headers: Headers, send: Send) -> None:
+        session = await self._session(headers, send)
+        if session is not None:
+            self._sessions.close(session.id)
+            await send_body(send, 200, b"")
+
+
+def _accepts_stream(headers: Headers) -> bool:
+    accept = headers.get(b"accept", b"*/*")
+    return b"text/event-stream" in accept or b"*/*" in accept
+
+
+def _ok(response: Response) -> int:
+    return 200

@@ -1,0 +1,190 @@
+"""How a connection to an upstream comes about: placeholders, transport, handshake.
+
+Owns the order of attempts: stateless before handshake, Streamable HTTP before HTTP+SSE. Remembers what worked, so that
+a reconnect does not try again what the upstream cannot bear. Does not know when to dial.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from hub_common.tasks import Tasks
+from hub_gateway.config.model import ServerConfig
+from hub_gateway.config.placeholders import Context, ResolvedServer, resolve
+from hub_gateway.errors import UpstreamDown, UpstreamError, UpstreamGarbage, UpstreamTimeout
+from hub_gateway.upstreams.connection import Connection, Unasked
+from hub_gateway.upstreams.handshake import (
+    HUB,
+    Agreement,
+    Initialize,
+    Retry,
+    initialize_params,
+    judge_discover,
+    judge_initialize,
+)
+from hub_gateway.upstreams.transports.http1 import Broken
+from hub_gateway.upstreams.transports.http_sse import HttpSse
+from hub_gateway.upstreams.transports.stdio import Stdio
+from hub_gateway.upstreams.transports.streamable_http import StreamableHttp
+from hub_gateway.upstreams.transports.transport import Refused, Transport
+from hub_gateway.wire.revisions import LATEST_HANDSHAKE, LATEST_STATELESS, Era
+
+T = TypeVar("T")
+
+STDIO_PROBE_S = 3.0
+HTTP_PROBE_S = 10.0
+_SSE_STATUSES = (400, 404, 405)
+_SECRET_LENGTH = 4
+
+
+class Dialer:
+    """Dials one configured server."""
+
+    def __init__(self, config: ServerConfig, context: Context, unasked: Unasked) -> None:
+        self._config = config
+        self._context = context
+        self._unasked = unasked
+        self._probes = True
+        self._sse = config.type == "sse"
+
+    async def dial(self, lost: Callable[[str], None]) -> Connection:
+        """Return a connection that is ready for requests; the caller closes it. `lost` is called once when it breaks.
+
+        Raises:
+            ConfigError: a placeholder cannot be resolved.
+            UpstreamError: no transport and no handshake worked within `connect_timeout_s`.
+        """
+        timeout_s = self._config.connect_timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                resolved = await resolve(self._config, self._context)
+                if self._config.is_stdio:
+                    return await self._dial_stdio(resolved, lost)
+                return await self._dial_http(resolved, lost)
+        except TimeoutError as fault:
+            raise UpstreamTimeout(f"no answer to the handshake within {timeout_s:g} seconds") from fault
+
+    async def _dial_stdio(self, resolved: ResolvedServer, lost: Callable[[str], None]) -> Connection:
+        if self._probes:
+            connection = self._connection(self._stdio(resolved), lost)
+            try:
+                return await self._shake(connection, STDIO_PROBE_S)
+            except UpstreamDown:
+                if connection.gone is None:
+                    raise
+            # Some servers exit when their first message is not `initialize`.
+        connection = await self._shake(self._connection(self._stdio(resolved), lost), None)
+        self._probes = False
+        return connection
+
+    async def _dial_http(self, resolved: ResolvedServer, lost: Callable[[str], None]) -> Connection:
+        url, limits = resolved.url or "", self._config.connection_pool
+        if not self._sse:
+            transport = StreamableHttp(self._config.name, url, dict(resolved.headers), limits)
+            try:
+                return await self._shake(self._connection(transport, lost), HTTP_PROBE_S)
+            except Refused as fault:
+                if self._config.type is not None or fault.status not in _SSE_STATUSES:
+                    raise
+                refusal = fault
+        else:
+            refusal = None
+        transport = HttpSse(self._config.name, url, dict(resolved.headers), limits)
+        try:
+            return await self._shake(self._connection(transport, lost), None)
+        except Refused as fault:
+            raise UpstreamDown(f"no MCP endpoint at this url: {refusal or fault}") from fault
+
+    def _connection(self, transport: Transport, lost: Callable[[str], None]) -> Connection:
+        return Connection(self._config.name, transport, self._unasked, lost)
+
+    def _stdio(self, resolved: ResolvedServer) -> Stdio:
+        written = self._config.env
+        hidden = frozenset(
+            value for key, value in resolved.env.items() if key in written and len(value) >= _SECRET_LENGTH
+        )
+        command = [resolved.command or "", *resolved.args]
+        return Stdio(self._config.name, command, dict(resolved.env), resolved.cwd, hidden)
+
+    async def _shake(self, connection: Connection, probe_s: float | None) -> Connection:
+        """Open the connection and agree with its upstream; on any failure the connection is closed."""
+        tasks = Tasks(f"upstream.{connection.name}.handshake")
+        try:
+            await connection.open()
+            if probe_s is None:
+                await _initialize(connection, LATEST_HANDSHAKE)
+            else:
+                await _probe(connection, tasks, probe_s)
+        except BaseException:
+            await tasks.close()
+            await connection.close()
+            raise
+        await tasks.close()
+        return connection
+
+
+async def _probe(connection: Connection, tasks: Tasks, probe_s: float) -> None:
+    """Ask for a stateless server first. Silence is no verdict: the child may still be starting, so after `probe_s`
+    `initialize` is sent as well, and whichever is answered decides."""
+    discover = tasks.spawn(_quiet(_discover(connection, LATEST_STATELESS)), "discover")
+    await asyncio.wait([discover], timeout=probe_s)
+    if not discover.done():
+        initialize = tasks.spawn(_quiet(_initialize(connection, LATEST_HANDSHAKE)), "initialize")
+        await asyncio.wait([discover, initialize], return_when=asyncio.FIRST_COMPLETED)
+        if initialize.done() and (not isinstance(initialize.result(), UpstreamError) or connection.gone is not None):
+            _raise_or(initialize.result())
+            return
+        found = await discover
+        if isinstance(found, Initialize):
+            _raise_or(await initialize)
+            return
+        initialize.cancel()
+    found = _raise_or(await discover)
+    if isinstance(found, Retry):
+        found = await _discover(connection, found.revision)
+    match found:
+        case Agreement():
+            connection.settle(found)
+        case Initialize():
+            await _initialize(connection, found.revision)
+        case Retry():
+            raise UpstreamDown(f"it names {found.revision} as supported and refuses it")
+
+
+async def _discover(connection: Connection, revision: str) -> Agreement | Retry | Initialize:
+    connection.settle(Agreement(Era.STATELESS, revision, {}, b"{}", b""))
+    try:
+        reply = await connection.request("server/discover", {}, caller=HUB, timeout_s=None)
+    except (Refused, Broken, UpstreamGarbage):
+        return Initialize()
+    return judge_discover(reply, revision)
+
+
+async def _initialize(connection: Connection, revision: str) -> None:
+    connection.settle(Agreement(Era.HANDSHAKE, "", {}, b"{}", b""))
+    reply = await connection.request("initialize", initialize_params(revision), caller=HUB, timeout_s=None)
+    found = judge_initialize(reply)
+    if isinstance(found, Retry):
+        again = await _discover(connection, found.revision)
+        if not isinstance(again, Agreement):
+            raise UpstreamDown(f"it names {found.revision} as supported and refuses it")
+        connection.settle(again)
+        return
+    connection.settle(found)
+    await connection.notify("notifications/initialized")
+
+
+async def _quiet(attempt: Coroutine[Any, Any, T]) -> T | UpstreamError:
+    """Return what the attempt raises: of two attempts that run side by side, one is expected to fail."""
+    try:
+        return await attempt
+    except UpstreamError as fault:
+        return fault
+
+
+def _raise_or(found: T | UpstreamError) -> T:
+    if isinstance(found, UpstreamError):
+        raise found
+    return found

@@ -1,0 +1,105 @@
+"""Bringing home what an upstream offers: every page of every list.
+
+Owns paging, and that only one refresh runs at a time on a connection. Does not know who wants to know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+
+import msgspec
+from msgspec import Raw
+
+from hub_gateway.catalog.entry import EntryKind, Offering
+from hub_gateway.errors import UpstreamDown, UpstreamError, UpstreamGarbage
+from hub_gateway.upstreams.connection import Connection
+from hub_gateway.upstreams.handshake import HUB
+from hub_gateway.wire import rewrite
+from hub_gateway.wire.errors import METHOD_NOT_FOUND, read_error
+from hub_gateway.wire.message import own
+
+_log = logging.getLogger(__name__)
+
+_MAX_PAGES = 1_000
+_FIELDS = {
+    EntryKind.TOOL: "tools",
+    EntryKind.PROMPT: "prompts",
+    EntryKind.RESOURCE: "resources",
+    EntryKind.TEMPLATE: "templates",
+}
+
+
+class Refresh:
+    """The lists of one connection. A list that fails keeps what it held before, and `faults` says so."""
+
+    def __init__(self, connection: Connection, previous: Offering, timeout_s: float) -> None:
+        self._connection = connection
+        self._timeout_s = timeout_s
+        self._wanted: set[EntryKind] = set()
+        self._running: asyncio.Future[None] | None = None
+        self.offering = previous
+        self.faults: dict[EntryKind, str] = {}
+
+    async def run(self, kinds: Iterable[EntryKind] = tuple(EntryKind)) -> None:
+        """List these kinds anew. While a refresh runs, another one joins it and the kinds are listed once more after.
+
+        Raises:
+            UpstreamDown: the connection is gone. What was listed until then stands.
+        """
+        self._wanted.update(kinds)
+        if self._running is not None:
+            await asyncio.shield(self._running)
+            return
+        self._running = asyncio.get_running_loop().create_future()
+        try:
+            while self._wanted:
+                kind = next(kind for kind in EntryKind if kind in self._wanted)
+                self._wanted.discard(kind)
+                await self._list(kind)
+        finally:
+            self._wanted.clear()
+            self._running.set_result(None)
+            self._running = None
+
+    async def _list(self, kind: EntryKind) -> None:
+        if kind.capability not in self._connection.capabilities:
+            definitions: tuple[bytes, ...] = ()
+        else:
+            try:
+                definitions = await self._pages(kind)
+            except UpstreamError as fault:
+                if self._connection.gone is not None:
+                    raise UpstreamDown(self._connection.gone) from fault
+                self.faults[kind] = str(fault)
+                _log.warning("%s: %s failed: %s", self._connection.name, kind.list_method, fault)
+                return
+        self.faults.pop(kind, None)
+        if definitions != self.offering.of(kind):
+            self.offering = msgspec.structs.replace(self.offering, **{_FIELDS[kind]: definitions})
+
+    async def _pages(self, kind: EntryKind) -> tuple[bytes, ...]:
+        definitions: list[bytes] = []
+        params: rewrite.Members = {}
+        seen: set[bytes] = set()
+        for _ in range(_MAX_PAGES):
+            reply = await self._connection.request(kind.list_method, params, caller=HUB, timeout_s=self._timeout_s)
+            if reply.error_raw:
+                error = read_error(reply.error_raw)
+                if error.code == METHOD_NOT_FOUND:
+                    return ()
+                raise UpstreamGarbage(f"it answered {error.code} {error.message}")
+            try:
+                page = rewrite.members(reply.result_raw)
+                definitions.extend(own(item) for item in rewrite.items(page.get(kind.value, Raw(b"[]"))))
+            except msgspec.MsgspecError as fault:
+                raise UpstreamGarbage(f"its answer is no list of {kind.value}: {fault}") from fault
+            cursor = page.get("nextCursor")
+            if cursor is None or rewrite.text(cursor) is None:
+                return tuple(definitions)
+            if own(cursor) in seen:
+                raise UpstreamGarbage("its pages go round in a circle")
+            seen.add(own(cursor))
+            params = {"cursor": Raw(own(cursor))}
+        raise UpstreamGarbage(f"its list has more than {_MAX_PAGES} pages")

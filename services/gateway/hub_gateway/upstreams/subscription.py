@@ -1,0 +1,72 @@
+"""How list changes of a stateless upstream are learnt: one `subscriptions/listen` for each connection.
+
+Owns opening that stream again when it ends (2026-07-28 basic/patterns/subscriptions). What comes on it goes the way of
+every notification that belongs to no call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from hub_gateway.errors import UpstreamDown, UpstreamError
+from hub_gateway.upstreams.backoff import Backoff
+from hub_gateway.upstreams.connection import Connection
+from hub_gateway.upstreams.handshake import HUB
+from hub_gateway.wire.errors import read_error
+
+_log = logging.getLogger(__name__)
+
+_STEADY_S = 5.0
+_FILTERS = {"tools": "toolsListChanged", "prompts": "promptsListChanged", "resources": "resourcesListChanged"}
+
+
+def wanted(capabilities: dict[str, Any]) -> dict[str, bool]:
+    """The notification filter that fits the upstream's capabilities; empty when it announces no list changes."""
+    found: dict[str, bool] = {}
+    for capability, name in _FILTERS.items():
+        settings = capabilities.get(capability)
+        if isinstance(settings, dict) and settings.get("listChanged") is True:  # pyright: ignore[reportUnknownMemberType]
+            found[name] = True
+    return found
+
+
+async def listen(connection: Connection, missed: Callable[[], Awaitable[None]]) -> None:
+    """Hold the stream as long as the connection lives. `missed` is awaited each time it had to be opened again: what
+    changed meanwhile was not told.
+
+    Returns when the upstream has nothing to tell or does not know the method. Raises UpstreamDown when it is away.
+    """
+    names = wanted(connection.capabilities)
+    if not names:
+        return
+    loop = asyncio.get_running_loop()
+    pause = Backoff(1.0, 30.0, random.random)
+    params = {"notifications": Raw(msgspec.json.encode(names))}
+    first = True
+    while connection.gone is None:
+        opened_s = loop.time()
+        request = connection.request("subscriptions/listen", params, caller=HUB, timeout_s=None)
+        if first:
+            first = False
+        else:
+            await missed()
+        try:
+            reply = await request
+        except UpstreamError as fault:
+            _log.debug("%s: the subscription broke: %s", connection.name, fault)
+            if not isinstance(fault, UpstreamDown):
+                return
+        else:
+            if reply.error_raw:
+                _log.info("%s: no list changes: %s", connection.name, read_error(reply.error_raw).message)
+                return
+        if loop.time() - opened_s >= _STEADY_S:
+            pause.reset()
+        await asyncio.sleep(pause.next_s())

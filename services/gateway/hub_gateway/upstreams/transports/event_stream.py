@@ -1,0 +1,53 @@
+"""One event stream of an upstream, read as messages.
+
+Owns what has to be remembered of a stream to carry it on over another socket. Knows neither sockets nor MCP methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hub_gateway.errors import UpstreamGarbage
+from hub_gateway.upstreams.transports.transport import MESSAGE_LIMIT_BYTES, Receive
+from hub_gateway.wire.framing import Event, EventBuffer, FrameTooLarge
+
+
+class EventStream:
+    """Reads one event stream, which may go on over several sockets, and hands its messages on."""
+
+    def __init__(self, receive: Receive, upstream_id: int | None, other: Callable[[Event], None] | None = None) -> None:
+        """`other` gets the events whose name is not `message`."""
+        self._receive = receive
+        self._upstream_id = upstream_id
+        self._other = other
+        self._events = EventBuffer(MESSAGE_LIMIT_BYTES)
+        self.last_event_id: str | None = None
+        self.retry_s: float | None = None
+        self.answered = False
+        self.heard = False
+        self.fault: UpstreamGarbage | None = None
+
+    def feed(self, chunk: bytes) -> bool:
+        """Take a piece of the stream; True once the response has come."""
+        try:
+            for event in self._events.feed(chunk):
+                self.heard = True
+                if event.id is not None:
+                    self.last_event_id = event.id
+                if event.retry_ms is not None:
+                    self.retry_s = event.retry_ms / 1000
+                if event.name != "message":
+                    if self._other is not None:
+                        self._other(event)
+                elif event.data and self._receive(event.data, self._upstream_id):
+                    self.answered = True
+                    return True
+        except FrameTooLarge as fault:
+            self.fault = UpstreamGarbage(str(fault))
+            return True
+        return False
+
+    def restart(self) -> None:
+        """A new socket carries the stream on: half an event from the old one is void."""
+        self._events = EventBuffer(MESSAGE_LIMIT_BYTES)
+        self.heard = False

@@ -1,0 +1,242 @@
+"""stdio toward an upstream: a child process that reads and writes one message a line.
+
+Owns the process, its group and its three pipes. Knows no MCP beyond that a message starts with a brace (2026-07-28
+transports/stdio).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import signal
+from collections import deque
+from contextlib import suppress
+from pathlib import Path
+from typing import cast
+
+from hub_gateway.errors import UpstreamDown
+from hub_gateway.upstreams.transports.transport import MESSAGE_LIMIT_BYTES, Lost, Receive
+from hub_gateway.wire.framing import FrameTooLarge, LineBuffer, one_line
+
+_STDIN, _STDOUT, _STDERR = 0, 1, 2
+_GRACE_S = 2.0
+_LAST_WORDS_S = 0.5
+_LOG_LINE = 2_000
+_STDERR_LINE_BYTES = 65_536
+
+
+class Stdio:
+    """One child. `hidden` are texts (secrets of the config) that its last words, told to people, must not show."""
+
+    streams = False
+
+    def __init__(
+        self, name: str, command: list[str], env: dict[str, str], cwd: str | None, hidden: frozenset[str] = frozenset()
+    ) -> None:
+        self._name = name
+        self._command = command
+        self._env = env
+        self._cwd = cwd
+        self._hidden = hidden
+        self._process: asyncio.SubprocessTransport | None = None
+        self._child: _Child | None = None
+
+    async def open(self, receive: Receive, lost: Lost) -> None:
+        """Start the child in a process group of its own."""
+        argv = find_runner(self._command, self._env, self._cwd)
+        if self._cwd is not None and not Path(self._cwd).is_dir():
+            raise UpstreamDown(f"the working directory {self._cwd} does not exist")
+        child = _Child(self._name, receive, lost, self._hidden)
+        try:
+            self._process, _ = await asyncio.get_running_loop().subprocess_exec(
+                lambda: child, *argv, env=self._env, cwd=self._cwd, start_new_session=True
+            )
+        except OSError as fault:
+            raise UpstreamDown(f"'{argv[0]}' cannot be started: {fault.strerror or fault}") from fault
+        self._child = child
+
+    def speak(self, revision: str) -> None:
+        """Nothing to tell: stdio has no headers."""
+
+    async def send(self, message: bytes, *, upstream_id: int | None, method: str, name: str | None) -> None:
+        """Write one line; waits while the child does not read."""
+        if self._child is None:
+            raise UpstreamDown("the process is not running")
+        await self._child.write(message)
+
+    async def close(self) -> None:
+        """Close stdin, wait, then end the whole group: SIGTERM, wait, SIGKILL. Cancelling kills at once."""
+        process, child = self._process, self._child
+        self._process = self._child = None
+        if process is None or child is None:
+            return
+        group = process.get_pid()
+        child.silence()
+        try:
+            if not await child.exited(_GRACE_S):
+                _signal(group, signal.SIGTERM)
+                await child.exited(_GRACE_S)
+        finally:
+            # Also after a tidy exit: `npx` and shells may leave the real server behind.
+            _signal(group, signal.SIGKILL)
+            try:
+                await child.exited(_GRACE_S)
+            finally:
+                process.close()
+
+
+class _Child(asyncio.SubprocessProtocol):
+    """What happens on the pipes of one process."""
+
+    def __init__(self, name: str, receive: Receive, lost: Lost, hidden: frozenset[str]) -> None:
+        self._name = name
+        self._receive = receive
+        self._lost: Lost | None = lost
+        self._hidden = hidden
+        self._log = logging.getLogger(f"{__name__}.{name}")
+        self._loop = asyncio.get_running_loop()
+        self._stdin: asyncio.WriteTransport | None = None
+        self._process: asyncio.SubprocessTransport | None = None
+        self._lines = LineBuffer(MESSAGE_LIMIT_BYTES)
+        self._stderr = LineBuffer(_STDERR_LINE_BYTES)
+        self._last_words: deque[str] = deque(maxlen=3)
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._gone = asyncio.Event()
+
+    async def write(self, message: bytes) -> None:
+        """Write one line."""
+        if self._stdin is None or self._lost is None or self._gone.is_set():
+            raise UpstreamDown(self._reason())
+        self._stdin.write(one_line(message) + b"\n")
+        if not self._writable.is_set():
+            await self._writable.wait()
+            if self._lost is None:
+                raise UpstreamDown(self._reason())
+
+    def silence(self) -> None:
+        """Close stdin and report nothing any more: the end that comes was asked for."""
+        self._lost = None
+        self._writable.set()
+        if self._stdin is not None:
+            self._stdin.close()
+
+    async def exited(self, within_s: float) -> bool:
+        """Wait until the process has exited."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._gone.wait()
+        return self._gone.is_set()
+
+    # asyncio.SubprocessProtocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are no subclasses of asyncio's.
+        self._process = cast("asyncio.SubprocessTransport", transport)
+        self._stdin = cast("asyncio.WriteTransport", self._process.get_pipe_transport(_STDIN))
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        try:
+            if fd == _STDOUT:
+                for line in self._lines.feed(data):
+                    self._line(line)
+            else:
+                for line in self._stderr.feed(data):
+                    self._stderr_line(line)
+        except FrameTooLarge as fault:
+            if fd == _STDOUT:
+                self._report(f"it wrote garbage to stdout: {fault}")
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        if fd == _STDOUT and not self._gone.is_set():
+            # The exit usually follows at once and gives the better reason.
+            self._loop.call_later(_LAST_WORDS_S, self._report, "it closed its stdout")
+        elif fd == _STDOUT:
+            self._report(self._reason())
+
+    def process_exited(self) -> None:
+        self._gone.set()
+        self._writable.set()
+        # Answers written before the exit may still be in the pipe.
+        self._loop.call_later(_LAST_WORDS_S, lambda: self._report(self._reason()))
+
+    # Lines
+
+    def _line(self, line: bytes) -> None:
+        if line.lstrip()[:1] in (b"{", b"["):
+            self._receive(line, None)
+        else:
+            self._log.warning("%s wrote to stdout what is no message: %s", self._name, _shown(line))
+
+    def _stderr_line(self, line: bytes) -> None:
+        text = _shown(line)
+        self._last_words.append(text)
+        self._log.info("%s: %s", self._name, text)
+
+    def _report(self, reason: str) -> None:
+        lost, self._lost = self._lost, None
+        self._writable.set()
+        if lost is not None:
+            lost(reason)
+
+    def _reason(self) -> str:
+        code = self._process.get_returncode() if self._process is not None else None
+        if code is None:
+            return "the process is not running"
+        how = f"was ended by {_signal_name(-code)}" if code < 0 else f"exited with code {code}"
+        words = next((word for word in reversed(self._last_words) if word.strip()), "") if code else ""
+        for secret in self._hidden:
+            words = words.replace(secret, "***")
+        return f"the process {how}: {words[:300]}" if words else f"the process {how}"
+
+
+def find_runner(command: list[str], env: dict[str, str], cwd: str | None = None) -> list[str]:
+    """Return the command with its program found on the child's own PATH; `uv` and `uvx` come with the hub if need be.
+
+    Raises:
+        UpstreamDown: it is not installed.
+    """
+    program, *args = command
+    if cwd is not None and os.sep in program:
+        program = os.fspath(Path(cwd) / program)
+    if (found := shutil.which(program, path=env.get("PATH", os.defpath))) is not None:
+        return [found, *args]
+    if program in ("uv", "uvx") and (bundled := _bundled_uv()) is not None:
+        return [bundled, *(("tool", "run") if program == "uvx" else ()), *args]
+    if os.sep in program:
+        raise UpstreamDown(f"'{program}' does not exist or is not executable")
+    raise UpstreamDown(f"runner '{program}' is not installed or not on PATH")
+
+
+def _bundled_uv() -> str | None:
+    try:
+        import uv  # only where the command line is installed; a gateway image may go without
+    except ImportError:
+        return None
+    with suppress(FileNotFoundError):
+        return os.fspath(uv.find_uv_bin())
+    return None
+
+
+def _signal(group: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _shown(line: bytes) -> str:
+    return line[:_LOG_LINE].decode(errors="replace").rstrip()

@@ -1,0 +1,294 @@
+"""Streamable HTTP toward an upstream: one POST for each message, answered by JSON or by an event stream.
+
+Owns the endpoint's headers, the HTTP session of the handshake era, the standing GET stream and the resumption of broken
+streams (2025-11-25 transports §Streamable HTTP; 2026-07-28 transports/streamable-http). Knows no method's meaning.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from hub_common.tasks import Tasks
+from hub_gateway.config.model import ConnectionPool
+from hub_gateway.errors import UpstreamBusy, UpstreamDown, UpstreamError, UpstreamGarbage, UpstreamUnauthorized
+from hub_gateway.upstreams.transports.address import Address, encode_headers, parse, request_head
+from hub_gateway.upstreams.transports.event_stream import EventStream
+from hub_gateway.upstreams.transports.http1 import Broken, Pool, Response, Unreachable
+from hub_gateway.upstreams.transports.transport import Lost, Receive, Refused
+from hub_gateway.wire import headers
+from hub_gateway.wire.revisions import Era, era_of
+
+_log = logging.getLogger(__name__)
+
+_PROTOCOL_HEADERS = frozenset(
+    {
+        "host",
+        "connection",
+        "content-length",
+        "transfer-encoding",
+        "accept",
+        "accept-encoding",
+        "content-type",
+        headers.SESSION_ID,
+        headers.PROTOCOL_VERSION,
+        headers.METHOD,
+        headers.NAME,
+        headers.LAST_EVENT_ID,
+    }
+)
+
+_REDIRECTS = (307, 308)
+_MAX_REDIRECTS = 3
+_MAX_HEADS = 2_048
+_RESUMPTIONS = 5
+_RETRY_S = 1.0
+_MAX_RETRY_S = 30.0
+_DELETE_S = 2.0
+_MAX_REFUSALS = 3
+
+
+class StreamableHttp:
+    """One endpoint of an upstream. `headers` are the configured ones; they win over none of the protocol's own."""
+
+    streams = True
+
+    def __init__(self, name: str, url: str, headers_: dict[str, str], limits: ConnectionPool) -> None:
+        self._name = name
+        self._address: Address = parse(url)
+        self._configured = configured_headers(headers_)
+        self._limits = limits
+        self._pool: Pool | None = None
+        self._tasks = Tasks(f"upstream.{name}.http")
+        self._receive: Receive | None = None
+        self._lost: Lost | None = None
+        self._revision = ""
+        self._stateless = False
+        self._session_id: str | None = None
+        self._heads: dict[tuple[str, str | None], bytes] = {}
+
+    async def open(self, receive: Receive, lost: Lost) -> None:
+        """Prepare the pool; the first message opens the first socket."""
+        self._receive, self._lost = receive, lost
+        self._pool = Pool(self._address, self._limits)
+
+    def speak(self, revision: str) -> None:
+        """Set the revision of the following messages."""
+        self._revision = revision
+        self._stateless = era_of(revision) is Era.STATELESS
+        if self._stateless:
+            self._session_id = None
+        self._heads = {}
+
+    async def send(self, message: bytes, *, upstream_id: int | None, method: str, name: str | None) -> None:
+        """POST one message and receive what its response brings."""
+        if self._pool is None or self._receive is None:
+            raise UpstreamDown("the link is closed")
+        key = (method, name) if self._stateless else ("", None)
+        head = self._heads.get(key) or self._make_head(key)
+        if upstream_id is None:
+            response = await self._pool.exchange(head, message)
+            await self._after(response, head, message, None, None, method)
+            return
+        stream = EventStream(self._receive, upstream_id)
+        try:
+            response = await self._pool.exchange(head, message, stream.feed)
+        except Broken:
+            if stream.last_event_id is None:
+                raise
+            await self._resume(stream)
+            return
+        if response.status == 200 and not response.streamed and method != "initialize":
+            if not self._receive(response.body, upstream_id):
+                raise self._no_answer(response)
+            return
+        await self._after(response, head, message, stream, upstream_id, method)
+
+    async def close(self) -> None:
+        """End the HTTP session, if there is one, and close every socket."""
+        pool, self._pool = self._pool, None
+        await self._tasks.close()
+        if pool is None:
+            return
+        if self._session_id is not None:
+            try:
+                async with asyncio.timeout(_DELETE_S):
+                    await pool.exchange(request_head("DELETE", self._address, self._headers("application/json")))
+            except (UpstreamError, TimeoutError) as fault:
+                _log.debug("%s: the session was not ended: %s", self._name, fault)
+        await pool.close()
+
+    # Answers to a POST
+
+    async def _after(
+        self,
+        response: Response,
+        head: bytes,
+        message: bytes,
+        stream: EventStream | None,
+        upstream_id: int | None,
+        method: str,
+    ) -> None:
+        """Make of a response what it means; the plain JSON answer to a request has been dealt with before."""
+        assert self._pool is not None and self._receive is not None
+        for _ in range(_MAX_REDIRECTS):
+            if response.status not in _REDIRECTS:
+                break
+            head = await self._redirected(response, method, head)
+            response = await self._pool.exchange(head, message, None if stream is None else stream.feed)
+        if method == "initialize" and 200 <= response.status < 300:
+            self._session_id = response.header(b"mcp-session-id") or None
+            self._heads = {}
+        if response.streamed and stream is not None:
+            if stream.fault is not None:
+                raise stream.fault
+            if not stream.answered:
+                await self._resume(stream)
+        elif not 200 <= response.status < 300:
+            self._refuse(response, upstream_id)
+        elif upstream_id is not None and not self._receive(response.body, upstream_id):
+            raise self._no_answer(response)
+        if method == "notifications/initialized":
+            self._tasks.spawn(self._listen(), "listen")
+
+    def _refuse(self, response: Response, upstream_id: int | None) -> None:
+        """Raise what a status beyond 2xx means, unless the body is the response to the request."""
+        assert self._receive is not None and self._lost is not None
+        status = response.status
+        if status in (401, 403):
+            challenge = response.header(b"www-authenticate")
+            raise UpstreamUnauthorized(
+                f"it wants credentials (HTTP {status})", {"challenge": challenge} if challenge else None
+            )
+        if self._session_id is not None and (status == 404 or (status == 400 and _names_session(response.body))):
+            self._session_id = None
+            self._lost("the server ended the session")
+            raise UpstreamDown("the server ended the session")
+        if upstream_id is not None and _is_error(response.body) and self._receive(response.body, upstream_id):
+            return
+        if status == 429:
+            raise UpstreamBusy("it asks for fewer requests (HTTP 429)")
+        raise Refused(f"HTTP {status}{excerpt(response.body)}", status)
+
+    def _no_answer(self, response: Response) -> UpstreamGarbage:
+        kind = response.header(b"content-type") or "no content type"
+        return UpstreamGarbage(f"HTTP {response.status} ({kind}) is no answer to the request{excerpt(response.body)}")
+
+    async def _redirected(self, response: Response, method: str, head: bytes) -> bytes:
+        """Move to the address that a 307 or 308 names and return the head spelled anew: the request has not run."""
+        assert self._pool is not None
+        address = self._address.joined(response.header(b"location") or "")
+        if address.host != self._address.host or (self._address.tls and not address.tls):
+            raise UpstreamDown(f"it redirects to {address.origin}; put that address into the config if it is right")
+        if address.origin != self._address.origin:
+            await self._pool.close()
+            self._pool = Pool(address, self._limits)
+        old = f"POST {self._address.target} HTTP/1.1\r\nHost: {self._address.authority}\r\n".encode()
+        self._address, self._heads = address, {}
+        return request_head("POST", address, head[len(old) :])
+
+    # Streams of the handshake era
+
+    async def _resume(self, stream: EventStream) -> None:
+        """Carry on a POST's stream that ended without the response (2025-11-25 transports §Resumability)."""
+        failures = 0
+        while not stream.answered:
+            if stream.fault is not None:
+                raise stream.fault
+            if stream.last_event_id is None or self._stateless or failures >= _RESUMPTIONS:
+                raise Broken("the stream ended before the answer came")
+            await asyncio.sleep(_RETRY_S if stream.retry_s is None else min(stream.retry_s, _MAX_RETRY_S))
+            stream.restart()
+            try:
+                response = await self._get(stream)
+            except Broken:
+                response = None
+            if response is not None and not response.streamed:
+                raise Broken("the stream ended before the answer came, and the server does not carry it on")
+            failures = 0 if stream.heard else failures + 1
+
+    async def _listen(self) -> None:
+        """Keep the standing GET stream open, as long as the server offers one (§Listening for Messages)."""
+        assert self._receive is not None and self._lost is not None
+        stream = EventStream(self._receive, None)
+        delay_s, refusals, opened = _RETRY_S, 0, False
+        while refusals < _MAX_REFUSALS:
+            try:
+                response = await self._get(stream)
+            except Unreachable as fault:
+                self._lost(str(fault))
+                return
+            except Broken:
+                response = None
+            except UpstreamGarbage as fault:
+                _log.debug("%s: no listening stream: %s", self._name, fault)
+                return
+            if response is not None and not response.streamed:
+                if response.status == 404 and self._session_id is not None and opened:
+                    self._lost("the server ended the session")
+                    return
+                if response.status < 500:
+                    return
+                refusals += 1
+            opened = opened or response is None or response.streamed
+            delay_s = _RETRY_S if stream.heard else min(delay_s * 2, _MAX_RETRY_S)
+            await asyncio.sleep(delay_s if stream.retry_s is None else min(stream.retry_s, _MAX_RETRY_S))
+            stream.restart()
+
+    async def _get(self, stream: EventStream) -> Response:
+        if self._pool is None:
+            raise Broken("the link is closed")
+        extra = self._headers("text/event-stream")
+        if stream.last_event_id is not None:
+            extra += encode_headers([(headers.LAST_EVENT_ID, stream.last_event_id)])
+        return await self._pool.exchange(request_head("GET", self._address, extra), feed=stream.feed, own=True)
+
+    # Heads
+
+    def _headers(self, accept: str) -> bytes:
+        own = [("Accept", accept)]
+        if self._revision:
+            own.append((headers.PROTOCOL_VERSION, self._revision))
+        if self._session_id is not None:
+            own.append((headers.SESSION_ID, self._session_id))
+        return self._configured + encode_headers(own)
+
+    def _make_head(self, key: tuple[str, str | None]) -> bytes:
+        extra = self._headers("application/json, text/event-stream") + b"Content-Type: application/json\r\n"
+        method, name = key
+        if method:
+            extra += encode_headers([(headers.METHOD, method)])
+        if name is not None:
+            extra += encode_headers([(headers.NAME, headers.encode_value(name))])
+        head = request_head("POST", self._address, extra)
+        if len(self._heads) < _MAX_HEADS:
+            self._heads[key] = head
+        return head
+
+
+def configured_headers(given: dict[str, str]) -> bytes:
+    """Encode the headers of the config, without those that are the protocol's own to set.
+
+    Raises:
+        UpstreamDown: a name or a value holds what HTTP does not allow.
+    """
+    kept = {key: value for key, value in given.items() if key.lower() not in _PROTOCOL_HEADERS}
+    if not any(key.lower() == "user-agent" for key in kept):
+        kept["User-Agent"] = "mcp-hub"
+    return encode_headers(kept)
+
+
+def excerpt(body: bytes) -> str:
+    """The first words of an error body, for people; nothing of a web page."""
+    text = " ".join(body[:400].decode(errors="replace").split())
+    return f": {text[:200]}" if text and not text.startswith("<") else ""
+
+
+def _is_error(body: bytes) -> bool:
+    """Whether the body looks like a JSON-RPC error response, which is for the connection to read."""
+    return body[:64].lstrip()[:1] == b"{" and b'"error"' in body and b'"jsonrpc"' in body
+
+
+def _names_session(body: bytes) -> bool:
+    """Whether a 400 complains about the session: servers that do not know 404 for it answer so."""
+    return len(body) < 4_096 and b"session" in body.lower()

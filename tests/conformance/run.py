@@ -1,0 +1,165 @@
+"""Run the official conformance suite: `python -m tests.conformance.run --spec 2025-11-25|2026-07-28|all [--url URL]`.
+
+Owns fetching the suite (npm, into the cache directory), the server under test, and the table of what came out. Which
+scenarios are required is the suite's own frozen list; what may fail is in `expected-failures.yml`.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from tests.support import hub
+from tests.support.cache_dir import ToolMissing, npm_packages
+from tests.support.processes import EVERYTHING, serving
+
+SUITE: Final = "@modelcontextprotocol/conformance@0.2.0-alpha.12"
+NODE: Final = "node@22"
+REVISIONS: Final = ("2025-11-25", "2026-07-28")
+EXPECTED: Final = Path(__file__).with_name("expected-failures.yml")
+RUN_TIMEOUT_S: Final = 240.0
+FILTERING: Final[dict[str, dict[str, Any]]] = {
+    "off": {"enabled": False},
+    "on": {
+        "enabled": True,
+        "mode": "server-allowlist",
+        "serverFilter": {"mode": "allowlist", "servers": ["everything"]},
+    },
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One scenario: how often each status came and which checks were not passed."""
+
+    scenario: str
+    required: bool
+    counts: Counter[str]
+    failed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """The installed suite."""
+
+    directory: Path
+
+    @property
+    def _modules(self) -> Path:
+        return self.directory / "node_modules"
+
+    @property
+    def line(self) -> list[str]:
+        """The beginning of its command line."""
+        program = self._modules / "@modelcontextprotocol" / "conformance" / "dist" / "index.js"
+        return [str(self._modules / ".bin" / "node"), str(program)]
+
+    def required(self, revision: str) -> list[str]:
+        """The server scenarios the revision requires, from the suite's frozen list."""
+        path = self._modules / "@modelcontextprotocol" / "conformance" / "requirements" / f"{revision}.yaml"
+        return yaml.safe_load(path.read_text())["server"]
+
+
+def outcomes(results: Path, required: list[str]) -> list[Outcome]:
+    """Read what the suite wrote: one directory `server-SCENARIO-TIME` with `checks.json` per scenario."""
+    found: list[Outcome] = []
+    for path in sorted(results.glob("server-*/checks.json"), key=lambda each: each.stat().st_mtime_ns):
+        checks: list[dict[str, Any]] = json.loads(path.read_text())
+        name = path.parent.name.removeprefix("server-").split("-20")[0]
+        scenario = next((each for each in (*required,) if path.parent.name.startswith(f"server-{each}-20")), name)
+        failed = tuple(
+            f"{c['id']}: {c.get('errorMessage', '')}" for c in checks if c["status"] in ("FAILURE", "WARNING")
+        )
+        found.append(Outcome(scenario, scenario in required, Counter(c["status"] for c in checks), failed))
+    return found
+
+
+def table(revision: str, found: list[Outcome]) -> Table:
+    """A row per scenario."""
+    made = Table("scenario", "passed", "failed", "warnings", "not passed", title=f"Conformance {revision}")
+    for each in found:
+        counts = each.counts
+        style = ("red" if counts["FAILURE"] else "yellow" if counts["WARNING"] else "green") if each.required else "dim"
+        name = each.scenario if each.required else f"{each.scenario} (not required)"
+        notes = "\n".join(note[:160] for note in each.failed) if each.required else ""
+        made.add_row(name, str(counts["SUCCESS"]), str(counts["FAILURE"]), str(counts["WARNING"]), notes, style=style)
+    return made
+
+
+def run_revision(suite: Suite, revision: str, url: str, expected: dict[str, Any], console: Console) -> bool:
+    """Run the required scenarios of one revision; True when nothing is unexpected, in either direction."""
+    with tempfile.TemporaryDirectory(prefix="conformance-") as directory:
+        baseline, results = Path(directory) / "expected.yml", Path(directory) / "results"
+        baseline.write_text(yaml.safe_dump(expected.get(revision) or {}))
+        options = ["--requirements", revision, "--expected-failures", str(baseline), "--output-dir", str(results)]
+        try:
+            done = subprocess.run(
+                [*suite.line, "server", "--url", url, *options],
+                capture_output=True,
+                text=True,
+                timeout=RUN_TIMEOUT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            console.print(table(revision, outcomes(results, suite.required(revision))))
+            console.print(f"[red]{revision}: not finished within {RUN_TIMEOUT_S} s")
+            return False
+        required = suite.required(revision)
+        found = outcomes(results, required)
+    console.print(table(revision, found))
+    console.print(done.stdout[done.stdout.rfind("\nTotal:") :].strip(), done.stderr[-2000:].strip(), markup=False)
+    passed = sum(each.required and not each.counts["FAILURE"] and not each.counts["WARNING"] for each in found)
+    console.print(f"{revision}: {passed} of {len(required)} required scenarios pass; suite exit code {done.returncode}")
+    return done.returncode == 0 and {each.scenario for each in found} >= set(required)
+
+
+@contextmanager
+def through_hub(filtering: str) -> Generator[str]:
+    """The URL of a hub in front of the everything server, whose names it leaves as they are."""
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="conformance-hub-")))
+        upstream = stack.enter_context(serving(EVERYTHING))
+        config = {
+            "mcpServers": {"everything": {"url": upstream, "prefix": ""}},
+            "toolFiltering": FILTERING[filtering],
+        }
+        running = stack.enter_context(hub.running(config, directory))
+        hub.wait_ready_sync(running, "everything")
+        yield running.url
+
+
+def main() -> int:
+    """Parse the command line, run, and return the exit code: 0 as expected, 1 not, 2 could not run."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--spec", choices=(*REVISIONS, "all"), default="all")
+    parser.add_argument("--url", help="test this server; default: the everything server behind the hub")
+    parser.add_argument("--filtering", choices=("off", "on"), default="off", help="of the hub, without --url")
+    parser.add_argument("--expected", type=Path, default=EXPECTED, help="the list of what may fail")
+    arguments = parser.parse_args()
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    try:
+        suite = Suite(npm_packages("conformance-0.2.0-alpha.12-node22", NODE, SUITE))
+    except ToolMissing as error:
+        console.print(f"[red]the conformance suite cannot be fetched: {error}")
+        return 2
+    expected: dict[str, Any] = yaml.safe_load(arguments.expected.read_text()) if not arguments.url else {}
+    with ExitStack() as stack:
+        url = arguments.url or stack.enter_context(through_hub(arguments.filtering))
+        chosen = REVISIONS if arguments.spec == "all" else (arguments.spec,)
+        good = [run_revision(suite, revision, url, expected, console) for revision in chosen]
+    return 0 if all(good) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

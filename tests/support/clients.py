@@ -1,0 +1,133 @@
+"""Real clients: the Python SDK in both eras and over HTTP+SSE, and one that writes JSON-RPC itself.
+
+Owns how a test speaks to an MCP endpoint. Knows nothing of the hub.
+"""
+
+import itertools
+import json
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import mcp_types as types
+from mcp import Client
+from mcp.client.sse import sse_client
+from mcp_types.version import LATEST_MODERN_VERSION
+
+from tests.support import raw_http
+from tests.support.raw_http import Answer
+
+READ_TIMEOUT_S: Final = 15.0
+HANDSHAKE: Final = "2025-11-25"
+STATELESS: Final = LATEST_MODERN_VERSION
+INFO: Final = {"name": "raw-client", "version": "1"}
+NAMED: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+
+
+def _client(server: Any, mode: str, options: dict[str, Any]) -> Client:
+    return Client(server, mode=mode, cache=None, read_timeout_seconds=READ_TIMEOUT_S, **options)
+
+
+def session(url: str, **options: Any) -> Client:
+    """An SDK client that shakes hands and has a session (Streamable HTTP, 2025-11-25)."""
+    return _client(url, "legacy", options)
+
+
+def stateless(url: str, **options: Any) -> Client:
+    """An SDK client without a session (Streamable HTTP, 2026-07-28)."""
+    return _client(url, "auto", options)
+
+
+def sse(url: str, **options: Any) -> Client:
+    """An SDK client over the deprecated HTTP+SSE transport (2024-11-05)."""
+    return _client(sse_client(url), "legacy", options)
+
+
+async def all_tools(client: Client) -> dict[str, types.Tool]:
+    """Every tool of every page by name; a name that comes twice is an error."""
+    found: dict[str, types.Tool] = {}
+    cursor: str | None = None
+    while True:
+        page = await client.list_tools(cursor=cursor)
+        for tool in page.tools:
+            assert tool.name not in found, f"{tool.name} is listed twice"
+            found[tool.name] = tool
+        if (cursor := page.next_cursor) is None:
+            return found
+
+
+def text_of(result: types.CallToolResult) -> str:
+    """The text of a result that has exactly one text."""
+    (content,) = result.content
+    assert isinstance(content, types.TextContent)
+    return content.text
+
+
+class RawClient:
+    """A JSON-RPC client over Streamable HTTP that sends what it is given and shows what it got.
+
+    Without `session_id` it is stateless: every request carries the envelope and the standard headers of 2026-07-28.
+    """
+
+    def __init__(self, url: str, session_id: str | None = None) -> None:
+        self.url = url
+        self.session_id = session_id
+        self._ids = itertools.count(1)
+
+    @property
+    def handshake(self) -> bool:
+        """Whether the client has a session."""
+        return self.session_id is not None
+
+    def headers(self, method: str, params: Mapping[str, Any]) -> dict[str, str]:
+        """The headers a request of this method has."""
+        if self.session_id is not None:
+            return {"Mcp-Session-Id": self.session_id, "MCP-Protocol-Version": HANDSHAKE}
+        standard = {"MCP-Protocol-Version": STATELESS, "Mcp-Method": method}
+        return {**standard, "Mcp-Name": params[NAMED[method]]} if method in NAMED else standard
+
+    def envelope(self) -> dict[str, Any]:
+        """The `_meta` members that name a stateless client."""
+        if self.handshake:
+            return {}
+        prefix = "io.modelcontextprotocol/"
+        return {
+            f"{prefix}protocolVersion": STATELESS,
+            f"{prefix}clientInfo": INFO,
+            f"{prefix}clientCapabilities": {},
+        }
+
+    def body(self, method: str, params: Mapping[str, Any], client_id: object = None) -> bytes:
+        """A request as bytes, its envelope included."""
+        meta = {**self.envelope(), **params.get("_meta", {})}
+        full = {**params, "_meta": meta} if meta else dict(params)
+        identity = next(self._ids) if client_id is None else client_id
+        return json.dumps({"jsonrpc": "2.0", "id": identity, "method": method, "params": full}).encode()
+
+    async def request(self, method: str, timeout_s: float = READ_TIMEOUT_S, **params: Any) -> Answer:
+        """Send a request and read its whole answer."""
+        return await raw_http.post(self.url, self.body(method, params), self.headers(method, params), timeout_s)
+
+    async def call_raw(self, name: str, arguments_raw: bytes, timeout_s: float = READ_TIMEOUT_S) -> Answer:
+        """`tools/call` with arguments given as bytes, which are sent as they are."""
+        marker = "@@arguments@@"
+        params = {"name": name, "arguments": marker}
+        body = self.body("tools/call", params).replace(json.dumps(marker).encode(), arguments_raw)
+        return await raw_http.post(self.url, body, self.headers("tools/call", params), timeout_s)
+
+
+@asynccontextmanager
+async def raw_session(url: str, revision: str = HANDSHAKE) -> AsyncGenerator[RawClient]:
+    """A raw client that shook hands; its session is deleted at the end."""
+    params = {"protocolVersion": revision, "capabilities": {}, "clientInfo": INFO}
+    hello = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}).encode()
+    answer = await raw_http.post(url, hello)
+    assert answer.status == 200, answer
+    client = RawClient(url, answer.headers["mcp-session-id"])
+    done = b'{"jsonrpc":"2.0","method":"notifications/initialized"}'
+    accepted = await raw_http.post(url, done, client.headers("notifications/initialized", {}))
+    assert accepted.status == 202, accepted
+    try:
+        yield client
+    finally:
+        await raw_http.send("DELETE", url, headers=client.headers("", {}))

@@ -1,0 +1,173 @@
+"""What the raw server answers, byte by byte.
+
+Owns the exact bytes of every answer, in both eras, and the pages of every list. Pure: no socket, no clock.
+No model of any SDK is involved, so what a test reads here is what went over the wire.
+"""
+
+from typing import Final, NamedTuple
+
+import msgspec
+
+EXOTIC: Final = (
+    b'{"large":1E5, "small" : -0.0e-3,"big":12345678901234567890,"one":1.0,"wide":1.2345678901234567890123,'
+    b'"escapes":"\\u00e9\\/\\ud83d\\ude00\\u2028","same":"\xc3\xa9","deep":[[[[{"a":null}]]]],"":true,"twice":1}'
+)
+"""Members in an order, spelling and spacing that no encoder would choose."""
+
+DEFINITION: Final = (
+    b'{"x-first":1E5,"name":"%s","description":"Raw tool %s","inputSchema":{"type":"object","x-limit":'
+    b'12345678901234567890,"properties":{"value":{"minimum":1.0,"maximum":1E5}}},"com.example/unknown":%s}'
+)
+SPECIAL_TOOLS: Final = (
+    "raw_exotic",
+    "raw_echo",
+    "raw_seen",
+    "raw_error",
+    "raw_big",
+    "raw_hang",
+    "raw_crash",
+    "raw_garbage",
+    "raw_noise",
+    "raw_wrong_id",
+    "raw_sse",
+    "raw_cut",
+)
+ERROR: Final = b'{"code":-32123,"message":"raw error","data":' + EXOTIC + b',"x-more":1E5}'
+MODERN_KEY: Final = "io.modelcontextprotocol/protocolVersion"
+
+
+class Request(msgspec.Struct):
+    """The members of a message that decide its answer."""
+
+    method: str = ""
+    id: msgspec.Raw = msgspec.Raw(b"")
+    params: dict[str, msgspec.Raw] = {}
+
+
+class Reply(NamedTuple):
+    """The bytes of an answer (empty: none is due) and the way they are to be delivered."""
+
+    body: bytes
+    manner: str = "plain"
+
+
+class Offer(NamedTuple):
+    """How much the server lists and how it pages."""
+
+    tools: int
+    page: int
+    era: str
+    endless: bool = False
+
+
+_decoder = msgspec.json.Decoder(Request)
+
+
+def decode(raw: bytes) -> Request:
+    """The message, with its params still raw."""
+    return _decoder.decode(raw)
+
+
+def is_modern(request: Request) -> bool:
+    """Whether the request carries the envelope of the stateless era."""
+    meta = request.params.get("_meta")
+    return meta is not None and MODERN_KEY in msgspec.json.decode(meta)
+
+
+def result(request: Request, members: bytes) -> bytes:
+    """A response whose result has these members (`"a":1,"b":2`), completed as the caller's era asks."""
+    extra = b',"resultType":"complete","ttlMs":0,"cacheScope":"private"' if is_modern(request) else b""
+    return b'{"jsonrpc":"2.0","result":{' + members + extra + b'},"id":' + bytes(request.id) + b',"x-envelope":1E5}'
+
+
+def error(request: Request, error_raw: bytes) -> bytes:
+    """A response with this error object."""
+    return b'{"jsonrpc":"2.0","id":' + (bytes(request.id) or b"null") + b',"error":' + error_raw + b"}"
+
+
+def _page(request: Request, member: bytes, items: list[bytes], offer: Offer) -> bytes:
+    """One page of a list; cursors are the offset as text."""
+    start = int(msgspec.json.decode(request.params.get("cursor", msgspec.Raw(b'"0"'))))
+    if offer.endless:
+        start = 0
+    end = start + (offer.page or len(items))
+    following = b',"nextCursor":"%d"' % end if end < len(items) or offer.endless else b""
+    return result(request, b'"%s":[%s]%s' % (member, b",".join(items[start:end]), following))
+
+
+def definitions(offer: Offer) -> list[bytes]:
+    """Every tool definition as listed, the special ones first."""
+    names = [*SPECIAL_TOOLS, *(f"tool_{n:05d}" for n in range(offer.tools))]
+    return [DEFINITION % (name.encode(), name.encode(), EXOTIC) for name in names]
+
+
+def _lists(request: Request, offer: Offer) -> bytes | None:
+    if request.method == "tools/list":
+        return _page(request, b"tools", definitions(offer), offer)
+    count = range(7)
+    if request.method == "prompts/list":
+        return _page(request, b"prompts", [b'{"name":"prompt_%d","x-n":1E5}' % n for n in count], offer)
+    if request.method == "resources/list":
+        return _page(
+            request, b"resources", [b'{"uri":"raw://r/%d","name":"r%d","x-n":1E5}' % (n, n) for n in count], offer
+        )
+    if request.method == "resources/templates/list":
+        templates = [b'{"uriTemplate":"raw://t/%d/{id}","name":"t%d","x-n":1E5}' % (n, n) for n in count]
+        return _page(request, b"resourceTemplates", templates, offer)
+    return None
+
+
+def _called(request: Request, seen: list[bytes]) -> Reply:
+    name = str(msgspec.json.decode(request.params.get("name", msgspec.Raw(b'""'))))
+    arguments = bytes(request.params.get("arguments", b"{}"))
+    text = b'"content":[{"type":"text","text":"ok"}]'
+    if name == "raw_error":
+        return Reply(error(request, ERROR))
+    if name == "raw_echo":
+        return Reply(result(request, text + b',"structuredContent":{"echo":' + arguments + b"}"))
+    if name == "raw_seen":
+        return Reply(
+            result(request, text + b',"structuredContent":{"seen":' + msgspec.json.encode(_texts(seen)) + b"}")
+        )
+    if name == "raw_big":
+        size = int(msgspec.json.decode(arguments)["bytes"])
+        return Reply(result(request, b'"content":[{"type":"text","text":"' + b"x" * size + b'"}]'))
+    exotic = result(request, text + b',"structuredContent":' + EXOTIC + b',"com.example/unknown":' + EXOTIC)
+    manners = ("hang", "crash", "garbage", "noise", "wrong_id", "sse", "cut")
+    manner = next((m for m in manners if name == f"raw_{m}"), "plain")
+    return Reply(exotic, manner)
+
+
+def _texts(seen: list[bytes]) -> list[str]:
+    return [raw.decode("utf-8", "replace") for raw in seen]
+
+
+def answer(request: Request, offer: Offer, seen: list[bytes]) -> Reply:
+    """The answer to one message; notifications have an empty one."""
+    if not bytes(request.id) or not request.method:
+        return Reply(b"")
+    method = request.method
+    if (listed := _lists(request, offer)) is not None:
+        return Reply(listed)
+    capabilities = b'"capabilities":{"tools":{},"prompts":{},"resources":{},"x-unknown":{"n":1E5}}'
+    if method == "initialize" and offer.era != "stateless":
+        info = b'"protocolVersion":"2025-11-25","serverInfo":{"name":"raw","version":"1"},"instructions":"Raw."'
+        return Reply(result(request, info + b"," + capabilities))
+    if method == "initialize":
+        data = b'{"supported":["2026-07-28"],"requested":"2025-11-25"}'
+        refusal = b'{"code":-32022,"message":"Unsupported protocol version","data":' + data + b"}"
+        return Reply(error(request, refusal), "bad-request")
+    if method == "server/discover" and offer.era != "handshake":
+        identity = b'"_meta":{"io.modelcontextprotocol/serverInfo":{"name":"raw","version":"1"}}'
+        return Reply(result(request, b'"supportedVersions":["2026-07-28"],' + capabilities + b"," + identity))
+    if method == "ping":
+        return Reply(result(request, b""))
+    if method == "tools/call":
+        return _called(request, seen)
+    if method == "prompts/get":
+        content = b'{"role":"user","content":{"type":"text","text":"raw","x-n":1E5}}'
+        return Reply(result(request, b'"messages":[' + content + b"]"))
+    if method == "resources/read":
+        uri = bytes(request.params["uri"])
+        return Reply(result(request, b'"contents":[{"uri":' + uri + b',"text":"raw","x-n":1E5}]'))
+    return Reply(error(request, b'{"code":-32601,"message":"Method not found"}'), "not-found")

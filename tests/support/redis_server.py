@@ -1,0 +1,119 @@
+"""A real Redis for tests: a `redis-server` process where one is installed, else a container, else a loud failure."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+READY_TIMEOUT_S = 10.0
+
+
+class RedisProcess:
+    """One `redis-server` on a loopback port of its own, which it keeps over restarts; it puts nothing on disk."""
+
+    def __init__(self) -> None:
+        self._port = _free_port()
+        self._directory = tempfile.TemporaryDirectory(prefix="hub-redis-")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self._port}/0"
+
+    @property
+    def unix_url(self) -> str:
+        return f"unix://{self._socket}?db=0"
+
+    @property
+    def _socket(self) -> Path:
+        return Path(self._directory.name) / "redis.sock"
+
+    def start(self) -> None:
+        """Start and return once Redis says that it takes connections."""
+        options = ["--port", str(self._port), "--bind", "127.0.0.1", "--unixsocket", str(self._socket)]
+        options += ["--save", "", "--appendonly", "no", "--dir", self._directory.name]
+        self._process = subprocess.Popen(["redis-server", *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self._wait_until_ready(self._process)
+
+    def freeze(self) -> None:
+        """Stop answering without closing anything, as a hung server does."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Answer again."""
+        self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End at once, as `kill -9` does. Nothing happens when it is not running."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            if self._process.stdout is not None:
+                self._process.stdout.close()
+            self._process = None
+
+    def close(self) -> None:
+        """End and remove every trace."""
+        self.kill()
+        self._directory.cleanup()
+
+    def _signal(self, number: int) -> None:
+        assert self._process is not None, "not running"
+        self._process.send_signal(number)
+
+    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
+        output = b""
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while b"eady to accept connections" not in output:
+            readable, _, _ = select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))
+            chunk = os.read(process.stdout.fileno(), 65536) if readable else b""
+            if not chunk:
+                self.kill()
+                raise RuntimeError(f"redis-server did not start: {output.decode(errors='replace')}")
+            output += chunk
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def redis_process() -> Iterator[RedisProcess]:
+    """A started `RedisProcess` of the caller's own, to freeze and kill; fails the test where none is installed."""
+    if shutil.which("redis-server") is None:
+        pytest.fail("redis-server is not installed: apt-get install redis-server, or brew install redis")
+    server = RedisProcess()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """The address of a real Redis that all tests of the run share; each test uses keys or spaces of its own."""
+    if shutil.which("redis-server") is not None:
+        with redis_process() as server:
+            yield server.url
+    elif shutil.which("docker") is not None:
+        from testcontainers.redis import RedisContainer
+
+        with RedisContainer("redis:7-alpine") as container:
+            yield f"redis://{container.get_container_host_ip()}:{container.get_exposed_port(6379)}/0"
+    else:
+        pytest.fail("no Redis to test with: install redis-server or Docker")

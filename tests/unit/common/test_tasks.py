@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from hub_common.tasks import Tasks
+
+pytestmark = pytest.mark.anyio
+
+
+async def for_ever(started: asyncio.Event, ended: asyncio.Event) -> None:
+    started.set()
+    try:
+        await asyncio.Event().wait()
+    finally:
+        ended.set()
+
+
+async def fail() -> None:
+    raise RuntimeError("boom")
+
+
+async def test_a_task_gives_its_result_and_has_a_name() -> None:
+    async def answer() -> int:
+        return 42
+
+    tasks = Tasks("owner")
+    task = tasks.spawn(answer(), "answer")
+    assert task.get_name() == "owner.answer"
+    assert await task == 42
+    assert len(tasks) == 0
+
+
+async def test_a_failure_is_logged_with_the_name(caplog: pytest.LogCaptureFixture) -> None:
+    tasks = Tasks("owner")
+    task = tasks.spawn(fail(), "bad")
+    await asyncio.wait([task])
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.getMessage() == "task owner.bad failed"
+    assert record.exc_info is not None
+    assert str(record.exc_info[1]) == "boom"
+
+
+async def test_close_cancels_and_waits() -> None:
+    tasks = Tasks("owner")
+    started, ended = asyncio.Event(), asyncio.Event()
+    tasks.spawn(for_ever(started, ended), "long")
+    await started.wait()
+    await tasks.close()
+    assert ended.is_set()
+    assert len(tasks) == 0
+    await tasks.close()
+
+
+async def test_close_takes_tasks_spawned_by_tasks_that_end() -> None:
+    tasks = Tasks("owner")
+    started = asyncio.Event()
+
+    async def parent() -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            tasks.spawn(for_ever(asyncio.Event(), asyncio.Event()), "child")
+
+    tasks.spawn(parent(), "parent")
+    await started.wait()
+    async with asyncio.timeout(5):
+        await tasks.close()
+    assert len(tasks) == 0
+
+
+async def test_after_close_nothing_runs() -> None:
+    tasks = Tasks("owner")
+    await tasks.close()
+    started = asyncio.Event()
+    task = tasks.spawn(for_ever(started, asyncio.Event()), "late")
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert not started.is_set()
+
+
+async def test_a_task_may_close_its_owner() -> None:
+    tasks = Tasks("owner")
+    started, ended = asyncio.Event(), asyncio.Event()
+    tasks.spawn(for_ever(started, ended), "other")
+    await started.wait()
+
+    async def closer() -> str:
+        await tasks.close()
+        return "closed"
+
+    async with asyncio.timeout(5):
+        assert await tasks.spawn(closer(), "closer") == "closed"
+    assert ended.is_set()
