@@ -6,6 +6,7 @@ scenarios are required is the suite's own frozen list; what may fail is in `expe
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,9 @@ NODE: Final = "node@22"
 REVISIONS: Final = ("2025-11-25", "2026-07-28")
 EXPECTED: Final = Path(__file__).with_name("expected-failures.yml")
 RUN_TIMEOUT_S: Final = 240.0
+NOT_PASSED: Final = ("FAILURE", "WARNING")
+TIME: Final = re.compile(r"-\d{4}-\d{2}-\d{2}T[\d:.Z-]+$")
+COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 FILTERING: Final[dict[str, dict[str, Any]]] = {
     "off": {"enabled": False},
     "on": {
@@ -76,11 +80,8 @@ def outcomes(results: Path, required: list[str]) -> list[Outcome]:
     found: list[Outcome] = []
     for path in sorted(results.glob("server-*/checks.json"), key=lambda each: each.stat().st_mtime_ns):
         checks: list[dict[str, Any]] = json.loads(path.read_text())
-        name = path.parent.name.removeprefix("server-").split("-20")[0]
-        scenario = next((each for each in (*required,) if path.parent.name.startswith(f"server-{each}-20")), name)
-        failed = tuple(
-            f"{c['id']}: {c.get('errorMessage', '')}" for c in checks if c["status"] in ("FAILURE", "WARNING")
-        )
+        scenario = TIME.sub("", path.parent.name.removeprefix("server-"))
+        failed = tuple(f"{c['id']}: {c.get('errorMessage', '')}" for c in checks if c["status"] in NOT_PASSED)
         found.append(Outcome(scenario, scenario in required, Counter(c["status"] for c in checks), failed))
     return found
 
@@ -118,7 +119,8 @@ def run_revision(suite: Suite, revision: str, url: str, expected: dict[str, Any]
         required = suite.required(revision)
         found = outcomes(results, required)
     console.print(table(revision, found))
-    console.print(done.stdout[done.stdout.rfind("\nTotal:") :].strip(), done.stderr[-2000:].strip(), markup=False)
+    said = done.stdout[done.stdout.rfind("\nTotal:") :] + done.stderr[-2000:]
+    console.print(COLOUR.sub("", said).strip(), markup=False, highlight=False)
     passed = sum(each.required and not each.counts["FAILURE"] and not each.counts["WARNING"] for each in found)
     console.print(f"{revision}: {passed} of {len(required)} required scenarios pass; suite exit code {done.returncode}")
     return done.returncode == 0 and {each.scenario for each in found} >= set(required)

@@ -104,9 +104,16 @@ class RawClient:
         identity = next(self._ids) if client_id is None else client_id
         return json.dumps({"jsonrpc": "2.0", "id": identity, "method": method, "params": full}).encode()
 
-    async def request(self, method: str, timeout_s: float = READ_TIMEOUT_S, **params: Any) -> Answer:
+    async def request(
+        self, method: str, params: Mapping[str, Any] | None = None, timeout_s: float = READ_TIMEOUT_S
+    ) -> Answer:
         """Send a request and read its whole answer."""
-        return await raw_http.post(self.url, self.body(method, params), self.headers(method, params), timeout_s)
+        sent = params or {}
+        return await raw_http.post(self.url, self.body(method, sent), self.headers(method, sent), timeout_s)
+
+    async def call(self, name: str, arguments: Mapping[str, Any] | None = None) -> Answer:
+        """`tools/call` of this tool."""
+        return await self.request("tools/call", {"name": name, "arguments": dict(arguments or {})})
 
     async def call_raw(self, name: str, arguments_raw: bytes, timeout_s: float = READ_TIMEOUT_S) -> Answer:
         """`tools/call` with arguments given as bytes, which are sent as they are."""

@@ -117,7 +117,7 @@ def start(
         return subprocess.Popen(
             [str(COMMAND), "serve", "--port", str(port), "--config", str(config), *arguments],
             cwd=ROOT,
-            env={**kept, **homes, **environ},
+            env={**kept, **homes, "HUB_GATEWAY_LOG_LEVEL": "info", **environ},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

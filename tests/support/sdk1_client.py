@@ -1,9 +1,10 @@
 """A client on the Python SDK 1.x: lists the tools of an endpoint and calls one. Prints one line of JSON.
 
-Runs in an environment of its own, so it imports nothing of this project: `python sdk1_client.py http|sse URL TOOL ARGUMENTS`.
+Runs in an environment of its own, so it imports nothing of this project:
+`python sdk1_client.py http|sse URL TOOL ARGUMENTS`.
 """
 
-# pyright: basic, reportAttributeAccessIssue=false, reportMissingImports=false, reportCallIssue=false
+# pyright: basic, reportAttributeAccessIssue=false, reportMissingImports=false, reportArgumentType=false, reportCallIssue=false
 
 import asyncio
 import json

@@ -11,9 +11,9 @@ import logging
 from collections.abc import Mapping, Sequence
 
 import msgspec
-from hub_common.store import Store, StoreUnavailable
 
 from hub_categorizer.llm_prompts import VERSION, Subject
+from hub_common.store import Store, StoreUnavailable
 
 SPACE = "categories"
 
@@ -60,6 +60,10 @@ class Cache:
         self.lookups += len(keys)
         self.hits += sum(key in found for key in keys)
         return found
+
+    def recall(self, key: str) -> Decision | None:
+        """The decision if it is in memory; asks nothing and counts nothing."""
+        return self._memory.get(key)
 
     async def keep(self, decisions: Mapping[str, Decision]) -> None:
         """Keep `decisions`; never raises, a store that is away costs only their survival."""

@@ -1,7 +1,7 @@
 """Asking an LLM with patience: deadlines, retries of what may pass, and a breaker for what does not.
 
-Owns the interface of providers, the tree of their failures and the counting. Does not know what is asked (`llm_prompts`)
-or whose model it is (`llm_gemini`).
+Owns the interface of providers, the tree of their failures and the counting. Does not know what is asked
+(`llm_prompts`) or whose model it is (`llm_gemini`).
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypeVar
 
-from hub_common.breaker import Breaker
-
 from hub_categorizer.llm_prompts import Prompt
+from hub_common.breaker import Breaker
 
 T = TypeVar("T")
 
@@ -36,6 +35,10 @@ class LlmRefused(LlmFault):
 
 class LlmGarbage(LlmFault):
     """It answered, but not what was asked."""
+
+
+class LlmPaused(LlmFault):
+    """It has failed so often that it is left alone for now; it was not asked."""
 
 
 class Provider(Protocol):
@@ -96,7 +99,7 @@ class Llm:
             LlmFault: no usable answer.
         """
         if not self._breaker.allow():
-            raise LlmTransient("left alone after repeated failures", self._breaker.retry_after_s)
+            raise LlmPaused(f"left alone for {self._breaker.retry_after_s:.0f} s after repeated failures")
         self.calls += 1
         try:
             answer = await self._within(prompt, within_s)

@@ -9,10 +9,10 @@ Source: Gemini API, Structured output; Thinking; Troubleshooting (error codes); 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, cast
 
-from google import genai
 from google.genai import errors, types
+from google.genai.client import Client
 
 from hub_categorizer.llm import LlmGarbage, LlmRefused, LlmTransient
 from hub_categorizer.llm_prompts import Prompt
@@ -35,7 +35,7 @@ class Gemini:
         # retry options either: attempts are counted in one place, `llm`.
         options = types.HttpOptions(base_url=base_url)
         # Named explicitly, or the environment could turn this into a Vertex AI client.
-        self._client = genai.Client(api_key=api_key, vertexai=False, http_options=options)
+        self._client = Client(api_key=api_key, vertexai=False, http_options=options)
 
     @property
     def name(self) -> str:
@@ -60,10 +60,8 @@ class Gemini:
             )
         except errors.APIError as fault:
             raise self._translated(fault) from None
-        except (ValueError, errors.UnknownApiResponseError) as fault:
+        except ValueError as fault:
             raise LlmGarbage(f"unreadable answer ({type(fault).__name__})") from None
-        except OSError as fault:
-            raise LlmTransient(f"not reachable ({type(fault).__name__})") from None
         except Exception as fault:
             # The SDK lets its HTTP library's errors through, and which library that is depends on the installation.
             raise LlmTransient(f"not reachable ({type(fault).__name__})") from None
@@ -85,7 +83,7 @@ class Gemini:
         detail = str(fault.message or "").replace(self._key, "[redacted]")[:_MESSAGE_CHARS]
         message = " ".join(str(part) for part in (fault.code, fault.status, detail) if part)
         if fault.code in _TRANSIENT_STATUS:
-            return LlmTransient(message, _retry_after_s(fault.details))
+            return LlmTransient(message, _retry_after_s(cast(Any, fault).details))
         return LlmRefused(message)
 
 
@@ -105,15 +103,15 @@ def _retry_after_s(details: Any) -> float | None:
 
 
 def _retry_delay(details: Any) -> Any:
+    inner: list[Any] = []
     if isinstance(details, dict):
-        typed: dict[str, Any] = details
-        if "retryDelay" in typed:
-            return typed["retryDelay"]
-        details = [typed.get("error"), typed.get("details")]
-    if isinstance(details, list):
-        found: list[Any] = [_retry_delay(item) for item in details]  # pyright: ignore[reportUnknownVariableType]
-        return next((item for item in found if item is not None), None)
-    return None
+        members = cast("dict[str, Any]", details)
+        if "retryDelay" in members:
+            return members["retryDelay"]
+        inner = [members.get("error"), members.get("details")]
+    elif isinstance(details, list):
+        inner = cast("list[Any]", details)
+    return next((found for found in map(_retry_delay, inner) if found is not None), None)
 
 
 def open_gemini(api_key: str, model: str, base_url: str | None, temperature: float) -> Gemini:

@@ -6,8 +6,7 @@ Owns the bound. Does not know what the jobs do.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from hub_common.tasks import Tasks
@@ -23,7 +22,7 @@ class Queue:
         self._width = width
         self._slots = asyncio.Semaphore(width)
 
-    async def results(self, jobs: Sequence[Job[T]]) -> AsyncIterator[T]:
+    async def results(self, jobs: Sequence[Job[T]]) -> AsyncGenerator[T, None]:
         """Run `jobs` and yield each result as it comes.
 
         The first exception of a job ends the rest and is raised here. Closing the iterator cancels what runs.
@@ -53,11 +52,6 @@ class Queue:
                 yield result
         finally:
             await tasks.close()
-
-    async def each(self, jobs: Sequence[Job[T]]) -> list[T]:
-        """All results at once, in the order in which they came."""
-        async with aclosing(self.results(jobs)) as results:  # pyright: ignore[reportArgumentType]
-            return [result async for result in results]
 
 
 class _Failed:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import msgspec
-from hub_common import settings as environment
 from msgspec import Meta
+
+from hub_common import settings as environment
 
 PREFIX = "HUB_CATEGORIZER"
 

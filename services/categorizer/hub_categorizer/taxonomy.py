@@ -1,7 +1,7 @@
 """Which category an entry has, by what it is called and how it describes itself.
 
-Pure and deterministic. Owns the ten built-in categories, custom mappings and how the cues of `cues` are weighed. Works on
-bare names: the upstream's name helps, but nothing depends on a prefix. Does not know the cache or the LLM.
+Pure and deterministic. Owns the ten built-in categories, custom mappings and how the cues of `cues` are weighed. Works
+on bare names: the upstream's name helps, but nothing depends on a prefix. Does not know the cache or the LLM.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ _SERVICE_CONFIG: dict[str, Any] = {
     # A replica whose health says NOT_SERVING gets no calls before it drops its connections.
     "healthCheckConfig": {"serviceName": ""},
     # A call that a dying replica did not answer is asked once more, of another one: no rpc of the hub has side effects
-    # that a second run would double.
+    # that a second run would double. CANCELLED is what a call gets that reaches a server in the moment it stops.
     "methodConfig": [
         {
             "name": [{}],
@@ -27,7 +27,7 @@ _SERVICE_CONFIG: dict[str, Any] = {
                 "initialBackoff": "0.02s",
                 "maxBackoff": "0.1s",
                 "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE"],
+                "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
             },
         }
     ],

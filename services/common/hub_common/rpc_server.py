@@ -29,6 +29,9 @@ MAX_CONNECTION_AGE_S = 30.0
 MAX_CONNECTION_AGE_GRACE_S = 120.0
 """What calls already running on an aged connection still get."""
 
+TURN_AWAY_S = 0.2
+"""From NOT_SERVING to the end of accepting, so that a channel that watches health sends its next call elsewhere."""
+
 PROBE_TIMEOUT_S = 3.0
 
 _log = logging.getLogger(__name__)
@@ -68,8 +71,13 @@ class RpcServer:
         self._health.set_serving(serving)
 
     async def stop(self, grace_s: float) -> None:
-        """Say NOT_SERVING, refuse new calls, give running ones `grace_s` seconds, then cancel them. Idempotent."""
-        self._health.end()
+        """Say NOT_SERVING, and while clients turn away go on; then refuse calls, give running ones `grace_s` seconds, and
+        cancel them. Idempotent. `grace_s` 0 does all at once.
+        """
+        if not self._health.ended:
+            self._health.set_serving(False)
+            await asyncio.sleep(min(grace_s, TURN_AWAY_S))
+            self._health.end()
         await self._server.stop(grace_s)
 
     async def wait(self) -> None:
@@ -153,18 +161,18 @@ class _Health(_pb_grpc.HealthServicer):
     def __init__(self, service_names: Sequence[str]) -> None:
         self._names = frozenset(["", *service_names])
         self._status = _SERVING
-        self._ended = False
+        self.ended = False
         self._changed = asyncio.Event()
 
     def set_serving(self, serving: bool) -> None:
-        if not self._ended:
+        if not self.ended:
             self._status = _SERVING if serving else _NOT_SERVING
             self._changed.set()
             self._changed = asyncio.Event()
 
     def end(self) -> None:
         self.set_serving(False)
-        self._ended = True
+        self.ended = True
 
     async def Check(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:  # noqa: N802
         if request.service not in self._names:
@@ -182,7 +190,7 @@ class _Health(_pb_grpc.HealthServicer):
             if status != told:
                 told = status
                 yield _pb.HealthCheckResponse(status=status)
-            if self._ended:
+            if self.ended:
                 return
             await changed.wait()
 

@@ -39,7 +39,7 @@ class Postings:
                     gains[term] = array("d")
                 positions[term].append(position)
                 gains[term].append(frequency * (k1 + 1) / (frequency + damping))
-        for term, column in gains.items():
+        for column in gains.values():
             rarity = math.log(1 + (len(documents) - len(column) + 0.5) / (len(column) + 0.5))
             for at, gain in enumerate(column):
                 column[at] = gain * rarity

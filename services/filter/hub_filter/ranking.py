@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Container, Mapping, Sequence
-from typing import NamedTuple
 
 import msgspec
 
@@ -60,7 +59,7 @@ class Analysed(msgspec.Struct, frozen=True, eq=False, weakref=True):
     weights: Mapping[str, float]
 
 
-class Hit(NamedTuple):
+class Hit(msgspec.Struct, frozen=True):
     """An entry by its index in the ranking, and its score: above 0, at most 1, comparable within one answer only."""
 
     index: int
@@ -76,9 +75,7 @@ def analyse(document: Document) -> Analysed:
         "title": document.title,
         "description": document.description[:_DESCRIPTION_CHARACTERS],
         "parameters": " ".join(document.parameters[:_PARAMETERS]),
-        "explained": " ".join(
-            text[:_PARAMETER_CHARACTERS] for text in document.parameter_descriptions[:_PARAMETERS]
-        ),
+        "explained": " ".join(text[:_PARAMETER_CHARACTERS] for text in document.parameter_descriptions[:_PARAMETERS]),
     }
     for field, text in texts.items():
         for term in words.terms(text):
@@ -102,9 +99,7 @@ class Ranking:
         self._entries = Postings([entry.weights for entry in entries], k1=_ENTRY_K1, b=_ENTRY_B)
         self._upstreams = Postings(list(upstreams.values()), k1=_UPSTREAM_K1, b=_UPSTREAM_B)
 
-    def search(
-        self, query: str, *, context: str = "", scope: Container[int] | None = None, limit: int
-    ) -> list[Hit]:
+    def search(self, query: str, *, context: str = "", scope: Container[int] | None = None, limit: int) -> list[Hit]:
         """Return at most `limit` entries that fit, best first, equal ones in catalog order.
 
         Args:

@@ -3,8 +3,9 @@
 Owns how names and sentences are cut into terms, the words that mean nothing here, and how a long prompt is cut into the
 things it asks for. Pure. Does not know entries or scores.
 
-English gets stop words and a light suffix stripper; other alphabets are cut into words, and Chinese, Japanese and Korean
-runs, which have no spaces, into overlapping pairs of characters. Hub decision, measured by bench/eval_ranking.py.
+English gets stop words and a light suffix stripper; other alphabets are cut into words, and Chinese, Japanese and
+Korean runs, which have no spaces, into overlapping pairs of characters. Hub decision, measured by
+bench/eval_ranking.py.
 """
 
 from __future__ import annotations
@@ -14,17 +15,17 @@ import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
 
-_STOP_WORDS = frozenset(
-    """
-    a about above after again all also am an and any are as at be because been before being below between bit both but by
-    can could did do does doing don down during each few for from further gave get give good got had has have having he
-    hello help her here hers hey hi him his how i id if im in into is isn it its itself ive just kind know let like ll lot
-    made make maybe me more most my myself need needs no nor not now of off ok okay on once only or other our ours out over
-    own please re really same she should show so some such sure tell than thank thanks that the their theirs them then there
-    these they thing things this those through to too under until up use used using ve very via want was we were what when
-    where which while who whom why will with would you your yours yourself
-    """.split()
+_STOP_WORD_TEXT = (
+    "a about above after again all also am an and any are as at be because been before being below "
+    "between bit both but by can could did do does doing don down during each few for from further gave "
+    "get give good got had has have having he hello help her here hers hey hi him his how i id if im in "
+    "into is isn it its itself ive just kind know let like ll lot made make maybe me more most my myself "
+    "need needs no nor not now of off ok okay on once only or other our ours out over own please re "
+    "really same she should show so some such sure tell than thank thanks that the their theirs them then "
+    "there these they thing things this those through to too under until up use used using ve very via "
+    "want was we were what when where which while who whom why will with would you your yours yourself "
 )
+_STOP_WORDS = frozenset(_STOP_WORD_TEXT.split())
 
 _NO_SPACES = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
 _RUN = re.compile(f"[{_NO_SPACES}]+|[^\\W_{_NO_SPACES}]+")

@@ -97,13 +97,14 @@ def _read(path: Path, merged: _Merged) -> bool:
     except ValueError as error:
         findings.fault(str(path), str(error))
         return True
-    if not isinstance(parsed.value, dict):
+    document = parsed.value
+    if not isinstance(document, dict):
         findings.fault(str(path), "expected an object")
         return True
     merged.sources.append(path)
     for key in parsed.repeated:
         findings.warn(str(path), f"key {key!r} stands twice in one object; the last one counts")
-    _merge(path, cast(dict[str, Any], parsed.value), merged)
+    _merge(path, cast(dict[str, Any], document), merged)
     return True
 
 
@@ -197,7 +198,7 @@ def _server(name: str, written: _Written, pool: Mapping[str, Any], findings: Fin
     own.faults.clear()
     _take(own, written.source, findings)
     if entry is None or faults:
-        return InvalidServer(name, "; ".join(faults), config_source)
+        return InvalidServer(name, "; ".join(faults), config_source, faults)
     given = msgspec.to_builtins(entry)
     own_pool = {key: given["connectionPool"][key] for key in written.value.get("connectionPool", ()) if key in pool}
     given["connectionPool"] = {**pool, **own_pool}

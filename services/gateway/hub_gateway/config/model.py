@@ -162,6 +162,8 @@ class InvalidServer(msgspec.Struct, frozen=True):
     name: str
     reason: str
     config_source: str
+    faults: tuple[str, ...] = ()
+    """What `reason` says, sentence by sentence."""
 
 
 class ServerFilter(msgspec.Struct, frozen=True, rename="camel"):
@@ -196,8 +198,8 @@ class PromptBasedFiltering(msgspec.Struct, frozen=True, rename="camel"):
     default_exposure: Annotated[
         Exposure,
         Meta(
-            description="What a new session sees: `zero` nothing but the hub's own tools, `meta-only` those and what "
-            "explains them, `minimal` also files and memory, `all` everything."
+            description="Which tools a new session sees: `zero` none, `meta-only` the hub's own, `minimal` also "
+            "category filesystem and the servers filesystem and memory, `all` everything."
         ),
     ] = "meta-only"
     enable_meta_tools: Annotated[bool, Meta(description="Offer `hub__analyze_prompt` and `hub__call_tool`.")] = True
@@ -282,8 +284,8 @@ class ToolFiltering(msgspec.Struct, frozen=True, rename="camel"):
         int,
         Meta(
             ge=0,
-            description="With more tools than this, and `enabled` and `mode` not given, filtering by category goes on "
-            "by itself. 0: never.",
+            description="With more tools than this, and `enabled` not given, filtering goes on by itself: in the "
+            "configured `mode`, else by category. 0: never.",
         ),
     ] = 1_000
     on_filter_unavailable: Annotated[

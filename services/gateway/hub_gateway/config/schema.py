@@ -43,12 +43,12 @@ def schema() -> dict[str, Any]:
     _, parts = msgspec.json.schema_components((ServerEntry, ToolFiltering, ConnectionPool))
     parts = {name: _tidy(part) for name, part in sorted(parts.items())}
     parts["ServerEntry"]["oneOf"] = [
-        {"required": ["command"], "properties": {"type": {"enum": ["stdio", None]}, "url": {"type": "null"}}},
-        {
-            "required": ["url"],
-            "properties": {"type": {"enum": ["streamable-http", "http", "sse", None]}, "command": {"type": "null"}},
-        },
+        _entry_with("command", ["stdio", None], {"url": {"type": "null"}, "connectionPool": False}),
+        _entry_with(
+            "url", ["streamable-http", "http", "sse", None], {"command": {"type": "null"}, "dev": {"type": "null"}}
+        ),
     ]
+    parts["CategoryFilter"]["properties"]["customMappings"]["propertyNames"] = {"minLength": 1}
     parts["LlmCategorization"] |= {
         "if": {"properties": {"enabled": {"const": True}}},
         "then": {"required": ["enabled", "provider"]},
@@ -70,6 +70,11 @@ def schema() -> dict[str, Any]:
         },
         "$defs": parts,
     }
+
+
+def _entry_with(key: str, types: list[str | None], others: dict[str, Any]) -> dict[str, Any]:
+    """A rule between the keys of a server entry, as `load` has it."""
+    return {"required": [key], "properties": {"type": {"enum": types}, **others, key: {"type": "string"}}}
 
 
 def schema_text() -> str:
@@ -103,7 +108,11 @@ def _table(title: str, part: dict[str, Any]) -> str:
 
 def _default(value: dict[str, Any]) -> str:
     default = value.get("default")
-    return "" if default in (None, "", [], {}) and default is not False else f"`{json.dumps(default)}`"
+    if default is None or default in ("", [], {}):
+        return ""
+    if isinstance(default, float):
+        return f"`{_number(default)}`"
+    return f"`{json.dumps(default)}`"
 
 
 def _cell(text: str) -> str:
@@ -119,26 +128,24 @@ def _type(value: dict[str, Any]) -> str:
         return ", ".join(f"`{one}`" for one in value["enum"])
     kind = value["type"]
     if kind == "array":
-        return "list of " + _plural(_type(value["items"]))
+        return "list of " + _type(value["items"])
     if kind == "object":
-        return "object of " + _plural(_type(value["additionalProperties"]))
-    word = {"integer": "whole number", "boolean": "true or false", "string": "text"}.get(kind, kind)
+        return "object of " + _type(value["additionalProperties"])
+    word = {"integer": "whole number", "boolean": "true or false", "string": "text", "number": "number"}[kind]
     return " ".join([word, *_limits(value)])
 
 
-def _plural(word: str) -> str:
-    return f"{word}s"
-
-
 def _limits(value: dict[str, Any]) -> Iterator[str]:
-    if "exclusiveMinimum" in value:
-        yield f"> {value['exclusiveMinimum']:g}"
     if "minimum" in value and "maximum" in value:
-        yield f"{value['minimum']:g}–{value['maximum']:g}"
-    elif "minimum" in value:
-        yield f"≥ {value['minimum']:g}"
-    elif "maximum" in value:
-        yield f"≤ {value['maximum']:g}"
+        yield f"{_number(value['minimum'])}–{_number(value['maximum'])}"
+        return
+    for key, sign in (("exclusiveMinimum", ">"), ("minimum", "≥"), ("maximum", "≤")):
+        if key in value:
+            yield f"{sign} {_number(value[key])}"
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else str(value)
 
 
 def main(arguments: list[str]) -> int:

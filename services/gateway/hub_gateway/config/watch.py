@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
-from watchfiles import awatch
+from watchfiles import awatch  # pyright: ignore[reportUnknownVariableType] - names a type of trio, which is not there
 
 STABLE_MS = 200
 """A change is told once nothing more was written for this long."""

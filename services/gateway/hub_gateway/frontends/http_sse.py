@@ -114,8 +114,12 @@ class HttpSse:
     async def _answer(self, session: Session, message: Message) -> None:
         exchange = Exchange(message, era=Era.HANDSHAKE, caller=session.caller, session=session, outlet=session.tell)
         task = asyncio.current_task()
-        if task is not None:
-            session.running[exchange.id_raw] = lambda: task.cancel() and None
+
+        def cancel() -> None:
+            if task is not None:
+                task.cancel()
+
+        session.running[exchange.id_raw] = cancel
         try:
             session.tell((await self._router.answer(exchange)).body)
         finally:

@@ -1,0 +1,1 @@
+"""The REST interface for people and scripts: a file per resource, JSON in and JSON out."""

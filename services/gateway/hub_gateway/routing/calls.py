@@ -15,8 +15,8 @@ from hub_gateway.exposure.current import Current
 from hub_gateway.exposure.view import View
 from hub_gateway.routing.exchange import Exchange, Response
 from hub_gateway.routing.translate import error_for, result_for
-from hub_gateway.upstreams.pending import Reply
 from hub_gateway.upstreams.fleet import Fleet
+from hub_gateway.upstreams.pending import Reply
 from hub_gateway.wire import rewrite
 from hub_gateway.wire.errors import INVALID_PARAMS, RESOURCE_NOT_FOUND_HANDSHAKE, error_object, read_error
 from hub_gateway.wire.revisions import Era
@@ -118,7 +118,6 @@ class Calls:
             method,
             params,
             caller=exchange.caller,
-            timeout_s=supervisor.config.timeout_s,
             listener=exchange,
             progress_token_raw=exchange.progress_token_raw,
             name=name,

@@ -14,7 +14,7 @@ from hub_common.tasks import Tasks
 from hub_gateway.catalog.changes import changed
 from hub_gateway.catalog.entry import Entry, EntryKind
 from hub_gateway.catalog.snapshot import Catalog, Parsed, merge, parse
-from hub_gateway.config.model import ToolFiltering
+from hub_gateway.config.model import ServerConfig, ToolFiltering
 from hub_gateway.errors import SatelliteError
 from hub_gateway.exposure.audience import Opened
 from hub_gateway.exposure.current import Category, Current, Exposure
@@ -134,7 +134,10 @@ class Republish:
         names = list(self._fleet.supervisors)
         parsed = [self._parsed[name] for name in names if name in self._parsed]
         self._parsed = {each.upstream_name: each for each in parsed}
-        return merge(parsed, {name: s.config.prefix for name, s in self._fleet.supervisors.items()}, names)
+        prefixes = {
+            s.name: s.config.prefix for s in self._fleet.supervisors.values() if isinstance(s.config, ServerConfig)
+        }
+        return merge(parsed, prefixes, names)
 
     async def _categorize(self, catalog: Catalog, policy: Policy) -> bool:
         """Learn the categories of entries that have none yet; True where something was learnt."""

@@ -17,9 +17,9 @@ from hub_gateway.routing.calls import Calls
 from hub_gateway.routing.exchange import Exchange, Response
 from hub_gateway.sessions.session import Session
 from hub_gateway.upstreams.fleet import Fleet
+from hub_gateway.upstreams.handshake import HUB
 from hub_gateway.wire import codec, meta, rewrite
 from hub_gateway.wire.message import Message
-from hub_gateway.wire.meta import Caller
 from hub_gateway.wire.revisions import Era
 
 Owned = tuple[str, str]
@@ -168,14 +168,17 @@ class Subscriptions:
         """Subscribe at the upstream in its era's words. In the stateless era the request itself is the subscription."""
         upstream_name, uri = owned
         supervisor = self._fleet.get(upstream_name)
-        params: dict[str, Any] = {"uri": uri}
-        method, timeout_s, listener = "resources/subscribe", supervisor.config.timeout_s, None
-        if supervisor.connection is not None and supervisor.connection.era is Era.STATELESS:
-            params = {"notifications": {"resourceSubscriptions": [uri]}}
-            method, timeout_s, listener = "subscriptions/listen", None, _Updates(self, upstream_name)
-        members = rewrite.members(msgspec.json.encode(params))
+        connection = supervisor.connection
         try:
-            await supervisor.request(method, members, caller=Caller(), timeout_s=timeout_s, listener=listener)
+            if connection is not None and connection.era is Era.STATELESS:
+                params = rewrite.members(msgspec.json.encode({"notifications": {"resourceSubscriptions": [uri]}}))
+                # Not a call: it lasts as long as it is wanted, and takes no place among the calls in flight.
+                await connection.request(
+                    "subscriptions/listen", params, caller=HUB, timeout_s=None, listener=_Updates(self, upstream_name)
+                )
+            else:
+                params = rewrite.members(msgspec.json.encode({"uri": uri}))
+                await supervisor.request("resources/subscribe", params, caller=HUB)
         except HubError:
             return  # the supervisor has logged it, and `restore` tries again when the upstream is back
 
@@ -185,9 +188,7 @@ class Subscriptions:
             return
         params = rewrite.members(msgspec.json.encode({"uri": owned[1]}))
         try:
-            await supervisor.request(
-                "resources/unsubscribe", params, caller=Caller(), timeout_s=supervisor.config.timeout_s
-            )
+            await supervisor.request("resources/unsubscribe", params, caller=HUB)
         except HubError:
             return  # gone or refusing: either way it sends no more than can be dropped here
 

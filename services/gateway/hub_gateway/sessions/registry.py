@@ -28,12 +28,16 @@ class Sessions:
         limit: sessions at the same time; the next one is refused unless an expired one can go.
         idle_s: after this long without a message and without an open stream a session may be ended.
         clock: monotonic seconds.
+        ended: called with every session that ended, for whoever keeps something on its behalf.
     """
 
-    def __init__(self, limit: int, idle_s: float, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, limit: int, idle_s: float, clock: Callable[[], float], ended: Callable[[Session], None]
+    ) -> None:
         self._limit = limit
         self._idle_s = idle_s
         self._clock = clock
+        self._ended = ended
         self._sessions: dict[str, Session] = {}
 
     def __len__(self) -> int:
@@ -68,6 +72,7 @@ class Sessions:
         if session is None:
             return False
         session.close()
+        self._ended(session)
         return True
 
     def expire(self) -> int:

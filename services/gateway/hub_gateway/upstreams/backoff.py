@@ -11,7 +11,7 @@ _SPREAD = 0.2
 
 
 class Backoff:
-    """Doubles from `first_s` to `limit_s`, each spread by a fifth either way so that upstreams do not come back in step.
+    """Doubles from `first_s` to `limit_s`, each spread by a fifth either way so that not all come back in step.
 
     `chance` returns a number in [0, 1).
     """

@@ -31,8 +31,10 @@ _NEVER_CANCELLED = frozenset({"initialize", "server/discover"})
 PROGRESS = "notifications/progress"
 LOG_MESSAGE = "notifications/message"
 CANCELLED = "notifications/cancelled"
+ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
 SHARED = frozenset(
     {
+        ACKNOWLEDGED,
         "notifications/tools/list_changed",
         "notifications/prompts/list_changed",
         "notifications/resources/list_changed",
@@ -256,7 +258,8 @@ class Connection:
     def _receive(self, body: bytes, upstream_id: int | None) -> bool:
         try:
             if codec.is_batch(body):
-                return any([self._take(codec.decode(part), upstream_id) for part in codec.decode_batch(body)])
+                answers = [self._take(codec.decode(part), upstream_id) for part in codec.decode_batch(body)]
+                return any(answers)
             return self._take(codec.decode(body), upstream_id)
         except codec.MalformedMessage as fault:
             _log.warning("%s sent what is no message: %s", self.name, fault)
@@ -312,10 +315,7 @@ class Connection:
                 self._reply(id_raw, Reply(error_raw=error_object(INTERNAL_ERROR, text)))
 
     def _reply(self, id_raw: bytes, reply: Reply) -> None:
-        if reply.error_raw:
-            message = codec.error(id_raw, reply.error_raw)
-        else:
-            message = codec.result(id_raw, reply.result_raw)
+        message = codec.error(id_raw, reply.error_raw) if reply.error_raw else codec.result(id_raw, reply.result_raw)
         self._tasks.spawn(self._send_quietly(message, ""), "answer")
 
     def _take_notification(self, message: Message, upstream_id: int | None) -> None:

@@ -105,8 +105,8 @@ class Dialer:
         hidden = frozenset(
             value for key, value in resolved.env.items() if key in written and len(value) >= _SECRET_LENGTH
         )
-        command = [resolved.command or "", *resolved.args]
-        return Stdio(self._config.name, command, dict(resolved.env), resolved.cwd, hidden)
+        command, cwd = [resolved.command or "", *resolved.args], resolved.cwd or str(self._context.cwd)
+        return Stdio(self._config.name, command, dict(resolved.env), cwd, hidden)
 
     async def _shake(self, connection: Connection, probe_s: float | None) -> Connection:
         """Open the connection and agree with its upstream; on any failure the connection is closed."""

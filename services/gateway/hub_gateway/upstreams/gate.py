@@ -12,7 +12,7 @@ from hub_gateway.errors import UpstreamBusy
 
 
 class Gate:
-    """Lets `limit` calls in. As many again may wait, each at most `wait_s`; who comes when the queue is full is refused."""
+    """Lets `limit` calls in. As many again may wait, each at most `wait_s`; who comes after them is refused."""
 
     def __init__(self, limit: int, wait_s: float) -> None:
         self.limit = limit

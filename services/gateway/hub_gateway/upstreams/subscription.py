@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 from msgspec import Raw
 
-from hub_gateway.errors import UpstreamDown, UpstreamError
+from hub_gateway.errors import UpstreamError
 from hub_gateway.upstreams.backoff import Backoff
 from hub_gateway.upstreams.connection import Connection
 from hub_gateway.upstreams.handshake import HUB
@@ -37,11 +36,10 @@ def wanted(capabilities: dict[str, Any]) -> dict[str, bool]:
     return found
 
 
-async def listen(connection: Connection, missed: Callable[[], Awaitable[None]]) -> None:
-    """Hold the stream as long as the connection lives. `missed` is awaited each time it had to be opened again: what
-    changed meanwhile was not told.
+async def listen(connection: Connection) -> None:
+    """Hold the stream as long as the connection lives; each opening is acknowledged by a notification of its own.
 
-    Returns when the upstream has nothing to tell or does not know the method. Raises UpstreamDown when it is away.
+    Returns when the upstream has nothing to tell or does not know the method.
     """
     names = wanted(connection.capabilities)
     if not names:
@@ -49,20 +47,12 @@ async def listen(connection: Connection, missed: Callable[[], Awaitable[None]]) 
     loop = asyncio.get_running_loop()
     pause = Backoff(1.0, 30.0, random.random)
     params = {"notifications": Raw(msgspec.json.encode(names))}
-    first = True
     while connection.gone is None:
         opened_s = loop.time()
-        request = connection.request("subscriptions/listen", params, caller=HUB, timeout_s=None)
-        if first:
-            first = False
-        else:
-            await missed()
         try:
-            reply = await request
+            reply = await connection.request("subscriptions/listen", params, caller=HUB, timeout_s=None)
         except UpstreamError as fault:
             _log.debug("%s: the subscription broke: %s", connection.name, fault)
-            if not isinstance(fault, UpstreamDown):
-                return
         else:
             if reply.error_raw:
                 _log.info("%s: no list changes: %s", connection.name, read_error(reply.error_raw).message)

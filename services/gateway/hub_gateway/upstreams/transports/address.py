@@ -6,7 +6,7 @@ Pure. Owns the spelling of URLs and headers on the wire; knows no MCP.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
 
@@ -67,14 +67,14 @@ def parse(url: str) -> Address:
     return Address(parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme], target)
 
 
-def encode_headers(headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> bytes:
+def encode_headers(headers: Mapping[str, str]) -> bytes:
     """Encode headers, each line ended.
 
     Raises:
         UpstreamDown: a name or a value holds what HTTP does not allow; the value is not told.
     """
     lines: list[str] = []
-    for name, value in headers.items() if isinstance(headers, Mapping) else headers:
+    for name, value in headers.items():
         if not _TOKEN.fullmatch(name) or _UNSAFE_VALUE.search(value):
             raise UpstreamDown(f"the header {name!r} holds characters that HTTP does not allow")
         lines.append(f"{name}: {value}\r\n")

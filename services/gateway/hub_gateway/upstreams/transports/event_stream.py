@@ -20,7 +20,7 @@ class EventStream:
         self._receive = receive
         self._upstream_id = upstream_id
         self._other = other
-        self._events = EventBuffer(MESSAGE_LIMIT_BYTES)
+        self._events: EventBuffer | None = None  # most answers are plain JSON
         self.last_event_id: str | None = None
         self.retry_s: float | None = None
         self.answered = False
@@ -29,6 +29,8 @@ class EventStream:
 
     def feed(self, chunk: bytes) -> bool:
         """Take a piece of the stream; True once the response has come."""
+        if self._events is None:
+            self._events = EventBuffer(MESSAGE_LIMIT_BYTES)
         try:
             for event in self._events.feed(chunk):
                 self.heard = True
@@ -49,5 +51,5 @@ class EventStream:
 
     def restart(self) -> None:
         """A new socket carries the stream on: half an event from the old one is void."""
-        self._events = EventBuffer(MESSAGE_LIMIT_BYTES)
+        self._events = None
         self.heard = False

@@ -25,6 +25,7 @@ Feed = Callable[[bytes], bool]
 
 _SKIP_S = 2.0
 _TRUST_IDLE_S = 0.5
+_REAP_S = 2.0
 _JOINED_BYTES = 65_536
 
 
@@ -227,7 +228,6 @@ class Pool:
         self._closed = False
         self._loop = asyncio.get_running_loop()
         self.keep_s = limits.keep_alive_timeout_ms / 1000
-        self._keeps = limits.max_free_connections if limits.enabled else 0
 
     async def exchange(
         self, head: bytes, body: bytes | None = None, feed: Feed | None = None, *, own: bool = False
@@ -235,7 +235,7 @@ class Pool:
         """Send one request, `head` up to the last header line, and return its response.
 
         An event stream goes to `feed` piece by piece, and this returns when it ended or the feed had enough. With `own`
-        the socket is opened for this exchange and not counted, for streams that stay open. Cancelling closes the socket.
+        the socket is opened for this exchange and not counted, for streams that stay open. Cancelling closes it.
 
         Raises:
             Unreachable: nothing was sent.
@@ -278,14 +278,15 @@ class Pool:
 
     def release(self, link: Link) -> None:
         """Take back a socket whose exchange is over."""
-        if link not in self._links or len(self._idle) >= self._keeps or self._closed:
+        if link not in self._links or not self._limits.enabled or self._closed:
             link.abort()
             return
         link.idle_since = self._loop.time()
         self._idle.append(link)
         if self._reaper is None:
-            self._reaper = self._loop.call_later(self.keep_s, self._reap)
-        self._wake_one()
+            self._reaper = self._loop.call_later(_REAP_S, self._reap)
+        if self._waiting:
+            self._wake_one()
 
     def gone(self, link: Link) -> None:
         """Forget a socket that is closed."""
@@ -348,11 +349,16 @@ class Pool:
                 return
 
     def _reap(self) -> None:
+        # The last one in is the first one out, so the oldest stand in front. Those beyond the free limit are closed here
+        # and not on release: under load each is wanted again at once.
         now_s = self._loop.time()
-        for link in [link for link in self._idle if now_s - link.idle_since >= link.keep_s]:
-            self._idle.remove(link)
-            link.abort()
-        self._reaper = self._loop.call_later(self.keep_s, self._reap) if self._idle else None
+        surplus = len(self._idle) - self._limits.max_free_connections
+        for position, link in enumerate(list(self._idle)):
+            idle_s = now_s - link.idle_since
+            if idle_s >= link.keep_s or (position < surplus and idle_s >= _REAP_S):
+                link.abort()
+                self._idle.remove(link)
+        self._reaper = self._loop.call_later(_REAP_S, self._reap) if self._idle else None
 
 
 def _in_words(fault: OSError) -> str:

@@ -50,9 +50,9 @@ class HttpSse:
     def speak(self, revision: str) -> None:
         """Set the revision of the following messages."""
         self._revision = revision
-        own = [("Content-Type", "application/json"), ("Accept", "application/json")]
+        own = {"Content-Type": "application/json", "Accept": "application/json"}
         if revision:
-            own.append((headers.PROTOCOL_VERSION, revision))
+            own[headers.PROTOCOL_VERSION] = revision
         if self._endpoint is not None and self._endpoint.done():
             self._head = request_head("POST", self._endpoint.result(), self._configured + encode_headers(own))
 
@@ -74,7 +74,7 @@ class HttpSse:
             await pool.close()
 
     async def _read(self, receive: Receive, lost: Lost, pool: Pool) -> None:
-        head = request_head("GET", self._address, self._configured + encode_headers([("Accept", "text/event-stream")]))
+        head = request_head("GET", self._address, self._configured + encode_headers({"Accept": "text/event-stream"}))
         stream = EventStream(receive, None, self._event)
         fault: UpstreamError = UpstreamDown("the server ended the event stream")
         try:

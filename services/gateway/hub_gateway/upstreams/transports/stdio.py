@@ -46,14 +46,14 @@ class Stdio:
     async def open(self, receive: Receive, lost: Lost) -> None:
         """Start the child in a process group of its own."""
         argv = find_runner(self._command, self._env, self._cwd)
-        if self._cwd is not None and not Path(self._cwd).is_dir():
-            raise UpstreamDown(f"the working directory {self._cwd} does not exist")
         child = _Child(self._name, receive, lost, self._hidden)
         try:
             self._process, _ = await asyncio.get_running_loop().subprocess_exec(
                 lambda: child, *argv, env=self._env, cwd=self._cwd, start_new_session=True
             )
         except OSError as fault:
+            if self._cwd is not None and fault.filename == self._cwd:
+                raise UpstreamDown(f"the working directory {self._cwd} does not exist") from fault
             raise UpstreamDown(f"'{argv[0]}' cannot be started: {fault.strerror or fault}") from fault
         self._child = child
 

@@ -240,26 +240,26 @@ class StreamableHttp:
             raise Broken("the link is closed")
         extra = self._headers("text/event-stream")
         if stream.last_event_id is not None:
-            extra += encode_headers([(headers.LAST_EVENT_ID, stream.last_event_id)])
+            extra += encode_headers({headers.LAST_EVENT_ID: stream.last_event_id})
         return await self._pool.exchange(request_head("GET", self._address, extra), feed=stream.feed, own=True)
 
     # Heads
 
     def _headers(self, accept: str) -> bytes:
-        own = [("Accept", accept)]
+        own = {"Accept": accept}
         if self._revision:
-            own.append((headers.PROTOCOL_VERSION, self._revision))
+            own[headers.PROTOCOL_VERSION] = self._revision
         if self._session_id is not None:
-            own.append((headers.SESSION_ID, self._session_id))
+            own[headers.SESSION_ID] = self._session_id
         return self._configured + encode_headers(own)
 
     def _make_head(self, key: tuple[str, str | None]) -> bytes:
         extra = self._headers("application/json, text/event-stream") + b"Content-Type: application/json\r\n"
         method, name = key
         if method:
-            extra += encode_headers([(headers.METHOD, method)])
+            extra += encode_headers({headers.METHOD: method})
         if name is not None:
-            extra += encode_headers([(headers.NAME, headers.encode_value(name))])
+            extra += encode_headers({headers.NAME: headers.encode_value(name)})
         head = request_head("POST", self._address, extra)
         if len(self._heads) < _MAX_HEADS:
             self._heads[key] = head

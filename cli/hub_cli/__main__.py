@@ -1,0 +1,76 @@
+"""The command line: words, options and exit codes. What a word does is in the module of its name.
+
+Exit codes: 0 asked to stop or all well, 1 failed, 2 usage or unusable config.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="mcp-hub",
+    help="One MCP endpoint in front of all your MCP servers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+config_app = typer.Typer(help="Look at config files without running anything.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(version("mcp-hub"))
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """One MCP endpoint in front of all your MCP servers."""
+
+
+@app.command()
+def serve(
+    config: Annotated[
+        list[Path] | None, typer.Option("--config", "-c", help="Config file; several are merged in this order.")
+    ] = None,
+    port: Annotated[int | None, typer.Option("--port", "-p", min=0, max=65_535, help="Port to listen on.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    watch: Annotated[
+        bool | None, typer.Option("--watch/--no-watch", "-w", help="Apply config changes at once.")
+    ] = None,
+) -> None:
+    """Run the whole hub in one process: gateway, filter and categorizer."""
+    # gRPC reads these when it is imported: the hub starts processes, and gRPC would report each of them.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    from hub_cli.serve import serve  # its imports take longer than `--help` should
+
+    raise typer.Exit(serve(config or [], port=port, host=host, watch=watch))
+
+
+@config_app.command("check")
+def config_check(files: Annotated[list[Path], typer.Argument(help="Config files, merged in this order.")]) -> None:
+    """Say every fault of the config files, each by its path."""
+    from hub_cli.config_check import check  # its imports take longer than `--help` should
+
+    raise typer.Exit(check(files))
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

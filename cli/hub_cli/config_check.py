@@ -1,0 +1,79 @@
+"""`mcp-hub config check FILE...`: everything that is wrong with a config, before anything is started."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from hub_gateway.config.dotenv import load_dotenv
+from hub_gateway.config.load import load
+from hub_gateway.config.model import Document
+from hub_gateway.config.placeholders import Context, unknown_variables
+from hub_gateway.errors import ConfigError
+
+OK = 0
+UNUSABLE = 2
+
+
+def check(paths: Sequence[Path], console: Console | None = None) -> int:
+    """Print every fault and warning, then a summary.
+
+    Starts no server and runs no `${cmd:}`; variables are looked up in the environment and in `./.env`, and one that is
+    not set is a warning, since the hub may run elsewhere. No value of the document is printed.
+
+    Returns:
+        0 when every server can be used, 2 when the document or any server cannot.
+    """
+    console = console or Console(soft_wrap=True, highlight=False)
+    try:
+        document = load(paths)
+    except ConfigError as error:
+        for fault in error.faults:
+            _line(console, "fault", "red", fault)
+        console.print("The config cannot be used.", style="bold red")
+        return UNUSABLE
+    for warning in (*document.warnings, *_unset(document)):
+        _line(console, "warning", "yellow", warning)
+    for server in document.invalid.values():
+        for fault in server.faults:
+            _line(console, "fault", "red", f"{server.config_source}: {fault}")
+    _summary(console, document)
+    return UNUSABLE if document.invalid else OK
+
+
+def _unset(document: Document) -> list[str]:
+    environ = dict(os.environ)
+    load_dotenv(Path(".env"), environ)
+    context = Context.from_environ(environ, Path.cwd())
+    enabled = [server for server in document.servers.values() if not server.disabled]
+    return [f"{s.config_source}: {sentence}" for s in enabled for sentence in unknown_variables(s, context)]
+
+
+def _line(console: Console, word: str, style: str, sentence: str) -> None:
+    console.print(Text.assemble((f"{word:<8}", style), sentence))
+
+
+def _summary(console: Console, document: Document) -> None:
+    for server in document.servers.values():
+        kind = "stdio" if server.is_stdio else server.type or "remote"
+        _line(
+            console,
+            "off" if server.disabled else "ok",
+            "dim" if server.disabled else "green",
+            f"{server.name} ({kind})",
+        )
+    for server in document.invalid.values():
+        _line(console, "invalid", "red", server.name)
+    disabled = sum(server.disabled for server in document.servers.values())
+    filtering = document.tool_filtering
+    mode = filtering.mode or "no mode"
+    state = {True: f"on ({mode})", False: "off", None: f"not set ({mode})"}[filtering.enabled]
+    console.print(
+        f"{len(document.servers) - disabled} servers to start, {disabled} disabled, {len(document.invalid)} invalid; "
+        f"filtering {state}; from {', '.join(map(str, document.sources))}",
+        markup=False,
+    )

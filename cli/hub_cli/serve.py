@@ -1,0 +1,189 @@
+"""`mcp-hub serve`: the three services in one process, over unix sockets, with nothing else installed.
+
+Owns what a person sees while the hub starts. The services are the same as in the container stack.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import uvloop
+from rich.console import Console
+from rich.text import Text
+
+import hub_categorizer.servicer as categorizer
+import hub_filter.servicer as filter_service
+from hub_categorizer.settings import Settings as CategorizerSettings
+from hub_common import logs, telemetry
+from hub_common.settings import SettingsError, load
+from hub_filter.settings import Settings as FilterSettings
+from hub_gateway.config.context import Context
+from hub_gateway.config.dotenv import load_dotenv
+from hub_gateway.config.placeholders import resolve_text
+from hub_gateway.errors import ConfigError, HubError
+from hub_gateway.settings import PREFIX, GatewaySettings
+from hub_gateway.wiring import Gateway
+
+_log = logging.getLogger("hub_cli")
+
+DEFAULT_CONFIG = "mcp-servers.json"
+SETTLED_AFTER_S = 45.0
+"""A server that has said nothing by then is named as still starting, and the summary is shown."""
+
+_MARKS = {
+    "ready": ("✓", "green"),
+    "degraded": ("!", "yellow"),
+    "unauthorized": ("✗", "yellow"),
+    "stopped": ("–", "dim"),
+    "invalid": ("✗", "red"),
+    "connecting": ("…", "dim"),
+}
+
+
+class Progress:
+    """What a person sees: a line per server when it has settled, then where to go next."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._gateway: Gateway | None = None
+        self._shown: dict[str, tuple[str, str | None]] = {}
+        self._settled = asyncio.Event()
+
+    def watch(self, gateway: Gateway) -> None:
+        """Say where the hub is and which servers are coming."""
+        self._gateway = gateway
+        names = len(gateway.document.servers) + len(gateway.document.invalid)
+        self._console.print(
+            Text.assemble(("MCP Hub", "bold"), f" serves {gateway.endpoint} · {names} servers starting")
+        )
+
+    def changed(self, name: str) -> None:
+        """A server's status changed."""
+        if self._gateway is None:
+            return
+        supervisor = self._gateway.fleet.get(name)
+        status = supervisor.status
+        seen = (status.state, status.reason)
+        if self._shown.get(name) == seen or (status.state == "connecting" and not status.last_error):
+            return
+        self._shown[name] = seen
+        mark, style = _MARKS[status.state]
+        about = status.reason or status.last_error or ""
+        if status.state == "ready":
+            about = f"{len(supervisor.offering.tools)} tools"
+        self._console.print(Text.assemble(("  " + mark, style), f" {name}  {status.state}  ", (about, "dim")))
+        if all(each in self._shown for each in self._gateway.fleet.supervisors):
+            self._settled.set()
+
+    async def summary(self) -> None:
+        """Wait until every server has settled, or long enough, and say what to do next."""
+        gateway = self._gateway
+        if gateway is None:
+            return
+        try:
+            async with asyncio.timeout(SETTLED_AFTER_S):
+                if gateway.fleet.supervisors:
+                    await self._settled.wait()
+        except TimeoutError:
+            late = [name for name in gateway.fleet.supervisors if name not in self._shown]
+            self._console.print(f"  … still starting: {', '.join(late)}")
+        await gateway.republish.settled()
+        tools = sum(len(each.offering.tools) for each in gateway.fleet.supervisors.values())
+        base = gateway.endpoint.removesuffix("/mcp")
+        self._console.print(
+            f"\n{tools} tools behind one endpoint. Point your MCP client at\n\n    {gateway.endpoint}\n\n"
+            f"Try:  npx @modelcontextprotocol/inspector --cli {gateway.endpoint} --transport http --method tools/list\n"
+            f"See:  curl {base}/api/health    Stop: Ctrl-C",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def serve(config: Sequence[Path], *, port: int | None, host: str | None, watch: bool | None) -> int:
+    """Run the hub until SIGINT or SIGTERM and return the exit code. Options that are None leave the environment's."""
+    load_dotenv(Path(".env"), os.environ)
+    os.environ.setdefault("HUB_GATEWAY_LOG_LEVEL", "warning")
+    try:
+        settings = load(GatewaySettings, PREFIX, os.environ)
+        satellites = (load(FilterSettings, "HUB_FILTER", os.environ), _categorizer_settings())
+    except SettingsError as fault:
+        for each in fault.faults:
+            print(f"mcp-hub: {each}", file=sys.stderr)
+        return 2
+    given = {"port": port, "host": host, "watch": watch, "config": tuple(map(str, config)) or None}
+    settings = msgspec.structs.replace(settings, **{key: value for key, value in given.items() if value is not None})
+    logs.configure(settings.log_level, settings.log_style)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(settings, *satellites))
+    except ConfigError as fault:
+        for each in fault.faults:
+            print(f"mcp-hub: {each}", file=sys.stderr)
+        return 2
+    except HubError as fault:
+        print(f"mcp-hub: {fault}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _serve(settings: GatewaySettings, filtering: FilterSettings, categorizing: CategorizerSettings) -> None:
+    tracing = telemetry.configure("gateway")
+    progress = Progress(Console(highlight=False))
+    with tempfile.TemporaryDirectory(prefix="mcp-hub-") as folder:
+        settings = msgspec.structs.replace(
+            settings, filter_target=f"unix:{folder}/filter", categorizer_target=f"unix:{folder}/categorizer"
+        )
+        paths = [Path(path) for path in settings.config or (DEFAULT_CONFIG,)]
+        gateway = Gateway(settings, paths, tracing, progress.changed)
+        loop = asyncio.get_running_loop()
+        for each in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(each, gateway.stop)
+        categorizing = await _with_llm(categorizing, gateway)
+        started = [
+            await filter_service.start(filtering, settings.filter_target),
+            await categorizer.start(categorizing, settings.categorizer_target, gateway.store),
+        ]
+        try:
+            progress.watch(gateway)
+            summary = asyncio.ensure_future(progress.summary())
+            try:
+                await gateway.run()
+            finally:
+                summary.cancel()
+        finally:
+            await gateway.close()
+            for server in started:
+                await server.stop(0.5)
+            tracing.shutdown()
+
+
+def _categorizer_settings() -> CategorizerSettings:
+    return load(CategorizerSettings, "HUB_CATEGORIZER", os.environ)
+
+
+async def _with_llm(settings: CategorizerSettings, gateway: Gateway) -> CategorizerSettings:
+    """What the document says of the LLM: in one process, its key need not be said twice."""
+    llm = gateway.document.tool_filtering.llm_categorization
+    if llm is None or not llm.enabled or llm.provider != "gemini":
+        return settings
+    context = Context.from_environ(os.environ, Path.cwd())
+    said = {"gemini_api_key": llm.api_key, "gemini_model": llm.model, "gemini_base_url": llm.base_url}
+    resolved: dict[str, str] = {}
+    for name, text in said.items():
+        if text:
+            try:
+                resolved[name] = await resolve_text(text, context, f"toolFiltering.llmCategorization.{name}")
+            except ConfigError as fault:
+                _log.warning("%s: categories come from patterns alone", fault)
+                return settings
+    if key := resolved.get("gemini_api_key"):
+        logs.add_secret(key)
+    return msgspec.structs.replace(settings, **resolved)

@@ -1,0 +1,44 @@
+"""What the REST interface is given to work with. Owns nothing of it: whoever made a part closes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hub_common.store import Store
+from hub_gateway.config.model import Document
+from hub_gateway.exposure.current import Current
+from hub_gateway.management.workspaces import Workspaces
+from hub_gateway.routing.republish import Republish
+from hub_gateway.satellites.categorizer import Categorizer
+from hub_gateway.satellites.filter import Filter
+from hub_gateway.sessions.registry import Sessions
+from hub_gateway.settings import GatewaySettings
+from hub_gateway.upstreams.fleet import Fleet
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deps:
+    """The parts of the running gateway.
+
+    Attributes:
+        settings: as in force; `filter_target` and `categorizer_target` are the addresses really dialled.
+        document: returns the config document in force now.
+        state: returns "starting", "ready" or "stopping".
+        started_at: Unix time at which the process began to serve, in seconds.
+        clock: Unix time in seconds.
+    """
+
+    settings: GatewaySettings
+    document: Callable[[], Document]
+    fleet: Fleet
+    current: Current
+    sessions: Sessions
+    republish: Republish
+    filter: Filter
+    categorizer: Categorizer
+    store: Store
+    workspaces: Workspaces
+    state: Callable[[], str]
+    started_at: float
+    clock: Callable[[], float]

@@ -1,0 +1,76 @@
+"""Health: for people and scripts (`/api/health`), and for orchestrators (`/healthz`, `/readyz`).
+
+Owns the verdict ok, degraded or error. Liveness and readiness never depend on an upstream or a satellite: the hub
+serves without any of them.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from hub_gateway.management.bodies import answer, iso
+from hub_gateway.management.deps import Deps
+from hub_gateway.management.reach import Reach
+
+SERVER_ID = "mcp-hub"
+VERSION = version("mcp-hub")
+
+FINE = frozenset({"ready", "stopped"})
+"""States of an upstream that take nothing away: a stopped one was stopped by somebody."""
+
+
+def routes(deps: Deps, reach: Reach) -> list[Route]:
+    """The three routes."""
+
+    async def health(_request: Request) -> Response:
+        body = await _health(deps, reach)
+        return answer(body, 503 if body["status"] == "error" else 200)
+
+    async def healthz(_request: Request) -> Response:
+        return answer({"status": "ok"})
+
+    async def readyz(_request: Request) -> Response:
+        state = deps.state()
+        return answer({"status": "ok" if state == "ready" else state}, 200 if state == "ready" else 503)
+
+    return [
+        Route("/api/health", health, methods=["GET"]),
+        Route("/healthz", healthz, methods=["GET"]),
+        Route("/readyz", readyz, methods=["GET"]),
+    ]
+
+
+async def _health(deps: Deps, reach: Reach) -> dict[str, Any]:
+    state = deps.state()
+    seen = await reach.look()
+    upstreams = one_liners(deps)
+    store = deps.store.status()
+    whole = store.healthy and all(s.ok for s in seen.values()) and all(u["status"] in FINE for u in upstreams)
+    return {
+        "status": "error" if state != "ready" else "ok" if whole else "degraded",
+        "state": state,
+        "server_id": SERVER_ID,
+        "version": VERSION,
+        "activeClients": len(deps.sessions),
+        "startedAt": iso(deps.started_at),
+        "timestamp": iso(deps.clock()),
+        "servers": upstreams,
+        "satellites": {name: _said("ok" if s.ok else "away", s.reason) for name, s in seen.items()},
+        "store": {"kind": store.kind, "healthy": store.healthy, "reason": store.reason},
+    }
+
+
+def one_liners(deps: Deps) -> list[dict[str, Any]]:
+    """Each upstream's name and status, the invalid ones last."""
+    lines = [{"name": s.name, **_said(s.status.state, s.status.reason)} for s in deps.fleet.supervisors.values()]
+    invalid = deps.document().invalid.values()
+    return [*lines, *({"name": each.name, **_said("invalid", each.reason)} for each in invalid)]
+
+
+def _said(status: str, reason: str | None) -> dict[str, Any]:
+    return {"status": status, "reason": reason} if reason else {"status": status}

@@ -1,0 +1,56 @@
+"""Whether the two satellites can be reached, for health and metrics.
+
+Owns the question and how long its answer counts. The clients of the satellites know how their last call went; a
+satellite nobody had to call since it went away is found out here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from hub_common.rpc_server import probe
+from hub_gateway.management.deps import Deps
+
+TIMEOUT_S = 1.0
+KEPT_S = 2.0
+"""Answers younger than this are told again: probes and scrapes from many sides are one question."""
+
+
+class Seen(NamedTuple):
+    """One satellite: reachable or not, and the reason if something is wrong with it."""
+
+    ok: bool
+    reason: str | None
+
+
+class Reach:
+    """Asks the satellites' own health (grpc.health.v1), both at once and at most every `KEPT_S` seconds."""
+
+    def __init__(self, deps: Deps, clock: Callable[[], float] = time.monotonic) -> None:
+        self._deps = deps
+        self._clock = clock
+        self._asking = asyncio.Lock()
+        self._reached: dict[str, bool] = {}
+        self._asked_s = float("-inf")
+
+    async def look(self) -> dict[str, Seen]:
+        """How `filter` and `categorizer` are. Takes at most `TIMEOUT_S` and never raises for one that is away."""
+        async with self._asking:
+            if self._clock() - self._asked_s >= KEPT_S:
+                settings = self._deps.settings
+                targets = {"filter": settings.filter_target, "categorizer": settings.categorizer_target}
+                found = await asyncio.gather(*(probe(target, TIMEOUT_S) for target in targets.values()))
+                self._reached = dict(zip(targets, found, strict=True))
+                self._asked_s = self._clock()
+        stale = self._deps.current.exposure.verdicts.stale
+        return {
+            "filter": _seen(self._reached["filter"] and not stale, self._deps.filter.reason),
+            "categorizer": _seen(self._reached["categorizer"], self._deps.categorizer.reason),
+        }
+
+
+def _seen(ok: bool, last_fault: str | None) -> Seen:
+    return Seen(ok, None if ok else last_fault or "it does not answer")

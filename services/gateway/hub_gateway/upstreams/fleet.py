@@ -1,0 +1,143 @@
+"""All upstreams of the config.
+
+Owns which supervisors there are, and what becomes of them when the document is another. Knows nothing of connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import NamedTuple
+
+from hub_gateway.config.model import Document, InvalidServer, ServerConfig
+from hub_gateway.config.placeholders import Context
+from hub_gateway.errors import UnknownUpstream
+from hub_gateway.upstreams.status import Observe
+from hub_gateway.upstreams.supervisor import Ears, Supervisor
+from hub_gateway.wire.message import Message
+
+_CONNECT_FIELDS = (
+    "command",
+    "args",
+    "env",
+    "cwd",
+    "url",
+    "headers",
+    "type",
+    "disabled",
+    "connect_timeout_s",
+    "isolation",
+    "connection_pool",
+    "dev",
+)
+
+
+class Changes(NamedTuple):
+    """Names by what `apply` did with them. `modified` ones were connected anew; `unchanged` ones did not notice."""
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    modified: tuple[str, ...]
+    unchanged: tuple[str, ...]
+
+
+class Fleet:
+    """The supervisors by name, in the order of the config. Empty until the first `apply`; its maker closes it."""
+
+    def __init__(
+        self,
+        context: Context,
+        changed: Callable[[str], None],
+        unasked: Callable[[str, Message], None],
+        observe: Observe | None = None,
+    ) -> None:
+        self.supervisors: dict[str, Supervisor] = {}
+        self._context = context
+        self._ears = Ears(changed, unasked, observe)
+        self._lock = asyncio.Lock()
+
+    def get(self, name: str) -> Supervisor:
+        """The supervisor of that name.
+
+        Raises:
+            UnknownUpstream: the config has none.
+        """
+        supervisor = self.supervisors.get(name)
+        if supervisor is None:
+            raise UnknownUpstream(f"no server named '{name}' is configured")
+        return supervisor
+
+    async def apply(self, document: Document) -> Changes:
+        """Make the fleet what the document says. New and modified servers are started, not waited for; this returns
+        when the processes of removed and modified ones are gone. A server whose entry did not change stays as it is,
+        stopped ones too."""
+        async with self._lock:
+            return await self._apply({**document.servers, **document.invalid})
+
+    async def start(self, name: str) -> None:
+        """Start one upstream, also one that the config disables. Does not wait until it is connected.
+
+        Raises:
+            UnknownUpstream: the config has none of that name.
+        """
+        self.get(name).start()
+
+    async def stop(self, name: str) -> None:
+        """Stop one upstream and return when it is down.
+
+        Raises:
+            UnknownUpstream: the config has none of that name.
+        """
+        await self.get(name).stop()
+
+    async def refresh(self, name: str) -> None:
+        """List anew what one upstream offers.
+
+        Raises:
+            UnknownUpstream: the config has none of that name.
+            UpstreamDown: it is not connected.
+        """
+        await self.get(name).refresh()
+
+    async def close(self) -> None:
+        """Stop every upstream."""
+        async with self._lock:
+            await asyncio.gather(*(one.stop("the hub is stopping") for one in self.supervisors.values()))
+
+    async def _apply(self, wanted: dict[str, ServerConfig | InvalidServer]) -> Changes:
+        old = self.supervisors
+        kept = {name for name, config in wanted.items() if name in old and _same_link(old[name].config, config)}
+        removed = tuple(name for name in old if name not in wanted)
+        modified = tuple(name for name in wanted if name in old and name not in kept)
+        added = tuple(name for name in wanted if name not in old)
+        leaving = [old[name] for name in (*removed, *modified)]
+        # The old ones leave the map first: from now on nobody can reach them.
+        self.supervisors = {
+            name: old[name] if name in kept else Supervisor(config, self._context, self._ears)
+            for name, config in wanted.items()
+        }
+        for name in kept:
+            config = wanted[name]
+            if config != old[name].config and isinstance(config, ServerConfig):
+                old[name].adopt(config)
+                self._ears.changed(name)
+        for name in added:
+            self._launch(name)
+        await asyncio.gather(*(one.stop("removed from the config") for one in leaving))
+        for name in modified:
+            self._launch(name)
+        for name in (*removed, *added, *modified):
+            self._ears.changed(name)
+        return Changes(added, removed, modified, tuple(name for name in wanted if name in kept))
+
+    def _launch(self, name: str) -> None:
+        supervisor = self.supervisors[name]
+        if isinstance(supervisor.config, ServerConfig) and not supervisor.config.disabled:
+            supervisor.start()
+
+
+def _same_link(one: ServerConfig | InvalidServer, other: ServerConfig | InvalidServer) -> bool:
+    """Whether two entries of one name lead to the same connection."""
+    if isinstance(one, InvalidServer) or isinstance(other, InvalidServer):
+        return one == other
+    return all(getattr(one, field) == getattr(other, field) for field in _CONNECT_FIELDS)

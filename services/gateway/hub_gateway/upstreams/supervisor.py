@@ -1,0 +1,381 @@
+"""The life of one upstream: connect, look after, notice the end, connect again.
+
+Owns the upstream's status and what stands before its connection: in-flight limit and breaker. Does not know how a
+connection is made (`dialer`) nor what its lists are for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from hub_common.breaker import Breaker
+from hub_common.tasks import Tasks
+from hub_gateway.catalog.entry import EntryKind, Offering
+from hub_gateway.config.model import InvalidServer, ServerConfig
+from hub_gateway.config.placeholders import Context
+from hub_gateway.errors import (
+    ConfigError,
+    HubError,
+    UpstreamBusy,
+    UpstreamDown,
+    UpstreamError,
+    UpstreamTimeout,
+    UpstreamUnauthorized,
+)
+from hub_gateway.upstreams import subscription
+from hub_gateway.upstreams.backoff import Backoff
+from hub_gateway.upstreams.connection import ACKNOWLEDGED, Connection
+from hub_gateway.upstreams.dialer import Dialer
+from hub_gateway.upstreams.gate import Gate
+from hub_gateway.upstreams.handshake import HUB
+from hub_gateway.upstreams.pending import Listener, Reply
+from hub_gateway.upstreams.refresh import Refresh
+from hub_gateway.upstreams.status import Observe, Outcome, State, Stats, Status
+from hub_gateway.wire import meta, rewrite
+from hub_gateway.wire.message import Message
+from hub_gateway.wire.revisions import Era
+
+_log = logging.getLogger(__name__)
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
+_STEADY_S = 60.0
+_CHECK_S = 10.0
+_RECHECK_S = 2.0
+_LIST_S = 60.0
+_RELIST_S = 5.0
+_QUEUE_S = 5.0
+_BREAKER_THRESHOLD, _BREAKER_OPEN_S = 5, 30.0
+
+_LIST_CHANGED = {f"notifications/{kind.capability}/list_changed": kind.capability for kind in EntryKind}
+
+
+class Ears(NamedTuple):
+    """Who is told what; none of these blocks or raises."""
+
+    changed: Callable[[str], None]
+    """The status or the offering of the upstream of that name is another now."""
+    unasked: Callable[[str, Message], None]
+    """The upstream sent a notification that belongs to no call; list changes are not among them."""
+    observe: Observe | None = None
+
+
+class Supervisor:
+    """One configured upstream. `start` and `stop` as often as wanted; whoever starts it stops it."""
+
+    def __init__(self, config: ServerConfig | InvalidServer, context: Context, ears: Ears) -> None:
+        self.name = config.name
+        self.config = config
+        self.connection: Connection | None = None
+        self.offering = Offering()
+        """What the upstream offers now: nothing while there is no connection."""
+        self.stats = Stats()
+        self._context = context
+        self._ears = ears
+        self._tasks = Tasks(f"upstream.{config.name}")
+        self._run_task: asyncio.Task[None] | None = None
+        self._known = Offering()
+        self._refresh: Refresh | None = None
+        self._wake = asyncio.Event()
+        self._acknowledged = 0
+        self._pause = Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S, random.random)
+        self._breaker = Breaker(_BREAKER_THRESHOLD, _BREAKER_OPEN_S, time.monotonic)
+        self._gate = Gate(1 if isinstance(config, InvalidServer) else config.max_in_flight, _QUEUE_S)
+        self._timeout_s = 0.0 if isinstance(config, InvalidServer) else config.timeout_s
+        if isinstance(config, InvalidServer):
+            self.status = Status("invalid", config.reason, time.time())
+        else:
+            self.status = Status("stopped", "disabled in the config" if config.disabled else None, time.time())
+
+    @property
+    def in_flight(self) -> int:
+        """Calls running on the upstream now."""
+        return self._gate.inside
+
+    @property
+    def breaker(self) -> str:
+        """State of the circuit breaker: closed, open or half-open."""
+        return self._breaker.state
+
+    def start(self) -> None:
+        """Connect, and stay connected, from now on. Nothing to do when it is running or its entry is invalid."""
+        if isinstance(self.config, InvalidServer) or (self._run_task is not None and not self._run_task.done()):
+            return
+        self._pause.reset()
+        self._tell("connecting", None, attempt=0)
+        self._run_task = self._tasks.spawn(self._run(self.config), "run")
+
+    async def stop(self, reason: str = "stopped by request") -> None:
+        """End the connection and make no other. Returns when the process, if there was one, is gone."""
+        running, self._run_task = self._run_task, None
+        if running is not None:
+            running.cancel()
+            await asyncio.wait([running])
+        if not isinstance(self.config, InvalidServer):
+            self._tell("stopped", reason, attempt=0)
+
+    async def refresh(self) -> None:
+        """List everything anew and return when that is done.
+
+        Raises:
+            UpstreamDown: there is no connection, or it broke.
+        """
+        refresh = self._refresh
+        if refresh is None:
+            raise self._absence()
+        await self._relist(refresh, EntryKind)
+
+    def adopt(self, config: ServerConfig) -> None:
+        """Take a config that differs in nothing the connection depends on."""
+        self.config = config
+        self._gate.limit = config.max_in_flight
+        self._timeout_s = config.timeout_s
+
+    async def request(
+        self,
+        method: str,
+        params: rewrite.Members,
+        *,
+        caller: meta.Caller,
+        timeout_s: float | None = None,
+        listener: Listener | None = None,
+        progress_token_raw: bytes | None = None,
+        name: str | None = None,
+    ) -> Reply:
+        """Forward a request; see `Connection.request`. Without `timeout_s` the server's own limit holds.
+
+        Raises:
+            UpstreamBusy: too many calls are running and waiting, or the breaker is open.
+            UpstreamTimeout, UpstreamDown, UpstreamUnauthorized, UpstreamGarbage: as the connection says, with the name.
+        """
+        connection = self._linked()
+        breaker = self._breaker
+        if not breaker.allow():
+            wait_s = max(1, round(breaker.retry_after_s))
+            raise UpstreamBusy(f"{self.name}: it failed {breaker.failures} times in a row; next try in {wait_s} s")
+        gate = self._gate
+        if not gate.enter():
+            try:
+                await gate.wait()
+            except UpstreamBusy as fault:
+                raise self._named(fault) from fault
+            if self.connection is None:
+                gate.leave()
+                raise self._absence()
+            connection = self.connection
+        started_s = time.perf_counter()
+        outcome: Outcome = "cancelled"
+        try:
+            reply = await connection.request(
+                method,
+                params,
+                caller=caller,
+                timeout_s=self._timeout_s if timeout_s is None else timeout_s,
+                listener=listener,
+                progress_token_raw=progress_token_raw,
+                name=name,
+            )
+            outcome = "error" if reply.error_raw else "ok"
+            breaker.success()
+            return reply
+        except UpstreamError as fault:
+            outcome = self._failed_call(fault)
+            raise self._named(fault) from fault
+        finally:
+            gate.leave()
+            self.stats.count(outcome)
+            if self._ears.observe is not None:
+                self._ears.observe(self.name, time.perf_counter() - started_s, outcome)
+
+    async def notify(self, method: str, params_raw: bytes = b"") -> None:
+        """Send a notification.
+
+        Raises:
+            UpstreamDown: there is no connection, or it does not take messages.
+        """
+        await self._linked().notify(method, params_raw)
+
+    # Calls
+
+    def _failed_call(self, fault: UpstreamError) -> Outcome:
+        if isinstance(fault, UpstreamBusy):
+            return "failed"
+        self._breaker.failure()
+        self._wake.set()  # the link is looked at now, not at the next regular check
+        return "timeout" if isinstance(fault, UpstreamTimeout) else "failed"
+
+    def _linked(self) -> Connection:
+        if self.connection is None:
+            raise self._absence()
+        return self.connection
+
+    def _absence(self) -> UpstreamError:
+        status = self.status
+        text = f"{self.name} is {status.state}" + (f": {status.reason}" if status.reason else "")
+        return UpstreamUnauthorized(text) if status.state == "unauthorized" else UpstreamDown(text)
+
+    def _named(self, fault: UpstreamError) -> UpstreamError:
+        for kind in (UpstreamTimeout, UpstreamUnauthorized, UpstreamBusy, UpstreamDown):
+            if isinstance(fault, kind):
+                return kind(f"{self.name}: {fault}")
+        return type(fault)(f"{self.name}: {fault}")
+
+    # Life
+
+    async def _run(self, config: ServerConfig) -> None:
+        dialer = Dialer(config, self._context, self._hear)
+        while True:
+            connection: Connection | None = None
+            tasks = Tasks(f"upstream.{self.name}.live")
+            try:
+                self._wake.clear()
+                self._acknowledged = 0
+                connection = await dialer.dial(lambda _: self._wake.set())
+                await self._live(config, connection, tasks)
+            except HubError as fault:
+                self._lost(fault)
+            except Exception as fault:
+                _log.exception("%s: the supervisor stumbled", self.name)
+                self._lost(UpstreamDown(f"unexpected: {type(fault).__name__}"))
+            finally:
+                self._unlink()
+                await tasks.close()
+                if connection is not None:
+                    await connection.close()
+            await asyncio.sleep(self._pause.next_s())
+
+    async def _live(self, config: ServerConfig, connection: Connection, tasks: Tasks) -> None:
+        """One connection from its handshake to its end, which is always an exception."""
+        if connection.era is Era.STATELESS:
+            # Before the first list, so that no change falls in between.
+            tasks.spawn(subscription.listen(connection), "listen")
+        self._refresh = refresh = Refresh(connection, self._known, min(_LIST_S, config.timeout_s))
+        await refresh.run()
+        self.connection = connection
+        self._breaker.success()
+        self._take(refresh)
+        self._healthy(refresh)
+        began_s = time.monotonic()
+        try:
+            await self._watch(connection, refresh)
+        finally:
+            if time.monotonic() - began_s >= _STEADY_S:
+                self._pause.reset()
+
+    def _unlink(self) -> None:
+        self.connection = self._refresh = None
+        self.offering = Offering()
+
+    async def _watch(self, connection: Connection, refresh: Refresh) -> None:
+        failures = 0
+        while True:
+            if failures:
+                pause_s = _RECHECK_S
+            else:
+                pause_s = self._ping_interval_s() if not refresh.faults else min(_RELIST_S, self._ping_interval_s())
+            try:
+                async with asyncio.timeout(pause_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            if connection.gone is not None:
+                raise UpstreamDown(connection.gone)
+            fault = await self._check(connection)
+            if fault is None:
+                failures = 0
+                if refresh.faults:
+                    await self._relist(refresh, tuple(refresh.faults))
+                self._healthy(refresh)
+                continue
+            failures += 1
+            # A server busy with calls may be too busy to answer; the calls have deadlines of their own.
+            if connection.gone is not None or (failures > 1 and self._gate.inside == 0):
+                raise UpstreamDown(connection.gone or str(fault))
+            self._tell("degraded", str(fault))
+
+    async def _check(self, connection: Connection) -> UpstreamError | None:
+        """Ask for a sign of life; an error of the upstream's own is one.
+
+        Raises:
+            UpstreamUnauthorized: it lives, but wants credentials.
+        """
+        method = "ping" if connection.era is Era.HANDSHAKE else "server/discover"
+        try:
+            await connection.request(method, {}, caller=HUB, timeout_s=_CHECK_S)
+        except UpstreamUnauthorized:
+            raise
+        except UpstreamTimeout:
+            return UpstreamTimeout(f"it does not answer {method}")
+        except UpstreamBusy:
+            return None
+        except UpstreamError as fault:
+            return fault
+        return None
+
+    def _ping_interval_s(self) -> float:
+        return self.config.ping_interval_s if isinstance(self.config, ServerConfig) else _LONGEST_PAUSE_S
+
+    def _hear(self, message: Message) -> None:
+        """A notification that belongs to no call."""
+        refresh = self._refresh
+        if (capability := _LIST_CHANGED.get(message.method)) is not None:
+            if refresh is not None:
+                kinds = [kind for kind in EntryKind if kind.capability == capability]
+                self._tasks.spawn(self._relist_quietly(refresh, kinds), "refresh")
+        elif message.method == ACKNOWLEDGED:
+            self._acknowledged += 1
+            if self._acknowledged > 1 and refresh is not None:
+                # While the stream was away nobody told of changes.
+                self._tasks.spawn(self._relist_quietly(refresh, EntryKind), "refresh")
+        else:
+            self._ears.unasked(self.name, message)
+
+    async def _relist_quietly(self, refresh: Refresh, kinds: Iterable[EntryKind]) -> None:
+        try:
+            await self._relist(refresh, kinds)
+        except UpstreamDown as fault:
+            _log.debug("%s: not refreshed: %s", self.name, fault)
+
+    async def _relist(self, refresh: Refresh, kinds: Iterable[EntryKind]) -> None:
+        await refresh.run(kinds)
+        if refresh is self._refresh and self.connection is not None and self._take(refresh):
+            self._ears.changed(self.name)
+
+    def _take(self, refresh: Refresh) -> bool:
+        """Swap the offering in; whether it is another one."""
+        other = self.offering is not refresh.offering
+        self.offering = self._known = refresh.offering
+        return other
+
+    # Status
+
+    def _healthy(self, refresh: Refresh) -> None:
+        if refresh.faults:
+            faults = "; ".join(f"{kind.list_method}: {fault}" for kind, fault in refresh.faults.items())
+            self._tell("degraded", faults, attempt=0)
+        else:
+            self._tell("ready", None, attempt=0)
+
+    def _lost(self, fault: HubError) -> None:
+        state: State = "connecting"
+        if isinstance(fault, UpstreamUnauthorized):
+            state = "unauthorized"
+        elif isinstance(fault, ConfigError):
+            state = "invalid"
+        _log.warning("%s: %s", self.name, fault)
+        self._unlink()
+        self._tell(state, str(fault), attempt=self.status.attempt + 1)
+
+    def _tell(self, state: State, reason: str | None, *, attempt: int | None = None) -> None:
+        old = self.status
+        since = old.since if old.state == state else time.time()
+        last_error = reason if reason is not None and state != "stopped" else old.last_error
+        new = Status(state, reason, since, old.attempt if attempt is None else attempt, last_error)
+        if new != old:
+            self.status = new
+            self._ears.changed(self.name)

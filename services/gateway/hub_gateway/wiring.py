@@ -1,0 +1,278 @@
+"""The composition root: makes every part of the gateway, ties them together, and ends them in the reverse order.
+
+The one module that knows every other. Nothing is decided here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+import uvicorn
+
+from hub_common.store import open_store, state_dir
+from hub_common.tasks import Tasks
+from hub_common.telemetry import Telemetry
+from hub_gateway.config.context import Context
+from hub_gateway.config.load import load
+from hub_gateway.config.model import Document
+from hub_gateway.config.watch import changes
+from hub_gateway.errors import ConfigError, HubError
+from hub_gateway.exposure.audience import ALL
+from hub_gateway.exposure.current import Current
+from hub_gateway.exposure.view import Look
+from hub_gateway.frontends.app import MCP_PATH, App
+from hub_gateway.frontends.guards import Guard
+from hub_gateway.frontends.http_sse import HttpSse
+from hub_gateway.frontends.streamable_http import StreamableHttp
+from hub_gateway.management.app import management_app
+from hub_gateway.management.deps import Deps
+from hub_gateway.management.workspaces import Workspaces
+from hub_gateway.routing.calls import Calls
+from hub_gateway.routing.discovery import Discovery
+from hub_gateway.routing.hello import Hello
+from hub_gateway.routing.relay import Relay
+from hub_gateway.routing.republish import Republish
+from hub_gateway.routing.router import Router
+from hub_gateway.routing.subscriptions import Subscriptions
+from hub_gateway.satellites.categorizer import Categorizer
+from hub_gateway.satellites.filter import Filter
+from hub_gateway.sessions.registry import Sessions
+from hub_gateway.settings import GatewaySettings
+from hub_gateway.upstreams.fleet import Fleet
+from hub_gateway.wire.message import Message
+
+_log = logging.getLogger(__name__)
+
+SERVER_NAME = "mcp-hub"
+
+_EXPIRE_EVERY_S = 30.0
+_DRAIN_S = 3
+_KEEP_ALIVE_S = 75
+
+
+class PortBusy(HubError):
+    """Another process listens on the port."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Take the port before anything else is started.
+
+    Raises:
+        PortBusy: it is taken, or the address is not this machine's; the text says which.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen(2048)
+    except OSError as fault:
+        listening.close()
+        raise PortBusy(f"Cannot listen on {host}:{port}: {fault.strerror or fault}") from fault
+    listening.setblocking(False)
+    return listening
+
+
+class _HttpServer(uvicorn.Server):
+    """uvicorn without its signal handling: the process has one place for that, `__main__`."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Gateway:
+    """A gateway, from its port to its upstreams. `start`, then `run` until it is told to stop, then `close`.
+
+    Args:
+        settings: of the process.
+        paths: config files, in merging order.
+        telemetry: configured already, since it instruments what is made here.
+        changed: told the name of an upstream whose status or offering changed.
+    """
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        paths: Sequence[Path],
+        telemetry: Telemetry,
+        changed: Callable[[str], None] | None = None,
+    ) -> None:
+        self.document: Document = load(paths)
+        self.state = "starting"
+        self.settings = settings
+        self._paths = paths
+        self._observer = changed
+        self._socket = listen(settings.host, settings.port)
+        self.port: int = self._socket.getsockname()[1]
+        self._tasks = Tasks("gateway")
+        self._stop = asyncio.Event()
+
+        self.store = open_store(settings.redis_url or None, Path(settings.state_dir or state_dir()))
+        interceptors = telemetry.client_interceptors()
+        self.filter = Filter(settings.filter_target, settings.satellite_timeout_s, interceptors)
+        self.categorizer = Categorizer(
+            settings.categorizer_target, settings.satellite_timeout_s, settings.llm_timeout_s, interceptors
+        )
+        look = Look(
+            msgspec.json.encode({"name": SERVER_NAME, "title": "MCP Hub", "version": version("mcp-hub")}),
+            ttl_ms=int(settings.list_ttl_s * 1000),
+            page_size=settings.page_size,
+        )
+        self.current = Current(look)
+        self.fleet = Fleet(Context.from_environ(os.environ, Path.cwd()), self._changed, self._unasked)
+        calls = Calls(self.fleet, self.current, ALL)
+        self._subscriptions = Subscriptions(self.fleet, calls)
+        self.sessions = Sessions(
+            settings.session_limit, settings.session_idle_s, time.monotonic, self._subscriptions.forget
+        )
+        satellites = (self.filter, self.categorizer)
+        discovery = Discovery(calls, self.current, self.sessions, satellites)
+        self._relay = Relay(self.sessions, self._subscriptions)
+        audiences = (self.sessions, self._subscriptions, calls, discovery)
+        self.republish = Republish(self.current, self.fleet, audiences, satellites, self.document.tool_filtering)
+        hello = Hello(self.fleet, self.current, self.sessions, look)
+        router = Router(hello, calls, discovery, self._subscriptions, telemetry)
+        self._started_at = time.time()
+        self.workspaces = Workspaces(
+            self.store,
+            port=self.port,
+            config_files=lambda: self.config_files,
+            state=lambda: self.state,
+            connections=lambda: len(self.sessions),
+            started_at=self._started_at,
+        )
+        self._http = self._http_server(router, hello)
+
+    @property
+    def endpoint(self) -> str:
+        """The URL for MCP clients."""
+        host = self.settings.host
+        shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+        base = self.settings.public_url.rstrip("/") or f"http://{shown}:{self.port}"
+        return base + MCP_PATH
+
+    @property
+    def config_files(self) -> list[Path]:
+        """The config files in use, absolute."""
+        return [path.resolve() for path in self.document.sources]
+
+    async def run(self) -> None:
+        """Serve until `stop`. The endpoint answers at once; upstreams join as they come up.
+
+        Ends by itself only where the HTTP server cannot run.
+        """
+        for fault in self.document.warnings:
+            _log.warning("%s", fault)
+        self._tasks.spawn(self.republish.run(), "republish")
+        self._tasks.spawn(self._expire(), "expire")
+        self._tasks.spawn(self.workspaces.run(), "workspaces")
+        if self.settings.watch:
+            self._tasks.spawn(self._watch(), "watch")
+        serving = self._tasks.spawn(self._http.serve(sockets=[self._socket]), "http")
+        await self.fleet.apply(self.document)
+        self.republish.notice()
+        self.state = "ready"
+        stopped = self._tasks.spawn(self._stop.wait(), "stop")
+        await asyncio.wait((serving, stopped), return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            serving.result()
+
+    def stop(self) -> None:
+        """Ask `run` to return."""
+        self.state = "stopping"
+        self._stop.set()
+
+    async def close(self) -> None:
+        """End everything: streams first, so that clients hear the end, then the port, then the upstreams."""
+        self.state = "stopping"
+        await self._subscriptions.close()
+        self.sessions.close_all()
+        await self.workspaces.close()
+        self._http.should_exit = True
+        await self._tasks.close()
+        self._socket.close()
+        await self.fleet.close()
+        await self.filter.close()
+        await self.categorizer.close()
+        await self.store.close()
+
+    async def apply(self, document: Document) -> None:
+        """Put another document in force: servers by what changed in them, the policy as a whole."""
+        self.document = document
+        await self.fleet.apply(document)
+        self.republish.apply(document.tool_filtering)
+
+    def _http_server(self, router: Router, hello: Hello) -> _HttpServer:
+        settings = self.settings
+        hosts = list(settings.allowed_hosts)
+        if settings.public_url:
+            hosts.append(urlsplit(settings.public_url).hostname or "")
+        if settings.host not in ("0.0.0.0", "::"):
+            hosts.append(settings.host)
+        http_sse = HttpSse(router, hello, self.sessions, settings.body_limit_bytes, self._tasks)
+        mcp = StreamableHttp(router, hello, self.sessions, http_sse, settings.body_limit_bytes, self._tasks)
+        app = App(Guard(hosts, settings.allowed_origins), mcp, http_sse, management_app(self._deps()))
+        config = uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=_DRAIN_S,
+        )
+        return _HttpServer(config)
+
+    def _deps(self) -> Deps:
+        return Deps(
+            fleet=self.fleet,
+            current=self.current,
+            sessions=self.sessions,
+            republish=self.republish,
+            filter=self.filter,
+            categorizer=self.categorizer,
+            store=self.store,
+            settings=self.settings,
+            document=lambda: self.document,
+            state=lambda: self.state,
+            workspaces=self.workspaces,
+            started_at=self._started_at,
+            clock=time.time,
+        )
+
+    def _changed(self, upstream_name: str) -> None:
+        self.republish.notice(upstream_name)
+        if self._observer is not None:
+            self._observer(upstream_name)
+
+    def _unasked(self, upstream_name: str, message: Message) -> None:
+        self._relay.unasked(upstream_name, message)
+
+    async def _expire(self) -> None:
+        while True:
+            await asyncio.sleep(_EXPIRE_EVERY_S)
+            self.sessions.expire()
+
+    async def _watch(self) -> None:
+        async for _ in changes(self._paths):
+            try:
+                document = load(self._paths)
+            except ConfigError as fault:
+                _log.error("the config stays as it was: %s", fault)
+                continue
+            await self.apply(document)
+            _log.info("config applied: %s", ", ".join(map(str, self.config_files)))

@@ -1,0 +1,55 @@
+"""One hub for all journeys, with every kind of upstream behind it."""
+
+from collections.abc import Generator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.journeys.matrix import UPSTREAMS, Cell
+from tests.support import hub as hubs
+from tests.support.hub import Hub
+from tests.support.processes import EVERYTHING, RAW, serving, stdio_entry
+
+RAW_UPSTREAMS = ("raw_http", "raw_http_old", "raw_stdio", "raw_stdio_old")
+LONG = "a-server.with_an extraordinarily/long name"
+
+
+def _entries(stack: ExitStack, logs: Path) -> dict[str, object]:
+    """The config entries of every upstream; the HTTP ones are started."""
+    entries: dict[str, object] = {}
+    for name in UPSTREAMS:
+        transport, era = name.split("_")
+        options = ("--era", era, "--name", name)
+        if transport == "http":
+            entries[name] = {"url": stack.enter_context(serving(EVERYTHING, *options, log=logs / f"{name}.log"))}
+        else:
+            entries[name] = stdio_entry(EVERYTHING, *options)
+    for name in RAW_UPSTREAMS:
+        options = ("--era", "handshake" if name.endswith("_old") else "stateless", "--page", "3", "--tools", "40")
+        if "http" in name:
+            entries[name] = {"url": stack.enter_context(serving(RAW, *options)), "timeoutSeconds": 2}
+        else:
+            entries[name] = {**stdio_entry(RAW, *options), "timeoutSeconds": 2}
+    entries[LONG] = stdio_entry(RAW, "--tools", "3")
+    return entries
+
+
+@pytest.fixture(scope="session")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Generator[Hub]:
+    """The hub of the matrix, with all its upstreams ready."""
+    directory = tmp_path_factory.mktemp("hub")
+    with ExitStack() as stack:
+        entries = _entries(stack, directory)
+        running = stack.enter_context(hubs.running({"mcpServers": entries}, directory))
+        hubs.wait_ready_sync(running, *entries)
+        yield running
+
+
+@pytest.fixture
+def cell(request: pytest.FixtureRequest, hub: Hub) -> Cell:
+    """One cell of the matrix, see `matrix.journey`."""
+    parameters: Any = request.param
+    (transport, era), upstream = parameters
+    return Cell(transport, era, upstream, hub)

@@ -1,0 +1,254 @@
+"""What the hub promises to clients, as a list: every promise has an id, a source, and the cells it must hold in.
+
+Owns the manifest. Which test proves which promise is said by the tests (`matrix.journey`, `matrix.proves`) and checked
+both ways by `tests/guards/test_requirements.py`.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+HTTP: Final = "streamable-http"
+SSE: Final = "http+sse"
+HANDSHAKE: Final = "handshake"
+STATELESS: Final = "stateless"
+
+TRANSPORTS: Final = (HTTP, SSE)
+ERAS: Final = (HANDSHAKE, STATELESS)
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """One promise: the sentence, where it is from, and the client transports and eras it is about."""
+
+    id: str
+    sentence: str
+    source: str
+    transports: tuple[str, ...] = TRANSPORTS
+    eras: tuple[str, ...] = ERAS
+
+
+_ALL: Final = (
+    Requirement(
+        "list-tools",
+        "A client lists the tools of every server under safe(server)__tool, each once.",
+        "issue 2 §Names; 2025-11-25 and 2026-07-28 server/tools §Listing Tools",
+    ),
+    Requirement(
+        "call-tool",
+        "A call reaches the server that owns the tool and its result comes back.",
+        "2025-11-25 and 2026-07-28 server/tools §Calling Tools",
+    ),
+    Requirement(
+        "structured-result",
+        "Structured content and the output schema pass.",
+        "2025-11-25 server/tools §Structured Content",
+    ),
+    Requirement(
+        "tool-failure",
+        "A result with isError is forwarded as a result, not turned into an error.",
+        "2025-11-25 server/tools §Error Handling",
+    ),
+    Requirement(
+        "unknown-tool",
+        "A call of a tool nobody has is answered with error -32602.",
+        "2025-11-25 and 2026-07-28 server/tools §Error Handling",
+    ),
+    Requirement(
+        "prompts",
+        "Prompts are listed under safe(server)__prompt and got with their arguments.",
+        "2025-11-25 server/prompts",
+    ),
+    Requirement(
+        "unknown-prompt",
+        "Getting a prompt nobody has is answered with error -32602.",
+        "2025-11-25 server/prompts §Error Handling",
+    ),
+    Requirement(
+        "resources",
+        "A resource keeps its URI, is listed once and read from the server that owns it.",
+        "issue 2 §Names; 2025-11-25 server/resources",
+    ),
+    Requirement(
+        "prefixed-uri",
+        "safe(server)__uri is accepted for any resource of that server.",
+        "issue 2 §Names",
+    ),
+    Requirement(
+        "same-uri",
+        "Where two servers have the same URI, each is listed and read by its prefixed form.",
+        "issue 2 §Names",
+    ),
+    Requirement(
+        "binary-resource",
+        "A binary resource passes unchanged.",
+        "2025-11-25 server/resources §Binary Content",
+    ),
+    Requirement(
+        "unknown-resource",
+        "Reading a URI nobody has is error -32002 in the handshake era and -32602 in the stateless era.",
+        "2025-11-25 server/resources §Error Handling; 2026-07-28 server/resources §Error Handling",
+    ),
+    Requirement(
+        "templates",
+        "Templates are listed and the URIs they expand to are read from their server.",
+        "2025-11-25 server/resources §Resource Templates",
+    ),
+    Requirement(
+        "completion",
+        "Completion of a prompt's or template's argument is asked of the server that owns it.",
+        "2025-11-25 server/utilities/completion",
+    ),
+    Requirement(
+        "progress",
+        "Progress of a call reaches the caller under the caller's own token, in order, and nobody else.",
+        "2025-11-25 basic/utilities/progress; 2026-07-28 basic/patterns/progress",
+    ),
+    Requirement(
+        "logging",
+        "A log entry of a call reaches the caller that wants its level, and only then.",
+        "2025-11-25 server/utilities/logging; 2026-07-28 server/utilities/logging",
+    ),
+    Requirement(
+        "cancellation",
+        "A call the client cancels is cancelled at the server.",
+        "2025-11-25 basic/utilities/cancellation; 2026-07-28 basic/patterns/cancellation",
+    ),
+    Requirement(
+        "list-changed",
+        "When a server's tools change, the client is told and then lists the new ones.",
+        "2025-11-25 server/tools §List Changed Notification; 2026-07-28 basic/patterns/subscriptions",
+    ),
+    Requirement(
+        "prompts-and-resources-changed",
+        "When a server's prompts or resources change, the client is told and then lists the new ones.",
+        "2025-11-25 server/prompts, server/resources §List Changed Notification",
+    ),
+    Requirement(
+        "resource-updated",
+        "A client that subscribed to a resource is told when it was updated.",
+        "2025-11-25 server/resources §Subscriptions; 2026-07-28 basic/patterns/subscriptions",
+    ),
+    Requirement(
+        "ping",
+        "The hub answers ping.",
+        "2025-11-25 basic/utilities/ping; removed in 2026-07-28",
+        eras=(HANDSHAKE,),
+    ),
+    Requirement(
+        "removed-methods",
+        "Methods the stateless era removed are answered with HTTP 404 and error -32601.",
+        "2026-07-28 changelog; basic/transports/streamable-http §Protocol Version Header",
+        transports=(HTTP,),
+        eras=(STATELESS,),
+    ),
+    Requirement(
+        "same-names",
+        "Two servers with the same tool names are both reachable, each by its own name.",
+        "issue 2 §Names",
+    ),
+    Requirement(
+        "name-length",
+        "No public name is longer than 64 characters.",
+        "issue 2 §Names",
+    ),
+    Requirement(
+        "instructions",
+        "The instructions of the servers reach the client.",
+        "issue 3 §1; 2025-11-25 basic/lifecycle",
+    ),
+    Requirement(
+        "session-life",
+        "A session has a visible ASCII id, ends with DELETE, and is answered 404 afterwards.",
+        "2025-11-25 basic/transports §Session Management",
+        transports=(HTTP,),
+        eras=(HANDSHAKE,),
+    ),
+    Requirement(
+        "older-revisions",
+        "A client of 2025-03-26 or 2025-06-18 is answered in its own revision.",
+        "issue 2 §The endpoint for clients; 2025-11-25 basic/lifecycle §Version Negotiation",
+        transports=(HTTP,),
+        eras=(HANDSHAKE,),
+    ),
+    Requirement(
+        "result-bytes",
+        "The result of a call is forwarded byte for byte, unknown members and number formats included.",
+        "issue 2 §Data plane",
+        transports=(HTTP,),
+    ),
+    Requirement(
+        "argument-bytes",
+        "The arguments of a call reach the server byte for byte.",
+        "issue 2 §Data plane",
+        transports=(HTTP,),
+    ),
+    Requirement(
+        "error-bytes",
+        "The error object of a server is forwarded byte for byte.",
+        "issue 2 §Data plane",
+        transports=(HTTP,),
+    ),
+    Requirement(
+        "definition-bytes",
+        "A tool definition is forwarded byte for byte, but for its name.",
+        "issue 2 §Data plane",
+        transports=(HTTP,),
+    ),
+    Requirement(
+        "all-pages",
+        "Every page of every list of a server is read.",
+        "issue 2 §Links to MCP servers; 2025-11-25 server/utilities/pagination",
+        transports=(HTTP,),
+    ),
+    Requirement(
+        "client-id",
+        "An answer carries the client's own id, whatever JSON string or number it is.",
+        "JSON-RPC 2.0 §5; 2025-11-25 basic §Responses",
+        transports=(HTTP,),
+    ),
+    Requirement(
+        "killed-server",
+        "A stdio server that is killed harms no other, is noticed within 5 seconds, told, and comes back.",
+        "issue 2 §Links to MCP servers, §Proof",
+        transports=(HTTP,),
+    ),
+    Requirement(
+        "hanging-server",
+        "A server that hangs at start delays nobody; its status says so.",
+        "issue 2 §Links to MCP servers",
+        transports=(HTTP,),
+    ),
+    Requirement(
+        "garbage-server",
+        "A server that answers garbage has a status with the reason and harms no other.",
+        "issue 2 §Proof",
+        transports=(HTTP,),
+    ),
+    Requirement(
+        "noise",
+        "Noise on a stdio server's output is skipped.",
+        "issue 2 §Links to MCP servers",
+        transports=(HTTP,),
+    ),
+    Requirement(
+        "bad-answers",
+        "A call that is answered with garbage, half an answer or never ends with an error; the link goes on.",
+        "issue 2 §Links to MCP servers",
+        transports=(HTTP,),
+    ),
+    Requirement(
+        "sdk-1",
+        "A client on the Python SDK 1.x lists and calls, over Streamable HTTP and over HTTP+SSE.",
+        "issue 2 §Proof",
+        eras=(HANDSHAKE,),
+    ),
+    Requirement(
+        "inspector",
+        "The Inspector's command line lists and calls.",
+        "issue 2 §Proof",
+        transports=(HTTP,),
+    ),
+)
+
+REQUIREMENTS: Final = {requirement.id: requirement for requirement in _ALL}
+assert len(REQUIREMENTS) == len(_ALL), "two requirements have the same id"

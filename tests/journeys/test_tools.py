@@ -1,0 +1,75 @@
+"""Tools through the hub: listing, calling, results, failures and names."""
+
+import pytest
+from mcp import MCPError
+
+from tests.journeys.matrix import UPSTREAMS, Cell, journey
+from tests.support.clients import all_tools, text_of
+
+pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.MCPDeprecationWarning")]
+
+
+@journey("list-tools", "name-length")
+async def test_tools_are_listed_once_under_their_public_names(cell: Cell) -> None:
+    async with cell.client() as client:
+        tools = await all_tools(client)
+    assert {cell.name("echo"), cell.name("add"), cell.name("fail")} <= set(tools)
+    assert tools[cell.name("add")].input_schema["required"] == ["a", "b"]
+    assert all(0 < len(name) <= 64 for name in tools)
+
+
+@journey("call-tool")
+async def test_a_call_is_answered(cell: Cell) -> None:
+    text = 'naïve "text" \u2028 with \\ and \N{GRINNING FACE}\n'
+    async with cell.client() as client:
+        result = await client.call_tool(cell.name("echo"), {"text": text})
+    assert text_of(result) == text
+    assert not result.is_error
+
+
+@journey("structured-result")
+async def test_structured_content_passes(cell: Cell) -> None:
+    async with cell.client() as client:
+        tools = await all_tools(client)
+        result = await client.call_tool(cell.name("add"), {"a": 2, "b": 40})
+    definition = tools[cell.name("add")]
+    assert definition.output_schema is not None
+    assert definition.annotations is not None
+    assert definition.annotations.read_only_hint is True
+    assert result.structured_content == {"sum": 42}
+
+
+@journey("tool-failure")
+async def test_a_failure_of_the_tool_is_a_result(cell: Cell) -> None:
+    async with cell.client() as client:
+        result = await client.call_tool(cell.name("fail"), {"text": "as asked"})
+    assert result.is_error
+    assert text_of(result) == "as asked"
+
+
+@journey("unknown-tool")
+async def test_an_unknown_tool_is_an_error(cell: Cell) -> None:
+    async with cell.client() as client:
+        with pytest.raises(MCPError) as caught:
+            await client.call_tool(cell.name("nothing_of_that_name"), {})
+    assert caught.value.error.code == -32602
+
+
+@journey("same-names", upstreams=UPSTREAMS[:1])
+async def test_servers_with_the_same_tools_are_told_apart(cell: Cell) -> None:
+    async with cell.client() as client:
+        answers = [text_of(await client.call_tool(f"{name}__whoami", {})) for name in UPSTREAMS]
+    assert answers == list(UPSTREAMS)
+
+
+@journey("instructions", upstreams=UPSTREAMS[:1])
+async def test_instructions_of_the_servers_reach_the_client(cell: Cell) -> None:
+    async with cell.client() as client:
+        assert client.instructions is not None
+        assert "Use echo to test whether the way is open." in client.instructions
+
+
+@journey("ping", upstreams=UPSTREAMS[:1])
+async def test_ping_is_answered(cell: Cell) -> None:
+    async with cell.client() as client:
+        await client.send_ping()  # pyright: ignore[reportDeprecated]
