@@ -1,4 +1,4 @@
-"""What is generated in `docs/` is what the code says today, and the example config is one the schema and the hub accept."""
+"""Generated parts of `docs/` are what the code says today; the example config is one schema and hub accept."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ BUILT_IN: dict[str, Cues] = {
         products="""
             brave brave_search tavily exa google_search serper serpapi bing duckduckgo ddg searxng kagi perplexity
             jina linkup wikipedia wikidata arxiv pubmed semantic_scholar google_scholar crossref openalex scholar
-            hackernews hacker_news hn reddit google_map amap osm openstreetmap mapbox yahoo_finance yfinance
+            hackernews hacker_news hn reddit google_map amap kakao_map osm openstreetmap mapbox yahoo_finance yfinance
             alpha_vantage twelvedata coingecko coinmarketcap polygon_io finnhub edgar weather openweather
             accuweather airbnb amadeus tmdb imdb pinterest zotero context7 deepwiki perplexity web_search algolia
             meilisearch open_library nasa biomcp clinical_trial 12306 unsplash shodan virustotal newsapi dblp

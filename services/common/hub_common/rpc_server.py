@@ -71,8 +71,8 @@ class RpcServer:
         self._health.set_serving(serving)
 
     async def stop(self, grace_s: float) -> None:
-        """Say NOT_SERVING, and while clients turn away go on; then refuse calls, give running ones `grace_s` seconds, and
-        cancel them. Idempotent. `grace_s` 0 does all at once.
+        """Say NOT_SERVING and go on while clients turn away; then refuse calls and cancel what runs after `grace_s`
+        seconds. Idempotent; with 0 all of it happens at once.
         """
         if not self._health.ended:
             self._health.set_serving(False)

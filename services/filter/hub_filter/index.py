@@ -67,6 +67,11 @@ class Indexes:
         """How many catalogs are held."""
         return len(self._held)
 
+    @property
+    def analysed(self) -> int:
+        """How many different entries the rankings held stand on."""
+        return len(self._analysed)
+
     def find(self, digest: str) -> Index | None:
         """Return the catalog of this digest, or None when it is not held."""
         index = self._held.get(digest)

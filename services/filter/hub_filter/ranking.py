@@ -88,6 +88,7 @@ class Ranking:
 
     def __init__(self, entries: Sequence[Analysed]) -> None:
         """Index `entries`; their positions are the indexes in every hit."""
+        # Kept so that a later catalog can share them for as long as this one is held.
         self._analysed = tuple(entries)
         upstreams: dict[str, dict[str, float]] = {}
         for entry in entries:

@@ -55,12 +55,23 @@ def routes(deps: Deps) -> list[Route]:
         *tools.routes(deps),
         *filtering.routes(deps),
         *workspaces.routes(deps.workspaces, deps.clock),
-        *metrics.routes(deps, reach),
+        *metrics.routes(deps.metrics, lambda: _read(deps, reach)),
     ]
 
 
+async def _read(deps: Deps, reach: Reach) -> metrics.Reading:
+    return metrics.Reading(
+        supervisors=deps.fleet.supervisors,
+        exposure=deps.current.exposure,
+        sessions=len(deps.sessions),
+        up={name: seen.ok for name, seen in (await reach.look()).items()},
+        store=deps.store.status(),
+        started_at=deps.started_at,
+    )
+
+
 def told(fault: Exception, unix_s: float) -> Response:
-    """The answer that tells of a fault. What is no fault of the tree is told without its text, which may hold secrets."""
+    """The answer that tells of a fault; what is none of the tree is told without its text, which may hold secrets."""
     status, code, text, data = 500, HubError.rest_code, "Something went wrong inside the hub; its log says what", None
     headers: dict[str, str] = {}
     if isinstance(fault, HubError):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hub_common.store import Store
 from hub_gateway.config.model import Document
 from hub_gateway.exposure.current import Current
+from hub_gateway.management.metrics import Metrics
 from hub_gateway.management.workspaces import Workspaces
 from hub_gateway.routing.republish import Republish
 from hub_gateway.satellites.categorizer import Categorizer
@@ -24,6 +25,7 @@ class Deps:
     Attributes:
         settings: as in force; `filter_target` and `categorizer_target` are the addresses really dialled.
         document: returns the config document in force now.
+        metrics: whose `observe` the fleet was given.
         state: returns "starting", "ready" or "stopping".
         started_at: Unix time at which the process began to serve, in seconds.
         clock: Unix time in seconds.
@@ -42,3 +44,4 @@ class Deps:
     state: Callable[[], str]
     started_at: float
     clock: Callable[[], float]
+    metrics: Metrics = field(default_factory=Metrics)

@@ -51,6 +51,7 @@ async def _health(deps: Deps, reach: Reach) -> dict[str, Any]:
     upstreams = one_liners(deps)
     store = deps.store.status()
     whole = store.healthy and all(s.ok for s in seen.values()) and all(u["status"] in FINE for u in upstreams)
+    document = deps.document()
     return {
         "status": "error" if state != "ready" else "ok" if whole else "degraded",
         "state": state,
@@ -62,14 +63,13 @@ async def _health(deps: Deps, reach: Reach) -> dict[str, Any]:
         "servers": upstreams,
         "satellites": {name: _said("ok" if s.ok else "away", s.reason) for name, s in seen.items()},
         "store": {"kind": store.kind, "healthy": store.healthy, "reason": store.reason},
+        "config": {"files": [str(path) for path in document.sources], "warnings": document.warnings},
     }
 
 
 def one_liners(deps: Deps) -> list[dict[str, Any]]:
-    """Each upstream's name and status, the invalid ones last."""
-    lines = [{"name": s.name, **_said(s.status.state, s.status.reason)} for s in deps.fleet.supervisors.values()]
-    invalid = deps.document().invalid.values()
-    return [*lines, *({"name": each.name, **_said("invalid", each.reason)} for each in invalid)]
+    """Each upstream's name and status, invalid ones too, in the order of the config."""
+    return [{"name": s.name, **_said(s.status.state, s.status.reason)} for s in deps.fleet.supervisors.values()]
 
 
 def _said(status: str, reason: str | None) -> dict[str, Any]:

@@ -6,6 +6,8 @@ here.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 import msgspec
 
 from hub_gateway.catalog.entry import Entry, EntryKind
@@ -13,6 +15,7 @@ from hub_gateway.errors import CallerError, UnknownEntry
 from hub_gateway.exposure.audience import Opened
 from hub_gateway.exposure.current import Current
 from hub_gateway.exposure.view import View
+from hub_gateway.routing import questions
 from hub_gateway.routing.exchange import Exchange, Response
 from hub_gateway.routing.translate import error_for, result_for
 from hub_gateway.upstreams.fleet import Fleet
@@ -114,16 +117,22 @@ class Calls:
     async def _ask(self, exchange: Exchange, upstream_name: str, params: rewrite.Members, name: str | None) -> Response:
         supervisor = self._fleet.get(upstream_name)
         method = exchange.message.method
-        reply: Reply = await supervisor.request(
-            method,
-            params,
-            caller=exchange.caller,
-            listener=exchange,
-            progress_token_raw=exchange.progress_token_raw,
-            name=name,
-        )
+
+        def request(params: rewrite.Members) -> Awaitable[Reply]:
+            return supervisor.request(
+                method,
+                params,
+                caller=exchange.caller,
+                listener=exchange,
+                progress_token_raw=exchange.progress_token_raw,
+                name=name,
+            )
+
+        reply = await request(params)
         connection = supervisor.connection
         era = exchange.era if connection is None else connection.era
+        if era is Era.STATELESS and exchange.session is not None:
+            reply = await questions.answered(exchange, params, reply, request)
         if reply.error_raw:
             return exchange.error(error_for(exchange.era, era, reply.error_raw))
         info = b"" if connection is None else connection.server_info_raw

@@ -21,6 +21,10 @@ from hub_gateway.wire.message import Message
 from hub_gateway.wire.meta import Caller
 from hub_gateway.wire.revisions import REVISIONS, negotiate
 
+DEFAULT_LOG_LEVEL = "info"
+"""What a session that never set a level asks of stateless upstreams, which send no log message unasked (2025-11-25
+utilities/logging leaves the default to the server)."""
+
 _capabilities = msgspec.json.Decoder(dict[str, Any])
 
 OWN_CAPABILITIES: dict[str, Any] = {
@@ -60,7 +64,7 @@ class Hello:
         if asked is None:
             raise CallerError("Invalid params of initialize: protocolVersion must be a string")
         revision = negotiate(asked)
-        caller = Caller(bytes(params.get("clientInfo", b"")), capabilities_raw)
+        caller = Caller(bytes(params.get("clientInfo", b"")), capabilities_raw, DEFAULT_LOG_LEVEL)
         session = self._sessions.open(revision, caller, capabilities)
         return session, rewrite.join(
             {
@@ -97,6 +101,7 @@ class Hello:
             raise CallerError(f"Invalid params of logging/setLevel: level must be one of {', '.join(LOG_LEVELS)}")
         if exchange.session is not None:
             exchange.session.log_level = level
+            exchange.session.caller = msgspec.structs.replace(exchange.session.caller, log_level=level)
         return exchange.result(b"{}")
 
     def capabilities_raw(self) -> bytes:

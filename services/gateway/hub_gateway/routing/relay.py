@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from hub_gateway.routing.subscriptions import Subscriptions
@@ -9,18 +11,24 @@ from hub_gateway.sessions.registry import Sessions
 from hub_gateway.wire import codec, rewrite
 from hub_gateway.wire.message import Message
 
+ListChanged = Callable[[str, str], None]
+"""Takes an upstream's name and the capability word whose list it says has changed."""
+
 
 class Relay:
-    """Sends unasked messages on. List changes are not among them: `republish` alone decides on those."""
+    """Sends unasked messages on. List changes go to `republish`, which alone decides who is told."""
 
-    def __init__(self, sessions: Sessions, subscriptions: Subscriptions) -> None:
+    def __init__(self, sessions: Sessions, subscriptions: Subscriptions, list_changed: ListChanged) -> None:
         self._sessions = sessions
         self._subscriptions = subscriptions
+        self._list_changed = list_changed
 
     def unasked(self, upstream_name: str, message: Message) -> None:
         """Pass on a notification that belongs to no call. A malformed one is dropped: there is nobody to tell."""
         try:
-            if message.method == "notifications/resources/updated":
+            if message.method.endswith("/list_changed"):
+                self._list_changed(upstream_name, message.method.split("/")[1])
+            elif message.method == "notifications/resources/updated":
                 self._subscriptions.updated(upstream_name, message)
             elif message.method == "notifications/message":
                 self._log(message)

@@ -66,6 +66,7 @@ class Republish:
         self._published = asyncio.Event()
         self._parsed: dict[str, Parsed] = {}
         self._categories: dict[tuple[str, str], Category] = {}
+        self._said: set[tuple[str, str]] = set()
         self._unsettled: set[tuple[str, str]] = set()
         self._last: tuple[Policy, Verdicts] | None = None
         self._tasks = Tasks("republish")
@@ -75,6 +76,11 @@ class Republish:
     def notice(self, upstream_name: str | None = None) -> None:
         """Something changed. Cheap; may be called often."""
         self._dirty.set()
+
+    def list_changed(self, upstream_name: str, capability: str) -> None:
+        """An upstream says that a list of its own changed, and the fresh list is taken already."""
+        self._said.add((upstream_name, capability))
+        self.notice(upstream_name)
 
     def apply(self, filtering: ToolFiltering) -> None:
         """Put another filtering policy in force with the next exposure, which is made at once."""
@@ -199,16 +205,20 @@ class Republish:
         self._put_policy(policy)
         self._current.swap(exposure)
         now = self._calls.at_start
-        differences: dict[Opened, tuple[str, ...]] = {}
+        differences: dict[Opened, set[str]] = {}
+        said, self._said = self._said, set()
         for opened, view in before.items():
             fresh = self._current.view(now if opened == old_start else opened)
-            differences[opened] = changed(view.listed, fresh.listed)
-            if view.with_meta_tools != fresh.with_meta_tools and "tools" not in differences[opened]:
-                differences[opened] = ("tools", *differences[opened])
+            differences[opened] = set(changed(view.listed, fresh.listed))
+            if view.with_meta_tools != fresh.with_meta_tools:
+                differences[opened].add("tools")
+            # What an upstream said is passed on to whoever sees a list of its, changed or not: so would it be directly.
+            shown = {(e.upstream_name, e.kind.capability) for e in fresh.visible} if said else set()
+            differences[opened] |= {capability for _, capability in said & shown}
         for session in self._sessions:
-            for capability in differences.get(session.opened or old_start, ()):
+            for capability in sorted(differences.get(session.opened or old_start, ())):
                 session.tell(codec.notification(f"notifications/{capability}/list_changed"))
-        for capability in differences[old_start]:
+        for capability in sorted(differences[old_start]):
             self._subscriptions.list_changed(capability)
         start = self._current.view(now)
         for kind in EntryKind:  # made now, so that the first list after a change is a pointer too

@@ -31,9 +31,7 @@ class Sessions:
         ended: called with every session that ended, for whoever keeps something on its behalf.
     """
 
-    def __init__(
-        self, limit: int, idle_s: float, clock: Callable[[], float], ended: Callable[[Session], None]
-    ) -> None:
+    def __init__(self, limit: int, idle_s: float, clock: Callable[[], float], ended: Callable[[Session], None]) -> None:
         self._limit = limit
         self._idle_s = idle_s
         self._clock = clock

@@ -42,10 +42,14 @@ _SECRET_LENGTH = 4
 class Dialer:
     """Dials one configured server."""
 
-    def __init__(self, config: ServerConfig, context: Context, unasked: Unasked) -> None:
+    def __init__(
+        self, config: ServerConfig, context: Context, unasked: Unasked, *, stdio_probe_s: float = STDIO_PROBE_S
+    ) -> None:
+        """`stdio_probe_s` is how long silence after `server/discover` is taken for a stateless server's slow start."""
         self._config = config
         self._context = context
         self._unasked = unasked
+        self._stdio_probe_s = stdio_probe_s
         self._probes = True
         self._sse = config.type == "sse"
 
@@ -70,7 +74,7 @@ class Dialer:
         if self._probes:
             connection = self._connection(self._stdio(resolved), lost)
             try:
-                return await self._shake(connection, STDIO_PROBE_S)
+                return await self._shake(connection, self._stdio_probe_s)
             except UpstreamDown:
                 if connection.gone is None:
                     raise

@@ -60,7 +60,7 @@ class Ears(NamedTuple):
     changed: Callable[[str], None]
     """The status or the offering of the upstream of that name is another now."""
     unasked: Callable[[str, Message], None]
-    """The upstream sent a notification that belongs to no call; list changes are not among them."""
+    """The upstream sent a notification that belongs to no call; of a list change it is told after the list is taken."""
     observe: Observe | None = None
 
 
@@ -326,7 +326,7 @@ class Supervisor:
         if (capability := _LIST_CHANGED.get(message.method)) is not None:
             if refresh is not None:
                 kinds = [kind for kind in EntryKind if kind.capability == capability]
-                self._tasks.spawn(self._relist_quietly(refresh, kinds), "refresh")
+                self._tasks.spawn(self._relist_quietly(refresh, kinds, message.method), "refresh")
         elif message.method == ACKNOWLEDGED:
             self._acknowledged += 1
             if self._acknowledged > 1 and refresh is not None:
@@ -335,11 +335,15 @@ class Supervisor:
         else:
             self._ears.unasked(self.name, message)
 
-    async def _relist_quietly(self, refresh: Refresh, kinds: Iterable[EntryKind]) -> None:
+    async def _relist_quietly(self, refresh: Refresh, kinds: Iterable[EntryKind], said: str | None = None) -> None:
         try:
             await self._relist(refresh, kinds)
         except UpstreamDown as fault:
             _log.debug("%s: not refreshed: %s", self.name, fault)
+            return
+        if said is not None:
+            # Also where the lists came out the same: the upstream said it, so its clients are to hear it.
+            self._ears.unasked(self.name, Message(jsonrpc="2.0", method=said))
 
     async def _relist(self, refresh: Refresh, kinds: Iterable[EntryKind]) -> None:
         await refresh.run(kinds)

@@ -1,0 +1,74 @@
+"""A stateless upstream's questions, put to a client that has a session.
+
+Owns the loop of 2026-07-28 basic/patterns/mrtr on behalf of a handshake client: an `input_required` result becomes
+requests on the client's stream, and the call is made again with the answers. Nothing is answered in the client's place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from msgspec import Raw
+
+from hub_gateway.errors import UpstreamGarbage
+from hub_gateway.routing.exchange import Exchange
+from hub_gateway.upstreams.pending import Reply
+from hub_gateway.wire import rewrite
+from hub_gateway.wire.message import Message
+
+MAX_ROUNDS = 32
+"""An upstream that asks more often than this is going round in circles."""
+
+Again = Callable[[rewrite.Members], Awaitable[Reply]]
+"""Makes the same call again with these params."""
+
+
+async def answered(exchange: Exchange, params: rewrite.Members, reply: Reply, again: Again) -> Reply:
+    """Ask the client until the upstream has a result, and return that.
+
+    Returns the client's own error as the reply where it refuses to answer.
+
+    Raises:
+        UpstreamGarbage: the questions are malformed, or never end.
+    """
+    for _ in range(MAX_ROUNDS):
+        if b"input_required" not in reply.result_raw:
+            return reply
+        result = _members(reply.result_raw)
+        if rewrite.text(result.get("resultType")) != "input_required":
+            return reply
+        questions = _members(result.get("inputRequests", Raw(b"{}")))
+        answers = await asyncio.gather(*(_ask(exchange, _members(raw)) for raw in questions.values()))
+        refused = next((answer for answer in answers if answer.error_raw), None)
+        if refused is not None:
+            return refused
+        responses = {key: answer.result_raw for key, answer in zip(questions, answers, strict=True)}
+        retry = {**params, "inputResponses": Raw(rewrite.join(responses))}
+        if "requestState" in result:
+            retry["requestState"] = result["requestState"]
+        reply = await again(retry)
+    raise UpstreamGarbage(f"{exchange.message.method}: still asking after {MAX_ROUNDS} rounds")
+
+
+async def _ask(exchange: Exchange, question: rewrite.Members) -> Reply:
+    method = rewrite.text(question.get("method")) or ""
+    params = question.get("params", Raw(b"{}"))
+    if method == "elicitation/create" and rewrite.text(_members(params).get("mode")) == "url":
+        # 2025-11-25 requires an id that 2026-07-28 dropped (changelog, minor change 11).
+        params = Raw(rewrite.replaced(params, "elicitationId", rewrite.encode_text(secrets.token_hex(8))))
+    done: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+    exchange.ask(
+        Message(jsonrpc="2.0", method=method, params=params),
+        lambda reply: None if done.done() else done.set_result(reply),
+    )
+    return await done
+
+
+def _members(raw: bytes | Raw) -> rewrite.Members:
+    try:
+        return rewrite.members(raw)
+    except msgspec.MsgspecError as fault:
+        raise UpstreamGarbage(f"malformed input_required result: {fault}") from fault

@@ -1,0 +1,92 @@
+"""Catalogs are held by digest, ranked once, and share the work on what they share."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+
+import pytest
+
+from hub.filter.v1 import filter_pb2 as pb
+from hub_filter.index import Indexes
+
+pytestmark = pytest.mark.anyio
+
+BOUND_S = 20.0
+
+
+def catalog(*names: str) -> pb.Catalog:
+    return pb.Catalog(
+        entries=[
+            pb.Entry(kind=pb.KIND_TOOL, upstream_name="up", local_name=name, description=f"About {name}.")
+            for name in names
+        ]
+    )
+
+
+def indexes(capacity: int, built: list[float]) -> Indexes:
+    ticks = itertools.count()
+    return Indexes(capacity, built.append, lambda: float(next(ticks)))
+
+
+async def test_a_catalog_is_found_by_its_digest_alone() -> None:
+    held = indexes(2, [])
+    added = held.add("a", catalog("cat", "dog"))
+    assert held.find("a") is added
+    assert held.find("b") is None
+    assert (len(held), len(added), added.upstream_names) == (1, 2, ("up", "up"))
+
+
+async def test_what_is_held_under_a_digest_is_never_replaced() -> None:
+    held = indexes(2, [])
+    first = held.add("a", catalog("cat"))
+    assert held.add("a", catalog("dog", "bird")) is first
+
+
+async def test_the_catalog_unused_for_longest_makes_room() -> None:
+    held = indexes(2, [])
+    held.add("a", catalog("cat"))
+    held.add("b", catalog("dog"))
+    held.find("a")
+    held.add("c", catalog("bird"))
+    assert [digest for digest in "abc" if held.find(digest)] == ["a", "c"]
+
+
+async def test_many_askers_get_one_ranking() -> None:
+    built: list[float] = []
+    index = indexes(2, built).add("a", catalog("cat", "dog"))
+    index.prepare()
+    async with asyncio.timeout(BOUND_S):
+        rankings = await asyncio.gather(*(index.ranking() for _ in range(10)))
+    assert len({id(ranking) for ranking in rankings}) == 1
+    assert built == [1.0]
+    assert [hit.index for hit in rankings[0].search("about dogs", limit=1)] == [1]
+
+
+async def test_an_asker_that_gives_up_takes_nothing_from_the_others() -> None:
+    index = indexes(2, []).add("a", catalog(*(f"cat{number}" for number in range(2_000))))
+    async with asyncio.timeout(BOUND_S):
+        impatient = asyncio.ensure_future(index.ranking())
+        patient = asyncio.ensure_future(index.ranking())
+        await asyncio.sleep(0)
+        impatient.cancel()
+        assert (await patient).search("cat7", limit=1)
+    assert impatient.cancelled()
+
+
+async def test_catalogs_share_the_work_on_the_entries_they_share() -> None:
+    held = indexes(2, [])
+    async with asyncio.timeout(BOUND_S):
+        await held.add("a", catalog("cat", "dog")).ranking()
+        await held.add("b", catalog("dog", "bird")).ranking()
+    assert held.analysed == 3
+
+
+async def test_entries_of_catalogs_no_longer_held_are_let_go() -> None:
+    held = indexes(1, [])
+    async with asyncio.timeout(BOUND_S):
+        await held.add("a", catalog("cat", "dog")).ranking()
+        await held.add("b", catalog("bird")).ranking()
+    gc.collect()
+    assert held.analysed == 1

@@ -1,0 +1,136 @@
+"""The right entry comes first, whatever the prompt looks like."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hub_filter.ranking import PARTS, QUERY_CHARACTERS, Document, Hit, Ranking, analyse
+
+CATALOG = [
+    Document("github", "list_notifications", description="Lists notifications of the user."),
+    Document("github", "create_issue", description="Opens a new issue in a repository.", parameters=["title", "body"]),
+    Document("github", "search_code", description="Searches code across repositories."),
+    Document("filesystem", "read_file", description="Read the contents of a file.", parameters=["path"]),
+    Document("filesystem", "write_file", description="Create or overwrite a file.", parameters=["path", "content"]),
+    Document("excel", "describe_sheets", title="Sheets", description="Lists the sheets of a workbook."),
+    Document("weather", "forecast", description="Weather forecast for a city.", parameters=["city"]),
+    Document("mail", "send", description="Sends an e-mail.", parameters=["recipient"]),
+    Document("必应", "bing_search", description="使用必应搜索指定的关键词，并返回搜索结果列表"),
+    Document("notes", "append", description="", parameters=["x"], parameter_descriptions=["the stanza of the poem"]),
+]
+
+
+def ranking() -> Ranking:
+    return Ranking([analyse(document) for document in CATALOG])
+
+
+def names(hits: list[Hit]) -> list[str]:
+    return [CATALOG[hit.index].local_name for hit in hits]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "first"),
+    [
+        ("Check my GitHub notifications", "list_notifications"),
+        ("open an issue about the crash", "create_issue"),
+        ("how is the weather in Paris?", "forecast"),
+        ("what is in budget.xlsx", "describe_sheets"),
+        ("搜索关键词", "bing_search"),
+        ("a poem with one more stanza", "append"),
+    ],
+)
+def test_the_entry_that_fits_comes_first(prompt: str, first: str) -> None:
+    assert names(ranking().search(prompt, limit=5))[0] == first
+
+
+def test_each_wish_of_a_prompt_finds_its_tool() -> None:
+    prompt = "Get the weather forecast for Oslo, then write it to /tmp/oslo.txt and send an e-mail to Eva."
+    assert {"forecast", "write_file", "send"} <= set(names(ranking().search(prompt, limit=4)))
+
+
+def test_what_an_upstream_offers_altogether_lifts_its_entries() -> None:
+    twins = [
+        Document("alpha", "search", description="Search records."),
+        Document("beta", "search", description="Search records."),
+        Document("beta", "tune_piano", description="Tunes a piano."),
+    ]
+    hits = Ranking([analyse(document) for document in twins]).search("search piano records", limit=3)
+    assert [hit.index for hit in hits].index(1) < [hit.index for hit in hits].index(0)
+
+
+def test_scores_fall_from_first_to_last_and_stay_within_one() -> None:
+    hits = ranking().search("read a file, search code and list notifications", limit=10)
+    scores = [hit.score for hit in hits]
+    assert scores == sorted(scores, reverse=True)
+    assert all(0 < score <= 1 for score in scores)
+
+
+def test_only_the_scope_is_hit() -> None:
+    assert names(ranking().search("read or write a file", scope={4, 6}, limit=10)) == ["write_file"]
+
+
+def test_no_more_than_the_limit_is_hit() -> None:
+    assert len(ranking().search("file issue code weather", limit=2)) == 2
+
+
+@pytest.mark.parametrize("prompt", ["", "   \n", "what is the", "zzzzqqq", "?!"])
+def test_a_prompt_that_says_nothing_hits_nothing(prompt: str) -> None:
+    assert ranking().search(prompt, limit=10) == []
+
+
+def test_the_context_stands_in_for_a_blank_prompt() -> None:
+    assert names(ranking().search(" ", context="weather in Rome", limit=1)) == ["forecast"]
+
+
+def test_the_context_decides_between_entries_that_fit_equally() -> None:
+    twins = [analyse(Document(name, "search", description="Search records.")) for name in ("alpha", "beta", "gamma")]
+    assert Ranking(twins).search("search records", limit=1)[0].index == 0
+    assert Ranking(twins).search("search records", context="we work on gamma", limit=1)[0].index == 2
+
+
+def test_equal_entries_stand_in_catalog_order() -> None:
+    twins = [analyse(Document("same", "search", description="Search records.")) for _ in range(5)]
+    assert [hit.index for hit in Ranking(twins).search("search", limit=5)] == [0, 1, 2, 3, 4]
+
+
+def test_an_empty_catalog_has_no_hits() -> None:
+    assert Ranking([]).search("anything", limit=5) == []
+
+
+def test_what_lies_beyond_the_bounds_of_a_prompt_is_not_read() -> None:
+    padded = " " * QUERY_CHARACTERS + "weather"
+    assert ranking().search("x " + padded, limit=5) == []
+    many = "\n".join(["read a file"] * (PARTS * 10))
+    assert names(ranking().search(many, limit=1)) == ["read_file"]
+
+
+@given(st.text(max_size=400), st.text(max_size=100))
+def test_any_prompt_gives_the_same_hits_every_time(prompt: str, context: str) -> None:
+    first = ranking().search(prompt, context=context, limit=10)
+    assert first == ranking().search(prompt, context=context, limit=10)
+    assert len({hit.index for hit in first}) == len(first)
+
+
+def test_a_prompt_is_ranked_the_same_in_a_process_with_another_hash_seed() -> None:
+    script = (
+        "from tests.unit.filter.test_ranking import ranking;"
+        "print(ranking().search('write ./a.xlsx and ./b.md, mail it; see https://x.y', limit=9))"
+    )
+    answers = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(answers) == 1

@@ -1,0 +1,54 @@
+"""`mcp-hub config check` says everything that is wrong, and no value."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from hub_cli.config_check import OK, UNUSABLE, check
+
+
+def checked(*paths: Path) -> tuple[int, str]:
+    out = io.StringIO()
+    status = check(paths, Console(file=out, soft_wrap=True))
+    return status, out.getvalue()
+
+
+def test_a_good_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SET_NOWHERE", raising=False)
+    Path(".env").write_text("SET_IN_FILE=1")
+    Path("a.json").write_text(
+        """{ mcpServers: {
+          a: { command: "x", args: ["${SET_NOWHERE}", "${SET_IN_FILE}"] },
+          b: { url: "http://h", disabled: true, headers: { A: "${ALSO_NOWHERE}" } },
+        } }"""
+    )
+    status, out = checked(Path("a.json"))
+    assert status == OK
+    assert "mcpServers.a.args[0]: variable 'SET_NOWHERE' is not set" in out
+    assert "SET_IN_FILE" not in out
+    assert "ALSO_NOWHERE" not in out
+    assert "1 servers to start, 1 disabled, 0 invalid" in out
+
+
+def test_an_invalid_server(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"mcpServers": {"a": {"command": "x", "args": [1], "env": []}, "b": {"command": "[red]"}}}')
+    status, out = checked(path)
+    assert status == UNUSABLE
+    assert f"{path}: mcpServers.a.args[0]: expected a string" in out
+    assert f"{path}: mcpServers.a.env: expected an object" in out
+    assert "1 servers to start, 0 disabled, 1 invalid" in out
+
+
+def test_an_unusable_document(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"mcpServers": ')
+    status, out = checked(path)
+    assert status == UNUSABLE
+    assert f"{path}: line 1, column 16: unexpected end of input" in out
+    assert checked(tmp_path / "away.json")[0] == UNUSABLE

@@ -1,0 +1,72 @@
+"""The in-flight limit."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from hub_gateway.errors import UpstreamBusy
+from hub_gateway.upstreams.gate import Gate
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_who_finds_no_room_goes_in_when_another_leaves_and_in_turn() -> None:
+    gate, order = Gate(2, 10), list[int]()
+    assert gate.enter()
+    assert gate.enter()
+    assert not gate.enter()
+
+    async def come(number: int) -> None:
+        await gate.wait()
+        order.append(number)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(come(1))
+        group.create_task(come(2))
+        await asyncio.sleep(0)
+        assert not gate.enter()
+        gate.leave()
+        gate.leave()
+    assert (order, gate.inside) == ([1, 2], 2)
+    gate.leave()
+    gate.leave()
+    assert gate.inside == 0
+    assert gate.enter()
+
+
+async def test_a_full_queue_refuses_at_once() -> None:
+    gate = Gate(1, 10)
+    assert gate.enter()
+    waiting = asyncio.ensure_future(gate.wait())
+    await asyncio.sleep(0)
+    with pytest.raises(UpstreamBusy, match="as many are waiting"):
+        await gate.wait()
+    gate.leave()
+    await waiting
+
+
+async def test_a_turn_that_does_not_come_is_refused_and_forgotten() -> None:
+    gate = Gate(1, 0.01)
+    assert gate.enter()
+    with pytest.raises(UpstreamBusy, match="none ended"):
+        await gate.wait()
+    gate.leave()
+    assert gate.inside == 0
+
+
+async def test_a_cancelled_turn_goes_to_the_next_in_line() -> None:
+    gate = Gate(2, 10)
+    assert gate.enter()
+    assert gate.enter()
+    first, second = asyncio.ensure_future(gate.wait()), asyncio.ensure_future(gate.wait())
+    await asyncio.sleep(0)
+    gate.leave()
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    await asyncio.wait_for(second, 5)
+    gate.leave()
+    gate.leave()
+    assert gate.inside == 0

@@ -1,0 +1,300 @@
+"""Streamable HTTP against scripted endpoints."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from hub_gateway.config.model import ConnectionPool
+from hub_gateway.errors import UpstreamBusy, UpstreamDown, UpstreamGarbage, UpstreamUnauthorized
+from hub_gateway.upstreams.transports.http1 import Broken
+from hub_gateway.upstreams.transports.streamable_http import StreamableHttp
+from hub_gateway.upstreams.transports.transport import Refused
+from tests.unit.gateway.upstreams.scripted import (
+    STREAM_END,
+    STREAM_HEAD,
+    Request,
+    Scripted,
+    Write,
+    answer,
+    chunk,
+    scripted,
+)
+
+pytestmark = pytest.mark.anyio
+REPLY = b'{"jsonrpc":"2.0","id":1,"result":{}}'
+NOTE = b'{"jsonrpc":"2.0","method":"notifications/message","params":{}}'
+ASK = b'{"jsonrpc":"2.0","id":1,"method":"tools/call"}'
+
+
+class _Link:
+    """A transport with what it received and why it was lost."""
+
+    def __init__(self, url: str, headers: dict[str, str] | None = None) -> None:
+        self.received: list[tuple[bytes, int | None]] = []
+        self.arrived = asyncio.Event()
+        self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.transport = StreamableHttp("test", url, headers or {}, ConnectionPool())
+
+    async def __aenter__(self) -> _Link:
+        await self.transport.open(self._receive, self.lost.set_result)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.transport.close()
+
+    def _receive(self, body: bytes, upstream_id: int | None) -> bool:
+        self.received.append((body, upstream_id))
+        self.arrived.set()
+        return b'"result"' in body or b'"error"' in body
+
+    async def call(self, method: str = "tools/call", name: str | None = "t") -> None:
+        async with asyncio.timeout(10):
+            await self.transport.send(ASK, upstream_id=1, method=method, name=name)
+
+    async def tell(self, method: str) -> None:
+        async with asyncio.timeout(10):
+            await self.transport.send(NOTE, upstream_id=None, method=method, name=None)
+
+
+def _play(*replies: bytes):
+    script = iter(replies)
+
+    async def play(request: Request, write: Write) -> bool:
+        await write(next(script))
+        return True
+
+    return play
+
+
+async def test_a_json_answer_is_received_for_its_request() -> None:
+    async with scripted(_play(answer(REPLY))) as server, _Link(server.url) as link:
+        await link.call()
+        assert link.received == [(REPLY, 1)]
+
+
+async def test_a_stream_is_received_message_by_message_up_to_the_response() -> None:
+    stream = b": hello\n\ndata: " + NOTE + b"\r\n\r\nid: 7\nevent: message\ndata: " + REPLY + b"\n\n"
+    parts = b"".join(chunk(stream[at : at + 3]) for at in range(0, len(stream), 3))
+    async with scripted(_play(STREAM_HEAD + parts + STREAM_END)) as server, _Link(server.url) as link:
+        await link.call()
+        assert link.received == [(NOTE, 1), (REPLY, 1)]
+
+
+async def test_standard_headers_of_the_stateless_era() -> None:
+    async with scripted(_play(answer(REPLY), answer(REPLY))) as server:
+        async with _Link(server.url, {"Authorization": "Bearer x", "Mcp-Method": "evil", "Accept": "no"}) as link:
+            link.transport.speak("2026-07-28")
+            await link.call("tools/call", "h\u00f6st")
+            await link.call("tools/list", None)
+        first, second = server.requests
+        assert first.headers["mcp-protocol-version"] == "2026-07-28"
+        assert (first.headers["mcp-method"], first.headers["mcp-name"]) == ("tools/call", "=?base64?aMO2c3Q=?=")
+        assert (second.headers["mcp-method"], "mcp-name" in second.headers) == ("tools/list", False)
+        assert first.headers["authorization"] == "Bearer x"
+        assert first.headers["accept"] == "application/json, text/event-stream"
+        assert first.headers["content-type"] == "application/json"
+        assert "mcp-session-id" not in first.headers
+
+
+def _session(gets: list[bytes] | None = None):
+    """A server with a session; GETs are answered from `gets`, then with 405."""
+    left = list(gets or [])
+
+    async def play(request: Request, write: Write) -> bool:
+        if request.method == "GET":
+            await write(left.pop(0) if left else answer(b"", status="405 Method Not Allowed"))
+        elif request.method == "DELETE" or b'"id"' not in request.body:
+            await write(answer(b"", status="202 Accepted"))
+        else:
+            await write(answer(REPLY, "Mcp-Session-Id: s1"))
+        return True
+
+    return play
+
+
+async def _shake(link: _Link) -> None:
+    await link.call("initialize", None)
+    link.transport.speak("2025-11-25")
+    await link.tell("notifications/initialized")
+
+
+async def test_the_session_id_is_sent_along_and_the_session_ended_on_close() -> None:
+    async with scripted(_session()) as server:
+        async with _Link(server.url) as link:
+            await _shake(link)
+            await link.call()
+        assert "mcp-session-id" not in server.requests[0].headers
+        assert "mcp-protocol-version" not in server.requests[0].headers
+        assert {request.headers["mcp-session-id"] for request in server.requests[1:]} == {"s1"}
+        assert {request.headers["mcp-protocol-version"] for request in server.requests[1:]} == {"2025-11-25"}
+        assert "mcp-method" not in server.requests[1].headers
+        assert server.requests[-1].method == "DELETE"
+
+
+async def test_the_standing_stream_brings_messages_and_is_opened_again_where_it_ended() -> None:
+    first = STREAM_HEAD + chunk(b"retry: 1\nid: e1\ndata: " + NOTE + b"\n\n") + STREAM_END
+    async with scripted(_session([first])) as server, _Link(server.url) as link:
+        await _shake(link)
+        async with asyncio.timeout(10):
+            await link.arrived.wait()
+        await server.seen(4)
+        gets = [request for request in server.requests if request.method == "GET"]
+        assert link.received[-1] == (NOTE, None)
+        assert gets[0].headers["accept"] == "text/event-stream"
+        assert "last-event-id" not in gets[0].headers
+        assert gets[1].headers["last-event-id"] == "e1"
+
+
+async def test_a_standing_stream_that_cannot_be_opened_again_is_the_end_of_the_link() -> None:
+    stream = STREAM_HEAD + chunk(b"retry: 1\ndata: " + NOTE + b"\n\n") + STREAM_END
+    left: list[Scripted] = []
+
+    async def play(request: Request, write: Write) -> bool:
+        if request.method != "GET":
+            return await _session()(request, write)
+        left[0].stop()
+        await write(stream)
+        return False
+
+    async with scripted(play) as server, _Link(server.url) as link:
+        left.append(server)
+        await _shake(link)
+        async with asyncio.timeout(10):
+            assert "cannot reach" in await link.lost
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        answer(b"", status="404 Not Found"),
+        answer(b'{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"No valid session ID"}}',
+               status="400 Bad Request"),
+    ],
+    ids=["404", "400-that-says-session"],
+)  # fmt: skip
+async def test_a_session_the_server_forgot_is_the_end_of_the_link(gone: bytes) -> None:
+    async def play(request: Request, write: Write) -> bool:
+        if b"initialize" in request.body or request.method == "GET" or b'"id"' not in request.body:
+            return await _session()(request, write)
+        await write(gone)
+        return True
+
+    async with scripted(play) as server, _Link(server.url) as link:
+        await link.transport.send(ASK.replace(b"tools/call", b"initialize"), upstream_id=1, method="initialize", name=None)
+        link.transport.speak("2025-11-25")
+        with pytest.raises(UpstreamDown, match="ended the session"):
+            await link.call()
+        assert "ended the session" in link.lost.result()
+
+
+async def test_a_broken_stream_is_carried_on_by_its_last_event_id() -> None:
+    async def play(request: Request, write: Write) -> bool:
+        if request.method == "POST":
+            await write(STREAM_HEAD + chunk(b"retry: 5\nid: e1\ndata:\n\n") + chunk(b"data: half"))
+            return False
+        if request.headers["last-event-id"] == "e1":
+            await write(STREAM_HEAD + chunk(b"id: e2\ndata: " + NOTE + b"\n\n") + STREAM_END)
+        else:
+            await write(STREAM_HEAD + chunk(b"id: e3\ndata: " + REPLY + b"\n\n") + STREAM_END)
+        return True
+
+    async with scripted(play) as server, _Link(server.url) as link:
+        link.transport.speak("2025-11-25")
+        await link.call()
+        assert [(request.method, request.headers.get("last-event-id")) for request in server.requests] == [
+            ("POST", None),
+            ("GET", "e1"),
+            ("GET", "e2"),
+        ]
+        assert link.received == [(NOTE, 1), (REPLY, 1)]
+
+
+@pytest.mark.parametrize("revision", ["2025-11-25", "2026-07-28"])
+@pytest.mark.parametrize("ended", [True, False])
+async def test_a_stream_without_the_response_is_broken_and_the_request_not_sent_again(revision: str, ended: bool) -> None:
+    said = STREAM_HEAD + chunk(b"data: " + NOTE + b"\n\n") + (STREAM_END if ended else b"")
+
+    async def play(request: Request, write: Write) -> bool:
+        await write(said)
+        return ended
+
+    async with scripted(play) as server, _Link(server.url) as link:
+        link.transport.speak(revision)
+        with pytest.raises(Broken):
+            await link.call()
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", ["307 Temporary Redirect", "308 Permanent Redirect"])
+async def test_a_redirect_is_followed_once_and_remembered(status: str) -> None:
+    async def play(request: Request, write: Write) -> bool:
+        if request.target == "/mcp":
+            await write(answer(b"", "Location: /mcp/", status=status))
+        else:
+            await write(answer(REPLY))
+        return True
+
+    async with scripted(play) as server, _Link(server.url) as link:
+        await link.call()
+        await link.call()
+        assert [request.target for request in server.requests] == ["/mcp", "/mcp/", "/mcp/"]
+        assert server.requests[1].body == ASK
+
+
+async def test_a_redirect_to_another_host_is_not_followed() -> None:
+    moved = answer(b"", "Location: http://evil.example/mcp", status="307 Temporary Redirect")
+    async with scripted(_play(moved)) as server, _Link(server.url, {"Authorization": "Bearer x"}) as link:
+        with pytest.raises(UpstreamDown, match=r"redirects to http://evil\.example"):
+            await link.call()
+
+
+@pytest.mark.parametrize("status", ["400 Bad Request", "404 Not Found", "500 Internal Server Error"])
+async def test_a_json_rpc_error_is_the_answer_whatever_the_status(status: str) -> None:
+    error = b'{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no"}}'
+    async with scripted(_play(answer(error, status=status))) as server, _Link(server.url) as link:
+        await link.call()
+        assert link.received == [(error, 1)]
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "words"),
+    [
+        (answer(b"", status="401 Unauthorized"), UpstreamUnauthorized, "credentials"),
+        (answer(b"", status="403 Forbidden"), UpstreamUnauthorized, "credentials"),
+        (answer(b"", status="429 Too Many Requests"), UpstreamBusy, "fewer"),
+        (answer(b"gone fishing", status="503 Service Unavailable"), Refused, "HTTP 503: gone fishing"),
+        (answer(b"<html>x</html>", status="404 Not Found"), Refused, "HTTP 404$"),
+        (answer(b"<html>hello</html>", content_type="text/html"), UpstreamGarbage, "no answer"),
+        (answer(b"", status="202 Accepted"), UpstreamGarbage, "HTTP 202"),
+    ],
+)
+async def test_what_a_refusal_means(said: bytes, kind: type[Exception], words: str) -> None:
+    async with scripted(_play(said)) as server, _Link(server.url) as link:
+        with pytest.raises(kind, match=words):
+            await link.call()
+
+
+async def test_a_challenge_is_kept_for_whoever_authorizes() -> None:
+    said = answer(b"", 'WWW-Authenticate: Bearer resource_metadata="http://x"', status="401 Unauthorized")
+    async with scripted(_play(said)) as server, _Link(server.url) as link:
+        with pytest.raises(UpstreamUnauthorized) as caught:
+            await link.call()
+        assert caught.value.data == {"challenge": 'Bearer resource_metadata="http://x"'}
+
+
+async def test_cancelling_a_call_closes_its_stream() -> None:
+    async def play(request: Request, write: Write) -> bool:
+        await write(STREAM_HEAD + chunk(b"data: " + NOTE + b"\n\n"))
+        await asyncio.Event().wait()
+        return True
+
+    async with scripted(play) as server, _Link(server.url) as link:
+        task = asyncio.ensure_future(link.call())
+        async with asyncio.timeout(10):
+            await link.arrived.wait()
+            task.cancel()
+            await server.hung_up.wait()
+        with pytest.raises(asyncio.CancelledError):
+            await task
