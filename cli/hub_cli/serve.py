@@ -170,10 +170,14 @@ def _categorizer_settings() -> CategorizerSettings:
 
 
 async def _with_llm(settings: CategorizerSettings, gateway: Gateway) -> CategorizerSettings:
-    """What the document says of the LLM: in one process, its key need not be said twice."""
+    """What the document says of the LLM: in one process, its key need not be said twice.
+
+    A key that stands in the environment for other programs is not used unless the document turns the LLM on.
+    """
     llm = gateway.document.tool_filtering.llm_categorization
     if llm is None or not llm.enabled or llm.provider != "gemini":
-        return settings
+        own_key = os.environ.get("HUB_CATEGORIZER_GEMINI_API_KEY") or None
+        return msgspec.structs.replace(settings, gemini_api_key=own_key)
     context = Context.from_environ(os.environ, Path.cwd())
     said = {"gemini_api_key": llm.api_key, "gemini_model": llm.model, "gemini_base_url": llm.base_url}
     resolved: dict[str, str] = {}
@@ -186,4 +190,12 @@ async def _with_llm(settings: CategorizerSettings, gateway: Gateway) -> Categori
                 return settings
     if key := resolved.get("gemini_api_key"):
         logs.add_secret(key)
-    return msgspec.structs.replace(settings, **resolved)
+    patience = {
+        "llm_retries": llm.retries,
+        "llm_backoff_s": llm.backoff_base_ms / 1000,
+        "llm_max_backoff_s": llm.max_backoff_ms / 1000,
+        "breaker_threshold": llm.circuit_breaker_threshold,
+        "breaker_open_s": llm.circuit_breaker_timeout_ms / 1000,
+        "cache_ttl_s": llm.cache_ttl_s,
+    }
+    return msgspec.structs.replace(settings, **resolved, **patience)

@@ -11,7 +11,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -87,7 +87,7 @@ class _HttpServer(uvicorn.Server):
     """uvicorn without its signal handling: the process has one place for that, `__main__`."""
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
+    def capture_signals(self) -> Generator[None]:
         yield
 
 

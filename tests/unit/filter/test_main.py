@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -24,7 +24,7 @@ BOUND_S = 30.0
 
 
 @asynccontextmanager
-async def running(**environ: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def running(**environ: str) -> AsyncGenerator[asyncio.subprocess.Process]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("HUB_", "OTEL_"))}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "hub_filter", env={**clean, **environ}, stderr=asyncio.subprocess.PIPE

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import grpc
 import pytest
@@ -33,7 +34,8 @@ CATALOG = pb.Catalog(
 GITHUB_ONLY = pb.Policy(mode=pb.Policy.MODE_SERVER_ALLOWLIST, server_filter=pb.ServerFilter(servers=["github"]))
 
 
-class Service(NamedTuple):
+@dataclass(frozen=True)
+class Service:
     stub: Any
     registry: CollectorRegistry
 

@@ -41,7 +41,6 @@ async def _changes(paths: Sequence[Path], known: _Fingerprint) -> AsyncIterator[
             rust_timeout=int(LOOK_S * 1_000),
             yield_on_timeout=True,
             recursive=False,
-            raise_interrupt=False,
             ignore_permission_denied=True,
         )
         try:

@@ -165,15 +165,15 @@ class Republish:
         return True
 
     async def _refine(self, entries: Sequence[Entry], policy: Policy) -> None:
-        """Take over each category the LLM decides on; the lists follow without a restart."""
+        """Ask again for each entry the LLM has decided on; the lists follow without a restart."""
         by_digest: dict[str, list[Entry]] = {}
         for entry in entries:
             by_digest.setdefault(entry.digest, []).append(entry)
-        async for digest, category in self._categorizer.refine(entries, policy.filtering):
-            for entry in by_digest.get(digest, ()):
-                if self._categories.get(_key(entry)) != category:
-                    self._categories[_key(entry)] = category
-                    self.notice(entry.upstream_name)
+        async for digest in self._categorizer.refine(entries, policy.filtering):
+            # Two upstreams may have the same definition and different categories: which is whose, only the answer to
+            # `categorize` tells, and it costs no LLM call any more.
+            self._unsettled |= {_key(entry) for entry in by_digest.get(digest, ())}
+            self.notice()
 
     async def _decide(self, catalog: Catalog, policy: Policy) -> Verdicts:
         if policy.mode is None:
@@ -213,8 +213,9 @@ class Republish:
             if view.with_meta_tools != fresh.with_meta_tools:
                 differences[opened].add("tools")
             # What an upstream said is passed on to whoever sees a list of its, changed or not: so would it be directly.
-            shown = {(e.upstream_name, e.kind.capability) for e in fresh.visible} if said else set()
-            differences[opened] |= {capability for _, capability in said & shown}
+            if said:
+                shown = {(e.upstream_name, e.kind.capability) for e in fresh.visible}
+                differences[opened] |= {capability for _, capability in said & shown}
         for session in self._sessions:
             for capability in sorted(differences.get(session.opened or old_start, ())):
                 session.tell(codec.notification(f"notifications/{capability}/list_changed"))

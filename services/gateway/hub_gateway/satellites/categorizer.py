@@ -66,12 +66,12 @@ class Categorizer:
         answer: pb.CategorizeResponse = await self._call(self._stub.Categorize, request, self._timeout_s)
         return [_assigned(assignment) for assignment in answer.assignments]
 
-    async def refine(self, entries: Sequence[Entry], policy: ToolFiltering) -> AsyncIterator[tuple[str, Category]]:
-        """Yield `(digest, category)` as the LLM decides on each entry. Ends early where the service goes away."""
+    async def refine(self, entries: Sequence[Entry], policy: ToolFiltering) -> AsyncIterator[str]:
+        """Yield the digest of each entry as the LLM has decided on it. Ends early where the service goes away."""
         request = pb.CategorizeRequest(definitions=map(_definition, entries), taxonomy=_taxonomy(policy))
         try:
             async for assignment in self._stub.Refine(request):
-                yield assignment.hash, _assigned(assignment).category
+                yield assignment.hash
         except grpc.aio.AioRpcError as fault:
             self.reason = f"categorizer: {fault.code().name}"
 

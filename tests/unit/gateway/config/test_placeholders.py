@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -196,7 +195,7 @@ async def _gone(pid: int) -> None:
 
 def _runs(pid: int) -> bool:
     try:
-        os.kill(pid, signal.Signals(0))
+        os.kill(pid, 0)
     except ProcessLookupError:
         return False
     status = Path(f"/proc/{pid}/stat")

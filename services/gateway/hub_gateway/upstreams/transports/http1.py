@@ -229,6 +229,11 @@ class Pool:
         self._loop = asyncio.get_running_loop()
         self.keep_s = limits.keep_alive_timeout_ms / 1000
 
+    @property
+    def idle(self) -> int:
+        """Sockets that wait for their next request."""
+        return len(self._idle)
+
     async def exchange(
         self, head: bytes, body: bytes | None = None, feed: Feed | None = None, *, own: bool = False
     ) -> Response:

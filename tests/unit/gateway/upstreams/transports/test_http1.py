@@ -12,6 +12,7 @@ from hub_gateway.config.model import ConnectionPool
 from hub_gateway.errors import UpstreamDown, UpstreamGarbage
 from hub_gateway.upstreams.transports.address import parse, request_head
 from hub_gateway.upstreams.transports.http1 import Broken, Pool, Response, Unreachable
+from tests.unit.gateway.upstreams.eyes import until
 from tests.unit.gateway.upstreams.scripted import (
     STREAM_END,
     STREAM_HEAD,
@@ -121,7 +122,7 @@ async def test_a_socket_that_the_server_closed_while_idle_is_not_used_again() ->
         pool = _pool(server.url)
         for _ in range(3):
             assert (await _post(pool, server.url)).body == b"ok"
-            await asyncio.sleep(0.02)  # lets the end of the socket arrive
+            await until(lambda: pool.idle, lambda idle: idle == 0, "the closed socket leaves the pool")
         assert server.links == 3
         await pool.close()
 
