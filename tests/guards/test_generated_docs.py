@@ -6,9 +6,11 @@ from pathlib import Path
 
 import jsonschema
 
+from hub_categorizer import taxonomy
 from hub_cli.generated_docs import generated
 from hub_gateway.config import json5_text
 from hub_gateway.config.load import load
+from hub_gateway.config.model import CATEGORIES
 from hub_gateway.config.schema import schema
 
 ROOT = Path(__file__).parents[2]
@@ -22,6 +24,10 @@ def test_generated_files_are_up_to_date() -> None:
 
 def test_the_schema_is_a_schema() -> None:
     jsonschema.Draft202012Validator.check_schema(schema())
+
+
+def test_the_documented_categories_are_the_categorizers() -> None:
+    assert set(CATEGORIES) == set(taxonomy.CATEGORIES)
 
 
 def test_the_example_is_accepted_without_a_word() -> None:

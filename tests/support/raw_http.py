@@ -32,12 +32,13 @@ class Answer:
         """The bytes of the (last) JSON-RPC message in the body."""
         if "text/event-stream" not in self.headers.get("content-type", ""):
             return self.body
-        return [data for data in (event_data(block) for block in self.body.split(b"\n\n")) if data][-1]
+        blocks = self.body.replace(b"\r\n", b"\n").split(b"\n\n")
+        return [data for data in map(event_data, blocks) if data][-1]
 
 
 def event_data(block: bytes) -> bytes:
     """The data of one SSE event; its lines joined as the format says."""
-    fields = (line.partition(b":") for line in block.replace(b"\r\n", b"\n").split(b"\n"))
+    fields = (line.partition(b":") for line in block.split(b"\n"))
     return b"\n".join(value.removeprefix(b" ") for name, _, value in fields if name == b"data")
 
 

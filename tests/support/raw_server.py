@@ -90,7 +90,7 @@ def _whole(status: str, content_type: str, body: bytes, *headers: str) -> bytes:
 
 def sse_chunks(body: bytes) -> list[bytes]:
     """An SSE stream with every liberty the format has, cut at odd places: each item is one HTTP chunk."""
-    half = body.index(b",", len(body) // 2) + 1
+    half = body.index(b',"structuredContent"')
     progress = b'{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"raw"}}'
     stream = (
         b":comment\r\n\r\nretry: 10\n\n"

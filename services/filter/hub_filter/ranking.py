@@ -29,6 +29,7 @@ PARTS = 40
 _DESCRIPTION_CHARACTERS = 400
 """Descriptions say what a tool does in their first sentences; the rest is manual, and mentions everything."""
 
+_NAME_CHARACTERS = 400
 _PARAMETERS = 64
 _PARAMETER_CHARACTERS = 240
 
@@ -71,10 +72,10 @@ def analyse(document: Document) -> Analysed:
     weights: dict[str, float] = {}
     texts = {
         "upstream": document.upstream_name,
-        "name": document.local_name,
-        "title": document.title,
+        "name": document.local_name[:_NAME_CHARACTERS],
+        "title": document.title[:_NAME_CHARACTERS],
         "description": document.description[:_DESCRIPTION_CHARACTERS],
-        "parameters": " ".join(document.parameters[:_PARAMETERS]),
+        "parameters": " ".join(name[:_PARAMETER_CHARACTERS] for name in document.parameters[:_PARAMETERS]),
         "explained": " ".join(text[:_PARAMETER_CHARACTERS] for text in document.parameter_descriptions[:_PARAMETERS]),
     }
     for field, text in texts.items():

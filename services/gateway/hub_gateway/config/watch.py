@@ -16,7 +16,8 @@ STABLE_MS = 200
 """A change is told once nothing more was written for this long."""
 LONGEST_WAIT_MS = 2_000
 """A change is told after this long even when writing goes on."""
-LOOK_S = 2.0
+LOOK_S = 0.5
+"""Also the longest that closing takes: the watching thread hears of it only then."""
 
 _Fingerprint = tuple[tuple[int, int, int] | None, ...]
 

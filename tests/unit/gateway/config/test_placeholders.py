@@ -16,6 +16,7 @@ from hub_gateway.config import command
 from hub_gateway.config.model import ServerConfig
 from hub_gateway.config.placeholders import Context, ResolvedServer, resolve, resolve_text, unknown_variables
 from hub_gateway.errors import ConfigError
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -188,9 +189,10 @@ async def test_a_command_that_prints_without_end_is_stopped(tmp_path: Path) -> N
 
 
 async def _gone(pid: int) -> None:
-    with anyio.fail_after(5):
-        while _runs(pid):
-            await anyio.sleep(0.01)
+    async def look() -> bool:
+        return _runs(pid)
+
+    await until(look, lambda runs: not runs, 5, f"process {pid} is gone")
 
 
 def _runs(pid: int) -> bool:

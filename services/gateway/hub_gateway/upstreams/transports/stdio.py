@@ -105,6 +105,7 @@ class _Child(asyncio.SubprocessProtocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._gone = asyncio.Event()
+        self._stdout_ended = False
 
     async def write(self, message: bytes) -> None:
         """Write one line."""
@@ -156,17 +157,22 @@ class _Child(asyncio.SubprocessProtocol):
                 self._report(f"it wrote garbage to stdout: {fault}")
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
-        if fd == _STDOUT and not self._gone.is_set():
-            # The exit usually follows at once and gives the better reason.
-            self._loop.call_later(_LAST_WORDS_S, self._report, "it closed its stdout")
-        elif fd == _STDOUT:
-            self._report(self._reason())
+        if fd == _STDOUT:
+            self._stdout_ended = True
+            self._end()
 
     def process_exited(self) -> None:
         self._gone.set()
         self._writable.set()
-        # Answers written before the exit may still be in the pipe.
-        self._loop.call_later(_LAST_WORDS_S, lambda: self._report(self._reason()))
+        self._end()
+
+    def _end(self) -> None:
+        """Report when both have ended; one alone gets a moment: an exit follows the end of stdout and gives the better
+        reason, and answers written before an exit may still be in the pipe."""
+        if self._gone.is_set() and self._stdout_ended:
+            self._report()
+        else:
+            self._loop.call_later(_LAST_WORDS_S, self._report)
 
     # Lines
 
@@ -181,16 +187,16 @@ class _Child(asyncio.SubprocessProtocol):
         self._last_words.append(text)
         self._log.info("%s: %s", self._name, text)
 
-    def _report(self, reason: str) -> None:
+    def _report(self, reason: str | None = None) -> None:
         lost, self._lost = self._lost, None
         self._writable.set()
         if lost is not None:
-            lost(reason)
+            lost(reason or self._reason())
 
     def _reason(self) -> str:
         code = self._process.get_returncode() if self._process is not None else None
         if code is None:
-            return "the process is not running"
+            return "it closed its stdout" if self._stdout_ended else "the process is not running"
         how = f"was ended by {_signal_name(-code)}" if code < 0 else f"exited with code {code}"
         words = next((word for word in reversed(self._last_words) if word.strip()), "") if code else ""
         for secret in self._hidden:

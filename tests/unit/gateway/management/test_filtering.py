@@ -1,0 +1,146 @@
+"""Statistics are current, switches are in force when they answer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.processes import RAW, stdio_entry
+from tests.unit.gateway.management.conftest import until_ready
+from tests.unit.gateway.management.house import House, built
+
+pytestmark = pytest.mark.anyio
+
+TOTAL = 12 + 2 + 12 + 1
+
+
+@pytest.fixture
+async def pair(tmp_path: Path) -> AsyncGenerator[House]:
+    """Two servers with tools of the same names, and a list that denies one of the two."""
+    servers = {
+        "one": stdio_entry(RAW, "--era", "handshake", "--tools", "2"),
+        "two": stdio_entry(RAW, "--era", "handshake", "--tools", "1"),
+    }
+    filtering = {"serverFilter": {"mode": "denylist", "servers": ["two"]}}
+    async with built({"mcpServers": servers, "toolFiltering": filtering}, tmp_path) as house:
+        await until_ready(house, "one", "two")
+        yield house
+
+
+async def stats(house: House) -> dict[str, Any]:
+    """The statistics."""
+    answer = await house.get("/api/filtering/stats")
+    assert answer.status == 200
+    return answer.json()
+
+
+async def test_off(pair: House) -> None:
+    found = await stats(pair)
+    assert (found["enabled"], found["mode"], found["filterRate"]) == (False, None, 0.0)
+    assert (found["totalTools"], found["filteredTools"], found["exposedTools"]) == (TOTAL, 0, TOTAL)
+    assert (found["serverFilterMode"], found["allowedServers"]) == ("denylist", ["two"])
+    assert found["allowedCategories"] == []
+    assert found["llm"]["enabled"] is False
+    assert found["llm"]["successRate"] is None
+    assert found["llmCache"]["size"] == found["llmCacheSize"] == 0
+    assert found["queue"] == {"depth": None, "processed": None}
+    assert found["circuitBreaker"] == {"state": None, "consecutiveFailures": None}
+    assert found["timestamp"].endswith("Z")
+
+
+async def test_switch_is_in_force_at_once(pair: House) -> None:
+    answer = await pair.post("/api/filtering/mode", {"mode": "server-allowlist"})
+    assert answer.status == 200
+    body = answer.json()
+    assert body["toolFiltering"] == {"enabled": True, "mode": "server-allowlist", "warnings": []}
+    assert (body["status"], body["persisted"]) == ("ok", False)
+    found = await stats(pair)
+    assert (found["enabled"], found["mode"], found["totalTools"], found["exposedTools"]) == (
+        True,
+        "server-allowlist",
+        TOTAL,
+        14,
+    )
+    assert found["totalExposed"] == found["visibleAtStart"] == 14
+    assert found["filterRate"] == round(13 / TOTAL, 4)
+    tools = (await pair.get("/api/tools")).json()["tools"]
+    assert {(t["server"], t["allowed"], t["rule"], t["visible"]) for t in tools} == {
+        ("one", True, "server-denylist:not-listed", True),
+        ("two", False, "server-denylist:listed", False),
+    }
+
+    answer = await pair.post("/api/filtering/status", {"enabled": False})
+    assert answer.json()["toolFiltering"] == {"enabled": False, "mode": "server-allowlist", "warnings": []}
+    assert (await stats(pair))["exposedTools"] == TOTAL
+
+    answer = await pair.post("/api/filtering/mode", {"mode": "hybrid"})
+    assert answer.json()["toolFiltering"]["enabled"] is False
+    answer = await pair.post("/api/filtering/status", {"enabled": True})
+    assert answer.json()["toolFiltering"] == {"enabled": True, "mode": "hybrid", "warnings": []}
+    assert (await stats(pair))["exposedTools"] == 14
+
+
+async def test_statistics_do_not_add_up(pair: House) -> None:
+    for _ in range(3):
+        await pair.post("/api/filtering/mode", {"mode": "server-allowlist"})
+    assert (await stats(pair))["totalTools"] == TOTAL
+
+
+async def test_on_without_a_mode(pair: House) -> None:
+    answer = await pair.post("/api/filtering/status", {"enabled": True})
+    assert (answer.status, answer.json()["code"]) == (409, "CONFLICT")
+    assert (await stats(pair))["enabled"] is False
+
+
+async def test_mode_without_a_rule_is_said(pair: House) -> None:
+    answer = await pair.post("/api/filtering/mode", {"mode": "category"})
+    assert "no rule configured" in answer.json()["toolFiltering"]["warnings"][0]
+    assert (await stats(pair))["categoryCacheSize"] > 0
+
+
+async def test_prompt_based_shows_nothing_at_start(pair: House) -> None:
+    await pair.post("/api/filtering/mode", {"mode": "prompt-based"})
+    found = await stats(pair)
+    assert (found["exposedTools"], found["visibleAtStart"]) == (TOTAL, 0)
+    tools = (await pair.get("/api/tools")).json()["tools"]
+    assert {(t["allowed"], t["rule"], t["visible"]) for t in tools} == {(True, "mode:prompt-based", False)}
+
+
+@pytest.mark.parametrize("mode", ["static", "", "CATEGORY"])
+async def test_unknown_mode(pair: House, mode: str) -> None:
+    answer = await pair.post("/api/filtering/mode", {"mode": mode})
+    body = answer.json()
+    assert (answer.status, body["code"], body["data"]["field"]) == (400, "VALIDATION_ERROR", "mode")
+    assert body["data"]["validModes"] == ["server-allowlist", "category", "hybrid", "prompt-based"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("status", {}, "enabled"),
+        ("status", {"enabled": "yes"}, "enabled"),
+        ("mode", {}, "mode"),
+        ("mode", {"mode": 1}, "mode"),
+    ],
+)
+async def test_bad_body(pair: House, path: str, body: object, field: str) -> None:
+    answer = await pair.post(f"/api/filtering/{path}", body)
+    assert (answer.status, answer.json()["code"]) == (400, "VALIDATION_ERROR")
+    assert field in answer.json()["error"]
+
+
+async def test_satellites_away(pair: House) -> None:
+    await pair.filter_server.stop(0)
+    await pair.categorizer_server.stop(0)
+    answer = await pair.post("/api/filtering/mode", {"mode": "server-allowlist"})
+    assert answer.status == 200
+    assert "the filter is away" in answer.json()["toolFiltering"]["warnings"][0]
+    found = await stats(pair)
+    assert (found["stale"], found["exposedTools"]) == (True, 0)
+    assert found["categorizer"] == "away"
+    assert found["llm"]["enabled"] is found["llmCacheSize"] is found["cacheHitRate"] is None
+    tools = (await pair.get("/api/tools")).json()["tools"]
+    assert {t["rule"] for t in tools} == {"filter-unavailable:closed"}

@@ -1,0 +1,86 @@
+"""Health says what is true, and readiness waits for nobody."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from hub_gateway.wire.meta import Caller
+from tests.support.processes import RAW, stdio_entry
+from tests.unit.gateway.management.conftest import until_ready
+from tests.unit.gateway.management.house import House, built
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def small(tmp_path: Path) -> AsyncGenerator[House]:
+    """A gateway where all is well."""
+    async with built({"mcpServers": {"raw": stdio_entry(RAW, "--era", "handshake")}}, tmp_path) as house:
+        await until_ready(house, "raw")
+        await house.deps.workspaces.beat()
+        yield house
+
+
+async def test_all_is_well(small: House) -> None:
+    small.deps.sessions.open("2025-11-25", Caller(), {})
+    answer = await small.get("/api/health")
+    body = answer.json()
+    assert answer.status == 200
+    assert (body["status"], body["state"], body["server_id"]) == ("ok", "ready", "mcp-hub")
+    assert body["version"] == version("mcp-hub")
+    assert body["activeClients"] == 1
+    assert body["servers"] == [{"name": "raw", "status": "ready"}]
+    assert body["satellites"] == {"filter": {"status": "ok"}, "categorizer": {"status": "ok"}}
+    assert body["store"] == {"kind": "embedded", "healthy": True, "reason": None}
+    assert body["config"]["files"] == [str(path) for path in small.document.sources]
+
+
+async def test_server_that_is_missing_degrades(house: House) -> None:
+    answer = await house.get("/api/health")
+    body = answer.json()
+    servers = {line["name"]: line for line in body["servers"]}
+    assert (answer.status, body["status"]) == (200, "degraded")
+    assert list(servers) == ["raw", "far", "off", "gone", "broken"]
+    assert servers["raw"] == {"name": "raw", "status": "ready"}
+    assert servers["off"]["status"] == "stopped"
+    assert servers["broken"]["status"] == "invalid"
+    assert "broken" in servers["broken"]["reason"]
+    assert "no-such-program-anywhere" in servers["gone"]["reason"]
+
+
+@pytest.mark.parametrize("name", ["filter", "categorizer"])
+async def test_satellite_away(small: House, name: str) -> None:
+    server = {"filter": small.filter_server, "categorizer": small.categorizer_server}[name]
+    await server.stop(0)
+    answer = await small.get("/api/health")
+    body = answer.json()
+    assert (answer.status, body["status"]) == (200, "degraded")
+    assert body["satellites"][name] == {"status": "away", "reason": "it does not answer"}
+
+
+@pytest.mark.parametrize("state", ["starting", "stopping"])
+async def test_not_serving(small: House, state: str) -> None:
+    small.state = state
+    answer = await small.get("/api/health")
+    assert (answer.status, answer.json()["status"], answer.json()["state"]) == (503, "error", state)
+    assert (await small.get("/readyz")).status == 503
+    assert (await small.get("/healthz")).status == 200
+
+
+async def test_ready_without_waiting_for_servers_or_satellites(small: House) -> None:
+    await small.deps.fleet.stop("raw")
+    await small.filter_server.stop(0)
+    assert (await small.get("/readyz")).json() == {"status": "ok"}
+
+
+async def test_many_questions_are_one_probe(small: House) -> None:
+    app = small.app()
+    from tests.unit.gateway.management.asgi import ask
+
+    before = (await ask(app, "GET", "/api/health")).json()["satellites"]["filter"]
+    await small.filter_server.stop(0)
+    assert (await ask(app, "GET", "/api/health")).json()["satellites"]["filter"] == before

@@ -1,0 +1,70 @@
+"""The Prometheus page."""
+
+from __future__ import annotations
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from hub_gateway.management.metrics import BOUNDS_S, Metrics
+from hub_gateway.wire.meta import Caller
+from tests.unit.gateway.management.house import House
+
+pytestmark = pytest.mark.anyio
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+async def scrape(house: House) -> Samples:
+    """Every sample by name and labels."""
+    answer = await house.get("/metrics")
+    assert answer.status == 200
+    assert answer.headers["content-type"].startswith("text/plain")
+    families = text_string_to_metric_families(answer.body.decode())
+    return {(s.name, frozenset(s.labels.items())): s.value for family in families for s in family.samples}
+
+
+def of(samples: Samples, name: str, **labels: str) -> float:
+    """One sample."""
+    return samples[name, frozenset(labels.items())]
+
+
+async def test_calls(house: House) -> None:
+    before = await scrape(house)
+    await house.post("/api/servers/tools", {"server_name": "raw", "tool": "raw_echo"})
+    await house.post("/api/servers/tools", {"server_name": "raw", "tool": "raw_error"})
+    after = await scrape(house)
+
+    def grown(name: str, **labels: str) -> float:
+        return of(after, name, **labels) - before.get((name, frozenset(labels.items())), 0.0)
+
+    assert grown("mcp_hub_calls_total", server="raw") == 2
+    assert grown("mcp_hub_call_errors_total", server="raw") == 1
+    assert grown("mcp_hub_call_timeouts_total", server="raw") == 0
+    assert grown("mcp_hub_call_duration_seconds_count", server="raw") == 2
+    assert grown("mcp_hub_call_duration_seconds_bucket", server="raw", le="+Inf") == 2
+    assert grown("mcp_hub_call_duration_seconds_sum", server="raw") > 0
+    assert of(after, "mcp_hub_calls_in_flight", server="raw") == 0
+
+
+async def test_states(house: House) -> None:
+    house.deps.sessions.open("2025-11-25", Caller(), {})
+    await house.deps.workspaces.beat()
+    samples = await scrape(house)
+    states = {labels: value for (name, labels), value in samples.items() if name == "mcp_hub_server_state"}
+    for server, wanted in {"raw": "ready", "off": "stopped", "broken": "invalid"}.items():
+        mine = {dict(labels)["state"]: value for labels, value in states.items() if dict(labels)["server"] == server}
+        assert mine == {**dict.fromkeys(mine, 0.0), wanted: 1.0}
+        assert len(mine) == 6
+    assert of(samples, "mcp_hub_satellite_up", satellite="filter") == 1
+    assert of(samples, "mcp_hub_satellite_up", satellite="categorizer") == 1
+    assert of(samples, "mcp_hub_store_up", kind="embedded") == 1
+    assert of(samples, "mcp_hub_sessions") == 1
+    assert of(samples, "mcp_hub_tools") == of(samples, "mcp_hub_tools_exposed") == 29
+
+
+def test_a_call_is_counted_in_the_first_bucket_that_holds_it() -> None:
+    metrics = Metrics()
+    for duration_s in (0.0, BOUNDS_S[0], BOUNDS_S[0] * 1.01, BOUNDS_S[-1] * 2):
+        metrics.observe("one", duration_s, "ok")
+    buckets = metrics.durations["one"].buckets
+    assert (buckets[0], buckets[1], buckets[-1], sum(buckets)) == (2, 1, 1, 4)
