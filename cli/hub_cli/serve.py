@@ -135,21 +135,26 @@ def serve(config: Sequence[Path], *, port: int | None, host: str | None, watch: 
 
 
 async def _serve(settings: GatewaySettings, filtering: FilterSettings, categorizing: CategorizerSettings) -> None:
-    tracing = telemetry.configure("gateway")
+    traced = {name: telemetry.configure(name) for name in ("gateway", "filter", "categorizer")}
     progress = Progress(Console(highlight=False))
     with tempfile.TemporaryDirectory(prefix="mcp-hub-") as folder:
         settings = msgspec.structs.replace(
             settings, filter_target=f"unix:{folder}/filter", categorizer_target=f"unix:{folder}/categorizer"
         )
         paths = [Path(path) for path in settings.config or (DEFAULT_CONFIG,)]
-        gateway = Gateway(settings, paths, tracing, progress.changed)
+        gateway = Gateway(settings, paths, traced["gateway"], progress.changed)
         loop = asyncio.get_running_loop()
         for each in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(each, gateway.stop)
         categorizing = await _with_llm(categorizing, gateway)
         started = [
-            await filter_service.start(filtering, settings.filter_target),
-            await categorizer.start(categorizing, settings.categorizer_target, gateway.store),
+            await filter_service.start(filtering, settings.filter_target, traced["filter"].server_interceptors()),
+            await categorizer.start(
+                categorizing,
+                settings.categorizer_target,
+                gateway.store,
+                traced["categorizer"].server_interceptors(),
+            ),
         ]
         try:
             progress.watch(gateway)
@@ -160,9 +165,9 @@ async def _serve(settings: GatewaySettings, filtering: FilterSettings, categoriz
                 summary.cancel()
         finally:
             await gateway.close()
-            for server in started:
-                await server.stop(0.5)
-            tracing.shutdown()
+            await asyncio.gather(*(server.stop(0.5) for server in started))
+            for each in traced.values():
+                each.shutdown()
 
 
 def _categorizer_settings() -> CategorizerSettings:
@@ -190,7 +195,7 @@ async def _with_llm(settings: CategorizerSettings, gateway: Gateway) -> Categori
                 return settings
     if key := resolved.get("gemini_api_key"):
         logs.add_secret(key)
-    patience = {
+    patience: dict[str, float] = {
         "llm_retries": llm.retries,
         "llm_backoff_s": llm.backoff_base_ms / 1000,
         "llm_max_backoff_s": llm.max_backoff_ms / 1000,
@@ -198,4 +203,6 @@ async def _with_llm(settings: CategorizerSettings, gateway: Gateway) -> Categori
         "breaker_open_s": llm.circuit_breaker_timeout_ms / 1000,
         "cache_ttl_s": llm.cache_ttl_s,
     }
+    if llm.temperature is not None:
+        patience["temperature"] = llm.temperature
     return msgspec.structs.replace(settings, **resolved, **patience)

@@ -17,7 +17,10 @@ PURE = [
     GATEWAY / "upstreams/pending.py",
     ROOT / "services/filter/hub_filter/rules.py",
     ROOT / "services/filter/hub_filter/ranking.py",
+    ROOT / "services/filter/hub_filter/bm25.py",
+    ROOT / "services/filter/hub_filter/words.py",
     ROOT / "services/categorizer/hub_categorizer/taxonomy.py",
+    ROOT / "services/categorizer/hub_categorizer/cues.py",
     ROOT / "services/categorizer/hub_categorizer/llm_prompts.py",
     ROOT / "services/common/hub_common/breaker.py",
 ]

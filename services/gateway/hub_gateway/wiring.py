@@ -11,7 +11,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -108,6 +108,7 @@ class Gateway:
         telemetry: Telemetry,
         changed: Callable[[str], None] | None = None,
     ) -> None:
+        self._edits = changes(paths)  # before the first load, so that no edit falls in between
         self.document: Document = load(paths)
         self.state = "starting"
         self.settings = settings
@@ -178,7 +179,7 @@ class Gateway:
         self._tasks.spawn(self._expire(), "expire")
         self._tasks.spawn(self.workspaces.run(), "workspaces")
         if self.settings.watch:
-            self._tasks.spawn(self._watch(), "watch")
+            self._tasks.spawn(self._watch(self._edits), "watch")
         serving = self._tasks.spawn(self._http.serve(sockets=[self._socket]), "http")
         await self.fleet.apply(self.document)
         self.republish.notice()
@@ -267,8 +268,8 @@ class Gateway:
             await asyncio.sleep(_EXPIRE_EVERY_S)
             self.sessions.expire()
 
-    async def _watch(self) -> None:
-        async for _ in changes(self._paths):
+    async def _watch(self, edits: AsyncIterator[None]) -> None:
+        async for _ in edits:
             try:
                 document = load(self._paths)
             except ConfigError as fault:

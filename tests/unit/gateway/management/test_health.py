@@ -10,6 +10,7 @@ import pytest
 
 from hub_gateway.wire.meta import Caller
 from tests.support.processes import RAW, stdio_entry
+from tests.unit.gateway.management.asgi import ask
 from tests.unit.gateway.management.conftest import until_ready
 from tests.unit.gateway.management.house import House, built
 
@@ -79,8 +80,6 @@ async def test_ready_without_waiting_for_servers_or_satellites(small: House) -> 
 
 async def test_many_questions_are_one_probe(small: House) -> None:
     app = small.app()
-    from tests.unit.gateway.management.asgi import ask
-
     before = (await ask(app, "GET", "/api/health")).json()["satellites"]["filter"]
     await small.filter_server.stop(0)
     assert (await ask(app, "GET", "/api/health")).json()["satellites"]["filter"] == before

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.processes import EVERYTHING, serving
 from tests.support.raw_messages import EXOTIC, definitions
 from tests.support.raw_messages import Offer as RawOffer
 from tests.support.waiting import until
 from tests.unit.gateway.management.conftest import SECRET, until_ready
-from tests.unit.gateway.management.house import House
+from tests.unit.gateway.management.house import House, built
 
 pytestmark = pytest.mark.anyio
 
@@ -44,6 +46,14 @@ async def test_all_servers(house: House) -> None:
     assert servers["broken"]["reason"] == servers["broken"]["error"] != ""
     assert servers["gone"]["lastStarted"] is None
     assert servers["off"]["disabled"] is True
+
+
+async def test_transport_is_the_one_that_is_spoken(tmp_path: Path) -> None:
+    with serving(EVERYTHING, "--transport", "sse") as url:
+        async with built({"mcpServers": {"old": {"url": url}}}, tmp_path) as house:
+            assert (await server(house, "old"))["transportType"] == "streamable-http"
+            await until_ready(house, "old")
+            assert (await server(house, "old"))["transportType"] == "sse"
 
 
 async def test_no_secret_is_told(house: House) -> None:
@@ -189,8 +199,7 @@ async def test_crash_during_a_call(house: House) -> None:
     answer = await house.post("/api/servers/tools", {"server_name": "raw", "tool": "raw_crash"})
     assert (answer.status, answer.json()["code"]) == (503, "CONNECTION_ERROR")
 
-    async def status() -> str:
-        return (await server(house, "raw"))["status"]
+    async def seen() -> dict[str, Any]:
+        return await server(house, "raw")
 
-    await until(status, lambda seen: seen == "ready", 20, "raw is back")
-    assert (await server(house, "raw"))["lastError"]
+    await until(seen, lambda it: it["lastError"] is not None and it["status"] == "ready", 20, "raw is back")

@@ -354,8 +354,8 @@ class Pool:
                 return
 
     def _reap(self) -> None:
-        # The last one in is the first one out, so the oldest stand in front. Those beyond the free limit are closed here
-        # and not on release: under load each is wanted again at once.
+        # The last one in is the first one out, so the oldest stand in front. Those beyond the free limit are closed
+        # here and not on release: under load each is wanted again at once.
         now_s = self._loop.time()
         surplus = len(self._idle) - self._limits.max_free_connections
         for position, link in enumerate(list(self._idle)):

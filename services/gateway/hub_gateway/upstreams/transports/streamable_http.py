@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 
+import msgspec
+
 from hub_common.tasks import Tasks
 from hub_gateway.config.model import ConnectionPool
 from hub_gateway.errors import UpstreamBusy, UpstreamDown, UpstreamError, UpstreamGarbage, UpstreamUnauthorized
@@ -16,7 +18,8 @@ from hub_gateway.upstreams.transports.address import Address, encode_headers, pa
 from hub_gateway.upstreams.transports.event_stream import EventStream
 from hub_gateway.upstreams.transports.http1 import Broken, Pool, Response, Unreachable
 from hub_gateway.upstreams.transports.transport import Lost, Receive, Refused
-from hub_gateway.wire import headers
+from hub_gateway.wire import codec, headers
+from hub_gateway.wire.errors import MODERN_CODES, read_error
 from hub_gateway.wire.revisions import Era, era_of
 
 _log = logging.getLogger(__name__)
@@ -130,7 +133,8 @@ class StreamableHttp:
         method: str,
     ) -> None:
         """Make of a response what it means; the plain JSON answer to a request has been dealt with before."""
-        assert self._pool is not None and self._receive is not None
+        if self._pool is None or self._receive is None:
+            raise Broken("the link is closed")
         for _ in range(_MAX_REDIRECTS):
             if response.status not in _REDIRECTS:
                 break
@@ -153,7 +157,8 @@ class StreamableHttp:
 
     def _refuse(self, response: Response, upstream_id: int | None) -> None:
         """Raise what a status beyond 2xx means, unless the body is the response to the request."""
-        assert self._receive is not None and self._lost is not None
+        if self._receive is None or self._lost is None:
+            raise Broken("the link is closed")
         status = response.status
         if status in (401, 403):
             challenge = response.header(b"www-authenticate")
@@ -164,8 +169,10 @@ class StreamableHttp:
             self._session_id = None
             self._lost("the server ended the session")
             raise UpstreamDown("the server ended the session")
-        if upstream_id is not None and _is_error(response.body) and self._receive(response.body, upstream_id):
-            return
+        if upstream_id is not None:
+            error = _as_error(response.body, upstream_id)
+            if error is not None and self._receive(error, upstream_id):
+                return
         if status == 429:
             raise UpstreamBusy("it asks for fewer requests (HTTP 429)")
         raise Refused(f"HTTP {status}{excerpt(response.body)}", status)
@@ -284,9 +291,29 @@ def excerpt(body: bytes) -> str:
     return f": {text[:200]}" if text and not text.startswith("<") else ""
 
 
-def _is_error(body: bytes) -> bool:
-    """Whether the body looks like a JSON-RPC error response, which is for the connection to read."""
-    return body[:64].lstrip()[:1] == b"{" and b'"error"' in body and b'"jsonrpc"' in body
+class _Error(msgspec.Struct):
+    error: msgspec.Raw
+    id: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_error = msgspec.json.Decoder(_Error)
+
+
+def _as_error(body: bytes, upstream_id: int) -> bytes | None:
+    """The JSON-RPC error response in the body of a refusal, or None.
+
+    An error without an id counts only where its code proves a stateless server: older ones send such bodies for "no
+    endpoint here" too (2026-07-28 transports/streamable-http §Backward Compatibility).
+    """
+    try:
+        found = _error.decode(body)
+    except msgspec.MsgspecError:
+        return None
+    if bytes(found.id) != b"null":
+        return body
+    if read_error(found.error).code in MODERN_CODES:
+        return codec.error(b"%d" % upstream_id, found.error)
+    return None
 
 
 def _names_session(body: bytes) -> bool:
