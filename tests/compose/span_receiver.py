@@ -9,14 +9,16 @@ import json
 from typing import Any
 
 import grpc.aio
-from hub_common.rpc_server import serve
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as pb
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as rpc
 
+from hub_common.rpc_server import serve
+
+_stubs: Any = rpc  # has no types
 ADDRESS = "0.0.0.0:4317"
 
 
-class Receiver(trace_service_pb2_grpc.TraceServiceServicer):
+class Receiver(rpc.TraceServiceServicer):
     """The OTLP trace service (opentelemetry-proto 1.x)."""
 
     async def Export(self, request: Any, context: Any) -> Any:
@@ -42,7 +44,7 @@ async def run() -> None:
     """Serve until the process is ended."""
 
     def register(server: grpc.aio.Server) -> None:
-        trace_service_pb2_grpc.add_TraceServiceServicer_to_server(Receiver(), server)
+        _stubs.add_TraceServiceServicer_to_server(Receiver(), server)
 
     await (await serve(ADDRESS, register, name="traces")).wait()
 

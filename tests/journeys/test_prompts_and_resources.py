@@ -4,9 +4,10 @@ import json
 
 import mcp_types as types
 import pytest
-from mcp import Client, MCPError
+from mcp import Client
 
 from tests.journeys.matrix import UPSTREAMS, Cell, journey
+from tests.support.clients import refusal
 from tests.support.everything_tools import PNG
 
 pytestmark = pytest.mark.anyio
@@ -50,9 +51,8 @@ async def test_prompts_are_listed_and_got(cell: Cell) -> None:
 @journey("unknown-prompt")
 async def test_an_unknown_prompt_is_an_error(cell: Cell) -> None:
     async with cell.client() as client:
-        with pytest.raises(MCPError) as caught:
-            await client.get_prompt(cell.name("nothing_of_that_name"))
-    assert caught.value.error.code == -32602
+        error = await refusal(client.get_prompt(cell.name("nothing_of_that_name")))
+    assert error.code == -32602
 
 
 @journey("resources")
@@ -93,9 +93,8 @@ async def test_a_binary_resource_passes(cell: Cell) -> None:
 async def test_an_unknown_resource_is_an_error_of_the_client_s_era(cell: Cell) -> None:
     async with cell.client() as client:
         for uri in ("test://nobody-has-this", cell.name("test://nobody-has-this")):
-            with pytest.raises(MCPError) as caught:
-                await client.read_resource(uri)
-            assert caught.value.error.code == (-32602 if cell.stateless else -32002), uri
+            error = await refusal(client.read_resource(uri))
+            assert error.code == (-32602 if cell.stateless else -32002), uri
 
 
 @journey("templates")

@@ -5,12 +5,12 @@ Owns how a test speaks to an MCP endpoint. Knows nothing of the hub.
 
 import itertools
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import mcp_types as types
-from mcp import Client
+from mcp import Client, MCPError
 from mcp.client.sse import sse_client
 from mcp_types.version import LATEST_MODERN_VERSION
 
@@ -61,6 +61,18 @@ def text_of(result: types.CallToolResult) -> str:
     (content,) = result.content
     assert isinstance(content, types.TextContent)
     return content.text
+
+
+async def refusal(call: Awaitable[object]) -> types.ErrorData:
+    """The JSON-RPC error that a call ends with; a call that ends well is a failed assertion.
+
+    `pytest.raises` fails with an exception that is no `Exception`, which no task group of a client survives.
+    """
+    try:
+        result = await call
+    except MCPError as error:
+        return error.error
+    raise AssertionError(f"no error but {result}")
 
 
 class RawClient:

@@ -169,5 +169,8 @@ def answer(request: Request, offer: Offer, seen: list[bytes]) -> Reply:
         return Reply(result(request, b'"messages":[' + content + b"]"))
     if method == "resources/read":
         uri = bytes(request.params["uri"])
+        if not uri.startswith(b'"raw://'):
+            code = b"-32602" if is_modern(request) else b"-32002"
+            return Reply(error(request, b'{"code":' + code + b',"message":"Resource not found"}'))
         return Reply(result(request, b'"contents":[{"uri":' + uri + b',"text":"raw","x-n":1E5}]'))
     return Reply(error(request, b'{"code":-32601,"message":"Method not found"}'), "not-found")

@@ -36,6 +36,7 @@ from hub_gateway.frontends.http_sse import HttpSse
 from hub_gateway.frontends.streamable_http import StreamableHttp
 from hub_gateway.management.app import management_app
 from hub_gateway.management.deps import Deps
+from hub_gateway.management.metrics import Metrics
 from hub_gateway.management.workspaces import Workspaces
 from hub_gateway.routing.calls import Calls
 from hub_gateway.routing.discovery import Discovery
@@ -131,7 +132,10 @@ class Gateway:
             page_size=settings.page_size,
         )
         self.current = Current(look)
-        self.fleet = Fleet(Context.from_environ(os.environ, Path.cwd()), self._changed, self._unasked)
+        self.metrics = Metrics()
+        self.fleet = Fleet(
+            Context.from_environ(os.environ, Path.cwd()), self._changed, self._unasked, self.metrics.observe
+        )
         calls = Calls(self.fleet, self.current, ALL)
         self._subscriptions = Subscriptions(self.fleet, calls)
         self.sessions = Sessions(
@@ -210,9 +214,10 @@ class Gateway:
 
     async def apply(self, document: Document) -> None:
         """Put another document in force: servers by what changed in them, the policy as a whole."""
-        self.document = document
+        before, self.document = self.document, document
         await self.fleet.apply(document)
-        self.republish.apply(document.tool_filtering)
+        if document.tool_filtering != before.tool_filtering:  # else what was set over REST stays
+            self.republish.apply(document.tool_filtering)
 
     def _http_server(self, router: Router, hello: Hello) -> _HttpServer:
         settings = self.settings
@@ -253,6 +258,7 @@ class Gateway:
             workspaces=self.workspaces,
             started_at=self._started_at,
             clock=time.time,
+            metrics=self.metrics,
         )
 
     def _changed(self, upstream_name: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from hub_common.store import Store
 from hub_gateway.config.model import Document
@@ -44,4 +44,4 @@ class Deps:
     state: Callable[[], str]
     started_at: float
     clock: Callable[[], float]
-    metrics: Metrics = field(default_factory=Metrics)
+    metrics: Metrics

@@ -67,14 +67,14 @@ class _Call(Waiter):
 
 
 class Connection:
-    """One link. `open` is called by the dialer, who also settles the agreement; whoever got it from there closes it."""
+    """One link. The dialer opens it and settles the agreement; whoever got it from there closes it."""
 
-    def __init__(self, name: str, transport: Transport, unasked: Unasked, lost: Callable[[str], None]) -> None:
+    def __init__(self, name: str, transport: Transport, unasked: Unasked) -> None:
         self.name = name
         self.agreement = Agreement(Era.STATELESS, LATEST_STATELESS, {}, b"{}", b"")
         self._transport = transport
         self._unasked = unasked
-        self._on_lost = lost
+        self._on_lost: Callable[[str], None] | None = None
         self._pending: Pending[_Call] = Pending()
         self._asked: dict[bytes, Listener] = {}
         self._tasks = Tasks(f"upstream.{name}")
@@ -131,6 +131,12 @@ class Connection:
         """Speak as agreed from now on, or as supposed while the handshake goes on (revision "" before `initialize`)."""
         self.agreement = agreement
         self._transport.speak(agreement.revision)
+
+    def when_lost(self, lost: Callable[[str], None]) -> None:
+        """Have `lost` called once, with the reason, when the link breaks; at once if it has broken. Not after `close`."""
+        self._on_lost = lost
+        if self.gone is not None:
+            lost(self.gone)
 
     async def request(
         self,
@@ -372,7 +378,8 @@ class Connection:
     def _lose(self, reason: str) -> None:
         if self.gone is None:
             self._fail(reason)
-            self._on_lost(reason)
+            if self._on_lost is not None:
+                self._on_lost(reason)
 
     def _fail(self, reason: str) -> None:
         if self.gone is not None:

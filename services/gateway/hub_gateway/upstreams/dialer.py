@@ -65,30 +65,33 @@ class Dialer:
             async with asyncio.timeout(timeout_s):
                 resolved = await resolve(self._config, self._context)
                 if self._config.is_stdio:
-                    return await self._dial_stdio(resolved, lost)
-                return await self._dial_http(resolved, lost)
+                    connection = await self._dial_stdio(resolved)
+                else:
+                    connection = await self._dial_http(resolved)
         except TimeoutError as fault:
             raise UpstreamTimeout(f"no answer to the handshake within {timeout_s:g} seconds") from fault
+        connection.when_lost(lost)
+        return connection
 
-    async def _dial_stdio(self, resolved: ResolvedServer, lost: Callable[[str], None]) -> Connection:
+    async def _dial_stdio(self, resolved: ResolvedServer) -> Connection:
         if self._probes:
-            connection = self._connection(self._stdio(resolved), lost)
+            connection = self._connection(self._stdio(resolved))
             try:
                 return await self._shake(connection, self._stdio_probe_s)
             except UpstreamDown:
                 if connection.gone is None:
                     raise
             # Some servers exit when their first message is not `initialize`.
-        connection = await self._shake(self._connection(self._stdio(resolved), lost), None)
+        connection = await self._shake(self._connection(self._stdio(resolved)), None)
         self._probes = False
         return connection
 
-    async def _dial_http(self, resolved: ResolvedServer, lost: Callable[[str], None]) -> Connection:
+    async def _dial_http(self, resolved: ResolvedServer) -> Connection:
         url, limits = resolved.url or "", self._config.connection_pool
         if not self._sse:
             transport = StreamableHttp(self._config.name, url, dict(resolved.headers), limits)
             try:
-                return await self._shake(self._connection(transport, lost), HTTP_PROBE_S)
+                return await self._shake(self._connection(transport), HTTP_PROBE_S)
             except Refused as fault:
                 if self._config.type is not None or fault.status not in _SSE_STATUSES:
                     raise
@@ -97,12 +100,12 @@ class Dialer:
             refusal = None
         transport = HttpSse(self._config.name, url, dict(resolved.headers), limits)
         try:
-            return await self._shake(self._connection(transport, lost), None)
+            return await self._shake(self._connection(transport), None)
         except Refused as fault:
             raise UpstreamDown(f"no MCP endpoint at this url: {refusal or fault}") from fault
 
-    def _connection(self, transport: Transport, lost: Callable[[str], None]) -> Connection:
-        return Connection(self._config.name, transport, self._unasked, lost)
+    def _connection(self, transport: Transport) -> Connection:
+        return Connection(self._config.name, transport, self._unasked)
 
     def _stdio(self, resolved: ResolvedServer) -> Stdio:
         written = self._config.env

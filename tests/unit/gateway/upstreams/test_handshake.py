@@ -57,7 +57,9 @@ def test_any_error_that_is_not_modern_asks_for_initialize(code: int) -> None:
         (None, Initialize()),
     ],
 )
-def test_an_unsupported_revision_chooses_among_the_supported_ones(supported: list[str] | None, expected: object) -> None:
+def test_an_unsupported_revision_chooses_among_the_supported_ones(
+    supported: list[str] | None, expected: object
+) -> None:
     if supported == [MODERN]:
         assert judge_discover(_refusal(-32022, supported), "2099-01-01") == Retry(MODERN)
     else:
@@ -78,7 +80,9 @@ def test_a_discover_result_without_a_stateless_revision_asks_for_initialize() ->
     assert judge_discover(_result({"supportedVersions": ["2025-11-25"], "capabilities": {}}), MODERN) == Initialize()
 
 
-@pytest.mark.parametrize("value", [{}, [], {"supportedVersions": 1}, {"supportedVersions": [MODERN], "capabilities": 1}])
+@pytest.mark.parametrize(
+    "value", [{}, [], {"supportedVersions": 1}, {"supportedVersions": [MODERN], "capabilities": 1}]
+)
 def test_what_is_no_discover_result_asks_for_initialize(value: object) -> None:
     assert judge_discover(_result(value), MODERN) == Initialize()
 

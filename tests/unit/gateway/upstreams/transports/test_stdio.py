@@ -122,7 +122,9 @@ async def test_the_end_of_the_child_is_told_at_once_with_its_last_words_but_no_s
 
 
 async def test_a_killed_child_is_told_by_its_signal() -> None:
-    async with _Link("import os; print('{\"pid\":%d}' % os.getpid(), flush=True); import sys; sys.stdin.read()") as link:
+    async with _Link(
+        "import os; print('{\"pid\":%d}' % os.getpid(), flush=True); import sys; sys.stdin.read()"
+    ) as link:
         pid = int((await link.heard(1))[0][7:-1])
         os.kill(pid, signal.SIGKILL)
         async with asyncio.timeout(5):

@@ -182,7 +182,9 @@ async def test_a_session_the_server_forgot_is_the_end_of_the_link(gone: bytes) -
         return True
 
     async with scripted(play) as server, _Link(server.url) as link:
-        await link.transport.send(ASK.replace(b"tools/call", b"initialize"), upstream_id=1, method="initialize", name=None)
+        await link.transport.send(
+            ASK.replace(b"tools/call", b"initialize"), upstream_id=1, method="initialize", name=None
+        )
         link.transport.speak("2025-11-25")
         with pytest.raises(UpstreamDown, match="ended the session"):
             await link.call()
@@ -213,7 +215,9 @@ async def test_a_broken_stream_is_carried_on_by_its_last_event_id() -> None:
 
 @pytest.mark.parametrize("revision", ["2025-11-25", "2026-07-28"])
 @pytest.mark.parametrize("ended", [True, False])
-async def test_a_stream_without_the_response_is_broken_and_the_request_not_sent_again(revision: str, ended: bool) -> None:
+async def test_a_stream_without_the_response_is_broken_and_the_request_not_sent_again(
+    revision: str, ended: bool
+) -> None:
     said = STREAM_HEAD + chunk(b"data: " + NOTE + b"\n\n") + (STREAM_END if ended else b"")
 
     async def play(request: Request, write: Write) -> bool:

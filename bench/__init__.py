@@ -1,0 +1,1 @@
+"""Measurements of the hub beside others, each a command that prints a table and judges nothing."""

@@ -1,0 +1,177 @@
+"""The first table: what a `tools/call` costs through each subject, in turn, several rounds.
+
+Owns readiness, the proof that answers are right, and the figures of each round. Knows no subject's name but nginx,
+which the others are compared with.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from bench import tables
+from bench.client import Client, Request, eventually
+from bench.load import Load, press
+from bench.processes import Child, free_port, running
+from bench.subjects import UPSTREAM_TOOLS, Place, Subject, Unavailable
+from bench.upstream import HANDSHAKE, STATELESS
+
+CONNECTIONS = 16
+READY_TIMEOUT_S = 40.0
+_FIRST_PAUSE_S = 1.0
+_MEASURE = "nginx"
+
+
+class Ready(NamedTuple):
+    """A subject that answers rightly, and the request that goes to it."""
+
+    subject: Subject
+    child: Child
+    url: str
+    request: Request
+
+
+class Turn(NamedTuple):
+    """One subject's figures in one round."""
+
+    cpu_us: float
+    calls_per_s: float
+    p50_ms: float
+    p99_ms: float
+    rss_mb: float
+    errors: int
+    complaint: str
+
+
+@contextmanager
+def fast_upstream(era: str, folder: Path, tools: int = UPSTREAM_TOOLS) -> Iterator[str]:
+    """Run the fast server and give its URL."""
+    port = free_port()
+    command = [sys.executable, "-m", "bench.upstream", "--port", str(port), "--era", era, "--tools", str(tools)]
+    url = f"http://127.0.0.1:{port}/mcp"
+    with running(command, folder / f"upstream-{era}.log"):
+        eventually(lambda: _greet(url, era), READY_TIMEOUT_S)
+        yield url
+
+
+def measure(subjects: Sequence[Subject], rounds: int, seconds: float, folder: Path) -> dict[str, list[Turn]]:
+    """Take turns; the figures of every round by subject. Who cannot be measured is named on stderr and left out."""
+    turns: dict[str, list[Turn]] = {}
+    with ExitStack() as stack:
+        urls = {era: stack.enter_context(fast_upstream(era, folder)) for era in (HANDSHAKE, STATELESS)}
+        started: list[Ready] = []
+        for subject in subjects:
+            try:
+                started.append(_start(subject, folder, urls, stack))
+            except Unavailable as fault:
+                print(f"SKIPPED {subject.name}: {fault}", file=sys.stderr, flush=True)
+        for ready in started:
+            press(ready.url, ready.request, Load(CONNECTIONS, _FIRST_PAUSE_S))
+        for number in range(1, rounds + 1):
+            for ready in started:
+                turn = _take(ready, seconds)
+                turns.setdefault(ready.subject.name, []).append(turn)
+                _tell(number, ready.subject.name, turn)
+    return turns
+
+
+def table(subjects: Sequence[Subject], turns: dict[str, list[Turn]]) -> str:
+    """Medians over the rounds; the ratio is taken within each round."""
+    head = ("tools/call", "CPU µs/call", "(range)", "× nginx", "calls/s", "p50 ms", "p99 ms", "RSS MB", "errors")
+    rows: list[tuple[str, ...]] = []
+    measured = turns.get(_MEASURE, [])
+    for subject in subjects:
+        if not (taken := turns.get(subject.name)):
+            continue
+        cpu = [turn.cpu_us for turn in taken]
+        ratios = [turn.cpu_us / floor.cpu_us for turn, floor in zip(taken, measured, strict=False) if floor.cpu_us]
+        rows.append(
+            (
+                subject.label,
+                tables.number(statistics.median(cpu)),
+                f"{tables.number(min(cpu))}–{tables.number(max(cpu))}",
+                f"{statistics.median(ratios):.2f}" if ratios else "–",
+                tables.number(statistics.median(turn.calls_per_s for turn in taken)),
+                f"{statistics.median(turn.p50_ms for turn in taken):.2f}",
+                f"{statistics.median(turn.p99_ms for turn in taken):.2f}",
+                tables.number(statistics.median(turn.rss_mb for turn in taken)),
+                str(sum(turn.errors for turn in taken)),
+            )
+        )
+    return tables.markdown(head, rows)
+
+
+def sessions(url: str, tool: str, count: int) -> Request:
+    """Open sessions and return the right call with all of their ids."""
+    client, ids = Client(url, HANDSHAKE), list[str]()
+    try:
+        for _ in range(count):
+            ids.append(client.open())
+        request = client.call(tool)
+    finally:
+        client.close()
+    return request._replace(session_ids=tuple(filter(None, ids)))
+
+
+def _greet(url: str, era: str) -> Request:
+    client = Client(url, era)
+    try:
+        if era == HANDSHAKE:
+            client.open()
+        return client.call("echo")
+    finally:
+        client.close()
+
+
+def _start(subject: Subject, folder: Path, urls: dict[str, str], stack: ExitStack) -> Ready:
+    own = folder / subject.name
+    own.mkdir()
+    place = Place(own, free_port(), urls)
+    child = stack.enter_context(running(subject.command(place), own / "log", cwd=own, environ=_paths()))
+    url = f"http://127.0.0.1:{place.port}/mcp"
+
+    def attempt() -> Request:
+        if child.process.poll() is not None:
+            raise Unavailable(f"it ended with {child.process.returncode}: {child.tail()}")
+        if subject.era == HANDSHAKE:
+            return sessions(url, subject.tool, CONNECTIONS)
+        client = Client(url, subject.era)
+        try:
+            return client.call(subject.tool)
+        finally:
+            client.close()
+
+    try:
+        return Ready(subject, child, url, eventually(attempt, READY_TIMEOUT_S))
+    except Unavailable:
+        raise
+    except Exception as fault:
+        raise Unavailable(f"no right answer within {READY_TIMEOUT_S:g} s: {fault}; {child.tail()}") from fault
+
+
+def _take(ready: Ready, seconds: float) -> Turn:
+    before_s = ready.child.cpu_s()
+    figures = press(ready.url, ready.request, Load(CONNECTIONS, seconds))
+    spent_s = ready.child.cpu_s() - before_s
+    if spent_s <= 0:
+        raise RuntimeError(f"{ready.subject.name} used no CPU time: its processes are not the ones measured")
+    return Turn(
+        cpu_us=spent_s / max(1, figures.calls) * 1e6,
+        calls_per_s=figures.calls_per_s,
+        p50_ms=figures.p50_us / 1e3,
+        p99_ms=figures.p99_us / 1e3,
+        rss_mb=ready.child.rss_bytes() / 1e6,
+        errors=figures.errors,
+        complaint=figures.complaint,
+    )
+
+
+def _tell(number: int, name: str, turn: Turn) -> None:
+    line = f"round {number}  {name:14} {turn.cpu_us:9.1f} µs  {turn.calls_per_s:8.0f} calls/s  p50 {turn.p50_ms:.2f} ms"
+    wrong = f"  {turn.errors} errors {turn.complaint[:200]}" if turn.errors else ""
+    print(f"{time.strftime('%H:%M:%S')} {line}{wrong}", file=sys.stderr, flush=True)

@@ -1,0 +1,143 @@
+"""What is measured side by side, and how each is started in front of the same fast server.
+
+Owns command lines and config files. Does not know how anything is measured.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.processes import ROOT
+from bench.upstream import HANDSHAKE, STATELESS
+
+FASTMCP = "fastmcp>=4,<5"
+INSTALL_TIMEOUT_S = 150.0
+UPSTREAM_TOOLS = 10
+
+
+class Unavailable(Exception):
+    """It cannot be measured here; the text says why."""
+
+
+class Place(NamedTuple):
+    """Where a subject runs: a folder of its own, its port, and the URL of the fast server of each era."""
+
+    folder: Path
+    port: int
+    upstream_urls: Mapping[str, str]
+
+
+class Subject(NamedTuple):
+    """One line of the table.
+
+    Attributes:
+        era: in which the client speaks to it.
+        tool: public name of the echo tool.
+        command: makes the command line, and whatever file it names.
+    """
+
+    name: str
+    label: str
+    era: str
+    tool: str
+    command: Callable[[Place], list[str]]
+
+
+def document(url: str) -> dict[str, object]:
+    """A config with two servers, of which the filter allows the first."""
+    return {
+        "mcpServers": {"fast": {"url": url}, "other": {"url": url}},
+        "toolFiltering": {
+            "enabled": True,
+            "mode": "server-allowlist",
+            "serverFilter": {"mode": "allowlist", "servers": ["fast"]},
+        },
+    }
+
+
+def hub_command(folder: Path, port: int, upstream_url: str) -> list[str]:
+    """The hub in front of the server at that URL."""
+    path = folder / "mcp-servers.json"
+    path.write_text(json.dumps(document(upstream_url), indent=1))
+    command = str(Path(sys.executable).with_name("mcp-hub"))
+    return [command, "serve", "--port", str(port), "--config", str(path)]
+
+
+def _hub(era: str) -> Callable[[Place], list[str]]:
+    return lambda place: hub_command(place.folder, place.port, place.upstream_urls[era])
+
+
+def _nginx(place: Place) -> list[str]:
+    program = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
+    if program is None:
+        raise Unavailable("nginx is not installed (Debian: nginx-light)")
+    upstream = place.upstream_urls[HANDSHAKE].split("/")[2]
+    temporary = "".join(
+        f"{kind}_temp_path {place.folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (place.folder / "nginx.conf").write_text(
+        f"daemon off; master_process off; pid {place.folder}/pid; error_log stderr;\n"
+        "events { worker_connections 1024; }\n"
+        f"http {{ access_log off; {temporary}\n"
+        f"  keepalive_requests 10000000;\n"
+        f"  upstream fast {{ server {upstream}; keepalive 64; keepalive_requests 10000000; }}\n"
+        f"  server {{ listen 127.0.0.1:{place.port} backlog=1024;\n"
+        '    location / { proxy_pass http://fast; proxy_http_version 1.1; proxy_set_header Connection ""; } } }\n'
+    )
+    return [program, "-p", str(place.folder), "-e", "stderr", "-c", str(place.folder / "nginx.conf")]
+
+
+def _sdk(place: Place) -> list[str]:
+    return [sys.executable, "-m", "bench.sdk_server", str(place.port)]
+
+
+def _fastmcp(place: Place) -> list[str]:
+    python = _environment() / "bin" / "python"
+    path = place.folder / "config.json"
+    path.write_text(json.dumps(document(place.upstream_urls[HANDSHAKE])))
+    return [str(python), str(ROOT / "bench" / "fastmcp_proxy.py"), str(place.port), str(path)]
+
+
+def _environment() -> Path:
+    """A virtual environment with FastMCP, made on first use and kept in the user's cache."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mcp-hub-bench"
+    wanted = cache / f"fastmcp-py{sys.version_info.major}.{sys.version_info.minor}"
+    if (wanted / "whole").exists():
+        return wanted
+    print(f"installing {FASTMCP} into {wanted} (once)", file=sys.stderr, flush=True)
+    try:
+        shutil.rmtree(wanted, ignore_errors=True)
+        for line in (
+            [sys.executable, "-m", "venv", str(wanted)],
+            [str(wanted / "bin" / "python"), "-m", "pip", "install", "--quiet", "--prefer-binary", FASTMCP],
+        ):
+            subprocess.run(line, check=True, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S)
+    except subprocess.TimeoutExpired as fault:
+        raise Unavailable(f"{FASTMCP} was not installed within {INSTALL_TIMEOUT_S:g} s") from fault
+    except subprocess.CalledProcessError as fault:
+        raise Unavailable(f"{FASTMCP} cannot be installed: {fault.stderr.strip()[-300:]}") from fault
+    (wanted / "whole").touch()
+    return wanted
+
+
+SUBJECTS = (
+    Subject("nginx", "nginx, plain reverse proxy", HANDSHAKE, "echo", _nginx),
+    Subject("hub", "**hub**, session era", HANDSHAKE, "fast__echo", _hub(HANDSHAKE)),
+    Subject("hub-stateless", "**hub**, stateless era", STATELESS, "fast__echo", _hub(STATELESS)),
+    Subject("sdk", "Python SDK server alone, JSON answers", HANDSHAKE, "echo", _sdk),
+    Subject("fastmcp", "FastMCP multi-server proxy", HANDSHAKE, "fast_echo", _fastmcp),
+)
+"""In the order in which they take turns."""
+
+CROSSED = (
+    Subject("hub-old-to-new", "hub, session client, stateless server", HANDSHAKE, "fast__echo", _hub(STATELESS)),
+    Subject("hub-new-to-old", "hub, stateless client, session server", STATELESS, "fast__echo", _hub(HANDSHAKE)),
+)
+"""Measured when they are named: with translation between the eras."""
