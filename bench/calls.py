@@ -9,13 +9,13 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from bench import tables
-from bench.client import Client, Request, eventually
+from bench.client import FAULTS, Client, Request, eventually
 from bench.load import Load, press
 from bench.processes import Child, free_port, running
 from bench.subjects import UPSTREAM_TOOLS, Place, Subject, Unavailable
@@ -44,24 +44,29 @@ class Turn(NamedTuple):
     p50_ms: float
     p99_ms: float
     rss_mb: float
+    calls: int
     errors: int
     complaint: str
 
 
 @contextmanager
-def fast_upstream(era: str, folder: Path, tools: int = UPSTREAM_TOOLS) -> Iterator[str]:
+def fast_upstream(era: str, folder: Path, tools: int = UPSTREAM_TOOLS) -> Generator[str]:
     """Run the fast server and give its URL."""
     port = free_port()
     command = [sys.executable, "-m", "bench.upstream", "--port", str(port), "--era", era, "--tools", str(tools)]
     url = f"http://127.0.0.1:{port}/mcp"
     with running(command, folder / f"upstream-{era}.log"):
-        eventually(lambda: _greet(url, era), READY_TIMEOUT_S)
+        eventually(lambda: greet(url, era, "echo"), READY_TIMEOUT_S)
         yield url
 
 
-def measure(subjects: Sequence[Subject], rounds: int, seconds: float, folder: Path) -> dict[str, list[Turn]]:
-    """Take turns; the figures of every round by subject. Who cannot be measured is named on stderr and left out."""
-    turns: dict[str, list[Turn]] = {}
+def measure(
+    subjects: Sequence[Subject], rounds: int, seconds: float, folder: Path, turns: dict[str, list[Turn]]
+) -> None:
+    """Take turns and add the figures of each to `turns` by its subject's name, as they come.
+
+    What cannot be measured is named on stderr and left out.
+    """
     with ExitStack() as stack:
         urls = {era: stack.enter_context(fast_upstream(era, folder)) for era in (HANDSHAKE, STATELESS)}
         started: list[Ready] = []
@@ -77,7 +82,9 @@ def measure(subjects: Sequence[Subject], rounds: int, seconds: float, folder: Pa
                 turn = _take(ready, seconds)
                 turns.setdefault(ready.subject.name, []).append(turn)
                 _tell(number, ready.subject.name, turn)
-    return turns
+        for ready in started:
+            if ready.subject.filters:
+                _check(ready, sum(turn.calls for turn in turns[ready.subject.name]))
 
 
 def table(subjects: Sequence[Subject], turns: dict[str, list[Turn]]) -> str:
@@ -118,12 +125,13 @@ def sessions(url: str, tool: str, count: int) -> Request:
     return request._replace(session_ids=tuple(filter(None, ids)))
 
 
-def _greet(url: str, era: str) -> Request:
+def greet(url: str, era: str, tool: str) -> Request:
+    """Call the echo tool once as a new client; the right answer is in what is returned."""
     client = Client(url, era)
     try:
         if era == HANDSHAKE:
             client.open()
-        return client.call("echo")
+        return client.call(tool)
     finally:
         client.close()
 
@@ -132,26 +140,21 @@ def _start(subject: Subject, folder: Path, urls: dict[str, str], stack: ExitStac
     own = folder / subject.name
     own.mkdir()
     place = Place(own, free_port(), urls)
-    child = stack.enter_context(running(subject.command(place), own / "log", cwd=own, environ=_paths()))
+    child = stack.enter_context(running(subject.command(place), own / "log", cwd=own))
     url = f"http://127.0.0.1:{place.port}/mcp"
 
     def attempt() -> Request:
         if child.process.poll() is not None:
             raise Unavailable(f"it ended with {child.process.returncode}: {child.tail()}")
-        if subject.era == HANDSHAKE:
-            return sessions(url, subject.tool, CONNECTIONS)
-        client = Client(url, subject.era)
-        try:
-            return client.call(subject.tool)
-        finally:
-            client.close()
+        return greet(url, subject.era, subject.tool)
 
     try:
-        return Ready(subject, child, url, eventually(attempt, READY_TIMEOUT_S))
-    except Unavailable:
-        raise
-    except Exception as fault:
+        request = eventually(attempt, READY_TIMEOUT_S)
+    except FAULTS as fault:
         raise Unavailable(f"no right answer within {READY_TIMEOUT_S:g} s: {fault}; {child.tail()}") from fault
+    if subject.era == HANDSHAKE:
+        request = sessions(url, subject.tool, CONNECTIONS)
+    return Ready(subject, child, url, request)
 
 
 def _take(ready: Ready, seconds: float) -> Turn:
@@ -166,9 +169,26 @@ def _take(ready: Ready, seconds: float) -> Turn:
         p50_ms=figures.p50_us / 1e3,
         p99_ms=figures.p99_us / 1e3,
         rss_mb=ready.child.rss_bytes() / 1e6,
+        calls=figures.calls,
         errors=figures.errors,
         complaint=figures.complaint,
     )
+
+
+def _check(ready: Ready, calls: int) -> None:
+    """Say on stderr when the filter or the metrics were not at work while the calls were measured."""
+    client = Client(ready.url, HANDSHAKE)
+    try:
+        client.open()
+        _, names = client.tools()
+        text = client.text("/metrics")
+    finally:
+        client.close()
+    if not names or any(name.startswith("other__") for name in names):
+        print(f"NOTE: {ready.subject.name}: the filter hides nothing: {', '.join(names[:40])}", file=sys.stderr)
+    counted = [line for line in text.splitlines() if line.startswith('mcp_hub_calls_total{server="fast"}')]
+    if not counted or float(counted[0].split()[-1]) < calls:
+        print(f"NOTE: {ready.subject.name}: the metrics did not count: {counted or text[:200]}", file=sys.stderr)
 
 
 def _tell(number: int, name: str, turn: Turn) -> None:

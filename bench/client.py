@@ -19,7 +19,6 @@ HANDSHAKE_REVISION = "2025-11-25"
 TEXT = "hello world"
 _INFO = {"name": "bench", "version": "1.0"}
 _TIMEOUT_S = 15.0
-_PAUSE_S = 0.005
 
 T = TypeVar("T")
 
@@ -119,16 +118,20 @@ class Client:
         return answer, response.headers
 
 
-def eventually(attempt: Callable[[], T], timeout_s: float) -> T:
-    """Try until it works; the last failure is raised when the time is up."""
+FAULTS = (OSError, http.client.HTTPException, WrongAnswer)
+"""What goes wrong while a server is starting."""
+
+
+def eventually(attempt: Callable[[], T], timeout_s: float, pause_s: float = 0.05) -> T:
+    """Try until it works; the last fault is raised when the time is up."""
     deadline_s = time.monotonic() + timeout_s
     while True:
         try:
             return attempt()
-        except (OSError, http.client.HTTPException, WrongAnswer):
+        except FAULTS:
             if time.monotonic() > deadline_s:
                 raise
-        time.sleep(_PAUSE_S)
+        time.sleep(pause_s)
 
 
 def _body(method: str, params: dict[str, Any]) -> bytes:

@@ -50,9 +50,7 @@ def press(url: str, request: Request, load: Load) -> Figures:
         (folder / "sessions").write_text("\n".join(request.session_ids))
         seconds = max(1, round(load.seconds))
         command = ["wrk", "-t1", f"-c{load.connections}", f"-d{seconds}s", "--timeout", "20s", "-s", str(_SCRIPT), url]
-        done = subprocess.run(
-            [*command, "--", name], capture_output=True, text=True, timeout=seconds + 30, check=False
-        )
+        done = subprocess.run([*command, "--", name], capture_output=True, text=True, timeout=seconds + 30, check=False)
     line = done.stdout.strip().rpartition("\n")[2]
     if done.returncode or not line.startswith("{"):
         raise RuntimeError(f"wrk failed: {(done.stdout + done.stderr)[-600:]}")

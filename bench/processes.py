@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -82,7 +82,7 @@ class Child:
 @contextlib.contextmanager
 def running(
     command: Sequence[str], log: Path, environ: Mapping[str, str] | None = None, cwd: Path = ROOT
-) -> Iterator[Child]:
+) -> Generator[Child]:
     """Run a command until the block ends. What it prints goes to `log`; its state and caches stand beside that.
 
     The kernel kills it when this process is gone in whatever way.

@@ -1,4 +1,4 @@
-"""The Python SDK's server by itself, with JSON answers: `python -m bench.sdk_server PORT`.
+"""The Python SDK's server by itself, with JSON answers: `python sdk_server.py PORT`.
 
 What one echo tool costs when no gateway is there at all.
 """

@@ -20,6 +20,7 @@ from bench.upstream import HANDSHAKE, STATELESS
 FASTMCP = "fastmcp>=4,<5"
 INSTALL_TIMEOUT_S = 150.0
 UPSTREAM_TOOLS = 10
+_WHOLE = "whole"
 
 
 class Unavailable(Exception):
@@ -41,6 +42,7 @@ class Subject(NamedTuple):
         era: in which the client speaks to it.
         tool: public name of the echo tool.
         command: makes the command line, and whatever file it names.
+        filters: it is to hide the server "other" and to count its calls at /metrics.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Subject(NamedTuple):
     era: str
     tool: str
     command: Callable[[Place], list[str]]
+    filters: bool = False
 
 
 def document(url: str) -> dict[str, object]:
@@ -95,7 +98,7 @@ def _nginx(place: Place) -> list[str]:
 
 
 def _sdk(place: Place) -> list[str]:
-    return [sys.executable, "-m", "bench.sdk_server", str(place.port)]
+    return [sys.executable, str(ROOT / "bench" / "sdk_server.py"), str(place.port)]
 
 
 def _fastmcp(place: Place) -> list[str]:
@@ -106,11 +109,20 @@ def _fastmcp(place: Place) -> list[str]:
 
 
 def _environment() -> Path:
-    """A virtual environment with FastMCP, made on first use and kept in the user's cache."""
+    """The virtual environment with FastMCP, kept in the user's cache."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mcp-hub-bench"
-    wanted = cache / f"fastmcp-py{sys.version_info.major}.{sys.version_info.minor}"
-    if (wanted / "whole").exists():
-        return wanted
+    return cache / f"fastmcp-py{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def install_fastmcp() -> None:
+    """Make the virtual environment on first use; a half-finished one is made anew.
+
+    Raises:
+        Unavailable: that failed, or took longer than `INSTALL_TIMEOUT_S`.
+    """
+    wanted = _environment()
+    if (wanted / _WHOLE).exists():
+        return
     print(f"installing {FASTMCP} into {wanted} (once)", file=sys.stderr, flush=True)
     try:
         shutil.rmtree(wanted, ignore_errors=True)
@@ -123,21 +135,20 @@ def _environment() -> Path:
         raise Unavailable(f"{FASTMCP} was not installed within {INSTALL_TIMEOUT_S:g} s") from fault
     except subprocess.CalledProcessError as fault:
         raise Unavailable(f"{FASTMCP} cannot be installed: {fault.stderr.strip()[-300:]}") from fault
-    (wanted / "whole").touch()
-    return wanted
+    (wanted / _WHOLE).touch()
 
 
 SUBJECTS = (
     Subject("nginx", "nginx, plain reverse proxy", HANDSHAKE, "echo", _nginx),
-    Subject("hub", "**hub**, session era", HANDSHAKE, "fast__echo", _hub(HANDSHAKE)),
-    Subject("hub-stateless", "**hub**, stateless era", STATELESS, "fast__echo", _hub(STATELESS)),
+    Subject("hub", "**hub**, session era", HANDSHAKE, "fast__echo", _hub(HANDSHAKE), True),
+    Subject("hub-stateless", "**hub**, stateless era", STATELESS, "fast__echo", _hub(STATELESS), True),
     Subject("sdk", "Python SDK server alone, JSON answers", HANDSHAKE, "echo", _sdk),
     Subject("fastmcp", "FastMCP multi-server proxy", HANDSHAKE, "fast_echo", _fastmcp),
 )
 """In the order in which they take turns."""
 
 CROSSED = (
-    Subject("hub-old-to-new", "hub, session client, stateless server", HANDSHAKE, "fast__echo", _hub(STATELESS)),
-    Subject("hub-new-to-old", "hub, stateless client, session server", STATELESS, "fast__echo", _hub(HANDSHAKE)),
+    Subject("hub-old-to-new", "hub, session client, stateless server", HANDSHAKE, "fast__echo", _hub(STATELESS), True),
+    Subject("hub-new-to-old", "hub, stateless client, session server", STATELESS, "fast__echo", _hub(HANDSHAKE), True),
 )
 """Measured when they are named: with translation between the eras."""

@@ -207,6 +207,12 @@ _ALL: Final = (
         transports=(HTTP,),
     ),
     Requirement(
+        "hidden-entries",
+        "What the filter hides is neither listed nor reached: tools, prompts, resources and templates, by any name.",
+        "issue 2 §Filter service",
+        transports=(HTTP,),
+    ),
+    Requirement(
         "killed-server",
         "A stdio server that is killed harms no other, is noticed within 5 seconds, told, and comes back.",
         "issue 2 §Links to MCP servers, §Proof",

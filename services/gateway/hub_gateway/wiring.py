@@ -136,7 +136,7 @@ class Gateway:
         self.fleet = Fleet(
             Context.from_environ(os.environ, Path.cwd()), self._changed, self._unasked, self.metrics.observe
         )
-        calls = Calls(self.fleet, self.current, ALL)
+        self._calls = calls = Calls(self.fleet, self.current, ALL)
         self._subscriptions = Subscriptions(self.fleet, calls)
         self.sessions = Sessions(
             settings.session_limit, settings.session_idle_s, time.monotonic, self._subscriptions.forget
@@ -202,6 +202,7 @@ class Gateway:
         """End everything: streams first, so that clients hear the end, then the port, then the upstreams."""
         self.state = "stopping"
         await self._subscriptions.close()
+        await self._calls.holding.close()
         self.sessions.close_all()
         await self.workspaces.close()
         self._http.should_exit = True

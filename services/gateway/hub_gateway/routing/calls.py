@@ -7,6 +7,7 @@ here.
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from functools import partial
 
 import msgspec
 
@@ -17,20 +18,23 @@ from hub_gateway.exposure.current import Current
 from hub_gateway.exposure.view import View
 from hub_gateway.routing import questions
 from hub_gateway.routing.exchange import Exchange, Response
+from hub_gateway.routing.held import Holding
 from hub_gateway.routing.translate import error_for, result_for
 from hub_gateway.upstreams.fleet import Fleet
-from hub_gateway.upstreams.pending import Reply
+from hub_gateway.upstreams.pending import Listener, Reply
 from hub_gateway.wire import rewrite
-from hub_gateway.wire.errors import INVALID_PARAMS, RESOURCE_NOT_FOUND_HANDSHAKE, error_object, read_error
+from hub_gateway.wire.errors import INVALID_PARAMS, RESOURCE_NOT_FOUND_HANDSHAKE, error_object
 from hub_gateway.wire.revisions import Era
 
 
 class Calls:
-    """The calls of all clients. Holds nothing of its own."""
+    """The calls of all clients."""
 
     def __init__(self, fleet: Fleet, current: Current, at_start: Opened) -> None:
         self._fleet = fleet
         self._current = current
+        self.holding = Holding()
+        """Calls of stateless clients that wait for an answer."""
         self.at_start = at_start
         """What an audience sees before it asked for anything; swapped with the policy."""
 
@@ -118,21 +122,27 @@ class Calls:
         supervisor = self._fleet.get(upstream_name)
         method = exchange.message.method
 
-        def request(params: rewrite.Members) -> Awaitable[Reply]:
+        def request(params: rewrite.Members, listener: Listener = exchange) -> Awaitable[Reply]:
             return supervisor.request(
                 method,
                 params,
                 caller=exchange.caller,
-                listener=exchange,
+                listener=listener,
                 progress_token_raw=exchange.progress_token_raw,
                 name=name,
             )
 
-        reply = await request(params)
         connection = supervisor.connection
         era = exchange.era if connection is None else connection.era
-        if era is Era.STATELESS and exchange.session is not None:
-            reply = await questions.answered(exchange, params, reply, request)
+        if exchange.session is None and era is Era.HANDSHAKE:
+            if self.holding.owns(exchange):
+                reply = await self.holding.resume(exchange)
+            else:
+                reply = await self.holding.call(exchange, partial(request, params))
+        else:
+            reply = await request(params)
+            if exchange.session is not None and era is Era.STATELESS:
+                reply = await questions.answered(exchange, params, reply, request)
         if reply.error_raw:
             return exchange.error(error_for(exchange.era, era, reply.error_raw))
         info = b"" if connection is None else connection.server_info_raw
@@ -149,8 +159,3 @@ def _members(exchange: Exchange, member: str) -> rewrite.Members:
         return rewrite.members(exchange.params.get(member, msgspec.Raw(b"")))
     except msgspec.MsgspecError as fault:
         raise CallerError(f"Invalid params of {exchange.message.method}: {member} must be an object") from fault
-
-
-def refused(reply: Reply) -> int | None:
-    """The error code of an upstream's reply, None where it is a result."""
-    return read_error(reply.error_raw).code if reply.error_raw else None

@@ -30,9 +30,10 @@ def result_for(client: Era, upstream: Era, method: str, result_raw: bytes, serve
     except msgspec.MsgspecError:
         return result_raw
     head: list[bytes] = []
-    if "resultType" not in members:
+    kind = rewrite.text(members.get("resultType"))
+    if kind is None:
         head.append(b'"resultType":"complete"')
-    if method in CACHEABLE_METHODS and "ttlMs" not in members:
+    if method in CACHEABLE_METHODS and "ttlMs" not in members and kind in (None, "complete"):
         head.append(UNKNOWN_FRESHNESS)
     if server_info_raw:
         if "_meta" not in members:

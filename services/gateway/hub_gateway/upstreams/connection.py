@@ -133,7 +133,7 @@ class Connection:
         self._transport.speak(agreement.revision)
 
     def when_lost(self, lost: Callable[[str], None]) -> None:
-        """Have `lost` called once, with the reason, when the link breaks; at once if it has broken. Not after `close`."""
+        """Have `lost` called once, with the reason, when the link breaks; at once if it has. Not after `close`."""
         self._on_lost = lost
         if self.gone is not None:
             lost(self.gone)

@@ -86,7 +86,7 @@ async def scripted(play: Play, tls: ssl.SSLContext | None = None) -> AsyncIterat
 
 
 class _Conversation:
-    """One socket. While an answer is made the next byte is awaited, because only so the end of the socket is noticed."""
+    """One socket. While an answer is made the next byte is awaited: only so the end of the socket is noticed."""
 
     def __init__(
         self, server: Scripted, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

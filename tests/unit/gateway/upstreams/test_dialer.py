@@ -30,7 +30,9 @@ for line in sys.stdin:
     if m["method"] == "server/discover":
         if manner == "exits": sys.exit(1)
         if manner == "refuses": say(m, error={"code": -32602, "message": "not initialized"})
-        if manner == "slow": sys.stdin.readline(); say(m, result={"supportedVersions": ["2026-07-28"], "capabilities": {}})
+        if manner == "slow":
+            sys.stdin.readline()
+            say(m, result={"supportedVersions": ["2026-07-28"], "capabilities": {}})
     elif m["method"] == "initialize":
         say(m, result={"protocolVersion": "2024-11-05", "capabilities": {}, "serverInfo": {"name": "old"}})
 """
@@ -63,10 +65,9 @@ async def test_a_server_of_2024_is_found_by_its_event_stream(kind: str | None) -
 
 @pytest.mark.parametrize("kind", ["http", "streamable-http"])
 async def test_a_forced_type_does_not_fall_back(kind: str) -> None:
-    with serving("sse", type=kind) as server:
-        with pytest.raises(UpstreamDown, match="HTTP 405"):
-            async with linked(server):
-                pass
+    with serving("sse", type=kind) as server, pytest.raises(UpstreamDown, match="HTTP 405"):
+        async with linked(server):
+            pass
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,7 @@ async def test_a_missing_variable_is_a_config_error() -> None:
 
 
 async def test_a_server_that_is_not_there_is_down() -> None:
-    with pytest.raises(UpstreamDown, match="cannot reach http://127.0.0.1:1:"):
+    with pytest.raises(UpstreamDown, match=r"cannot reach http://127\.0\.0\.1:1:"):
         async with linked(config(url="http://127.0.0.1:1/mcp")):
             pass
 
@@ -156,17 +157,16 @@ async def test_the_revision_is_one_that_the_server_names(discover: bytes, initia
             request, write, server_discover=discover, initialize=b'"result":' + INITIALIZED % initialize
         )
 
-    async with scripted(play) as server:
-        async with linked(config(url=server.url)) as link:
-            assert link.connection.revision == expected
-            assert server.requests[0].headers["mcp-protocol-version"] == "2026-07-28"
-            posts = [msgspec.json.decode(request.body) for request in server.requests if request.body]
-            if expected == "2026-07-28":
-                assert len(posts) == 1
-            else:
-                assert posts[1]["params"]["protocolVersion"] in (expected, "2025-11-25")
-                assert "mcp-protocol-version" not in server.requests[1].headers
-                assert posts[2] == {"jsonrpc": "2.0", "method": "notifications/initialized"}
+    async with scripted(play) as server, linked(config(url=server.url)) as link:
+        assert link.connection.revision == expected
+        assert server.requests[0].headers["mcp-protocol-version"] == "2026-07-28"
+        posts = [msgspec.json.decode(request.body) for request in server.requests if request.body]
+        if expected == "2026-07-28":
+            assert len(posts) == 1
+        else:
+            assert posts[1]["params"]["protocolVersion"] in (expected, "2025-11-25")
+            assert "mcp-protocol-version" not in server.requests[1].headers
+            assert posts[2] == {"jsonrpc": "2.0", "method": "notifications/initialized"}
 
 
 async def test_a_cancelled_dial_leaves_no_process() -> None:

@@ -71,10 +71,9 @@ async def test_only_kinds_the_capabilities_name_are_asked_for() -> None:
 async def test_a_list_the_upstream_does_not_know_is_empty() -> None:
     unknown = b'"error":{"code":-32601,"message":"no"}'
     lists = {"resources/list": b'"result":{"resources":[{"uri":"a:b"}]}', "tools/list": b'"result":{"tools":[]}'}
-    async with _server(lambda method: lists.get(method, unknown)) as server:
-        async with linked(config(url=server.url)) as link:
-            refresh = Refresh(link.connection, Offering(templates=(b"{}",)), 10)
-            await refresh.run()
+    async with _server(lambda method: lists.get(method, unknown)) as server, linked(config(url=server.url)) as link:
+        refresh = Refresh(link.connection, Offering(templates=(b"{}",)), 10)
+        await refresh.run()
     assert refresh.offering == Offering(resources=(b'{"uri":"a:b"}',))
     assert refresh.faults == {}
 
@@ -85,25 +84,24 @@ async def test_a_list_the_upstream_does_not_know_is_empty() -> None:
 )
 async def test_a_list_that_fails_keeps_what_it_held(fault: bytes) -> None:
     answers = [fault, b'"result":{"tools":[{"name":"b"}]}']
-    async with _server(lambda method: answers.pop(0)) as server:
-        async with linked(config(url=server.url)) as link:
-            refresh = Refresh(link.connection, Offering(tools=(b'{"name":"a"}',)), 10)
-            await refresh.run([EntryKind.TOOL])
-            assert refresh.offering.tools == (b'{"name":"a"}',)
-            assert EntryKind.TOOL in refresh.faults
-            await refresh.run([EntryKind.TOOL])
-            assert refresh.offering.tools == (b'{"name":"b"}',)
-            assert refresh.faults == {}
+    async with _server(lambda method: answers.pop(0)) as server, linked(config(url=server.url)) as link:
+        refresh = Refresh(link.connection, Offering(tools=(b'{"name":"a"}',)), 10)
+        await refresh.run([EntryKind.TOOL])
+        assert refresh.offering.tools == (b'{"name":"a"}',)
+        assert EntryKind.TOOL in refresh.faults
+        await refresh.run([EntryKind.TOOL])
+        assert refresh.offering.tools == (b'{"name":"b"}',)
+        assert refresh.faults == {}
 
 
 async def test_an_unchanged_list_leaves_the_offering_as_it_is() -> None:
-    async with _server(lambda method: b'"result":{"tools":[{"name":"a"}]}') as server:
-        async with linked(config(url=server.url)) as link:
-            refresh = Refresh(link.connection, Offering(), 10)
-            await refresh.run([EntryKind.TOOL])
-            before = refresh.offering
-            await refresh.run([EntryKind.TOOL])
-            assert refresh.offering is before
+    listed = b'"result":{"tools":[{"name":"a"}]}'
+    async with _server(lambda method: listed) as server, linked(config(url=server.url)) as link:
+        refresh = Refresh(link.connection, Offering(), 10)
+        await refresh.run([EntryKind.TOOL])
+        before = refresh.offering
+        await refresh.run([EntryKind.TOOL])
+        assert refresh.offering is before
 
 
 async def test_a_refresh_while_one_runs_joins_it_and_lists_once_more() -> None:
@@ -114,12 +112,11 @@ async def test_a_refresh_while_one_runs_joins_it_and_lists_once_more() -> None:
         count += 1
         return b'"result":{"tools":[{"name":"v%d"}]}' % count
 
-    async with _server(lists) as server:
-        async with linked(config(url=server.url)) as link:
-            refresh = Refresh(link.connection, Offering(), 10)
-            first = asyncio.ensure_future(refresh.run([EntryKind.TOOL]))
-            await asyncio.sleep(0)
-            await asyncio.gather(first, *(refresh.run([EntryKind.TOOL]) for _ in range(10)))
+    async with _server(lists) as server, linked(config(url=server.url)) as link:
+        refresh = Refresh(link.connection, Offering(), 10)
+        first = asyncio.ensure_future(refresh.run([EntryKind.TOOL]))
+        await asyncio.sleep(0)
+        await asyncio.gather(first, *(refresh.run([EntryKind.TOOL]) for _ in range(10)))
     assert count == 2
     assert refresh.offering.tools == (b'{"name":"v2"}',)
 

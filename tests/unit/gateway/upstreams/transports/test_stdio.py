@@ -28,7 +28,8 @@ import sys
 sys.stdout.write("Welcome to the server!\\n\\n\\x1b[31mred\\x1b[0m\\n42\\n"); sys.stdout.flush()
 sys.stderr.write("ready\\n"); sys.stderr.flush()
 for line in sys.stdin:
-    sys.stdout.write("noise\\n" + line[:5]); sys.stdout.flush(); sys.stdout.write(line[5:] + "noise\\n"); sys.stdout.flush()
+    sys.stdout.write("noise\\n" + line[:5]); sys.stdout.flush()
+    sys.stdout.write(line[5:] + "noise\\n"); sys.stdout.flush()
 """
 STUBBORN = """
 import os, signal, subprocess, sys, time
@@ -40,7 +41,8 @@ while True:
 """
 LEAVES_A_CHILD = """
 import subprocess, sys
-child = subprocess.Popen(["sleep", "300"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+none = subprocess.DEVNULL
+child = subprocess.Popen(["sleep", "300"], stdin=none, stdout=none, stderr=none)
 print('{"pid":%d}' % child.pid, flush=True)
 sys.stdin.read()
 """

@@ -1,0 +1,215 @@
+"""A handshake upstream's questions, put to a client that has no session.
+
+Owns calls that wait: when an upstream asks something during a call of a stateless client, the client gets an
+`input_required` result, the call goes on waiting here, and the client's retry with the answers finds it again by its
+sealed `requestState` (2026-07-28 basic/patterns/mrtr). A call nobody comes back for is cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from hub_common.tasks import Tasks
+from hub_gateway.errors import CallerError
+from hub_gateway.routing.exchange import Exchange
+from hub_gateway.sessions.reverse import NEEDS
+from hub_gateway.upstreams.pending import Answer, Listener, Reply
+from hub_gateway.wire import rewrite
+from hub_gateway.wire.errors import METHOD_NOT_FOUND, MISSING_CLIENT_CAPABILITY, error_object
+from hub_gateway.wire.message import Message, own
+
+EXPIRE_S = 300.0
+"""How long a call waits for its client to come back with answers."""
+
+MAX_HELD = 1_000
+"""Calls waiting at one time; the oldest is cancelled for the next one."""
+
+_PREFIX = "hub1."
+_capabilities = msgspec.json.Decoder(dict[str, Any])
+
+Request = Callable[[Listener], Awaitable[Reply]]
+
+
+class MissingCapability(CallerError):
+    """The upstream needs what the client did not declare (2026-07-28 basic §Per-request protocol fields)."""
+
+    code = MISSING_CLIENT_CAPABILITY
+
+
+class Held:
+    """One call of a stateless client to a handshake upstream. Hears the upstream in the client's place."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+        self.method = exchange.message.method
+        self.subject = _subject(exchange)
+        self.questions: dict[str, tuple[str, bytes]] = {}
+        self.answers: dict[str, Answer] = {}
+        self.missing: str | None = None
+        self.task: asyncio.Task[Reply] | None = None
+        self.expiry: asyncio.TimerHandle | None = None
+        self.asked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._count = 0
+
+    def relay(self, message: Message) -> None:
+        """Progress and logs go to whichever request of the client is open now."""
+        self.exchange.relay(message)
+
+    def ask(self, message: Message, answer: Answer) -> None:
+        """Keep a question for the client."""
+        needed = NEEDS.get(message.method)
+        if needed is None:
+            answer(Reply(error_raw=error_object(METHOD_NOT_FOUND, f"The client cannot be asked: {message.method}")))
+            return
+        if needed not in declared(self.exchange):
+            self.missing = needed
+        else:
+            self._count += 1
+            key = f"{needed}-{self._count}"
+            self.questions[key] = (message.method, own(message.params))
+            self.answers[key] = answer
+        if not self.asked.done():
+            self.asked.set_result(None)
+
+    def result_raw(self, request_state: str) -> bytes:
+        """The `InputRequiredResult` for the open questions."""
+        asked = {
+            key: rewrite.join({"method": rewrite.encode_text(method), "params": params_raw or b"{}"})
+            for key, (method, params_raw) in self.questions.items()
+        }
+        return rewrite.join(
+            {
+                "resultType": b'"input_required"',
+                "inputRequests": rewrite.join(asked),
+                "requestState": rewrite.encode_text(request_state),
+            }
+        )
+
+    def take(self, responses: rewrite.Members) -> None:
+        """Give the upstream the answers there are; questions without one stay open."""
+        for key in [key for key in self.questions if key in responses]:
+            del self.questions[key]
+            self.answers.pop(key)(Reply(own(responses[key])))
+
+
+class Holding:
+    """All calls that wait on this gateway. Whoever makes it closes it."""
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(32)
+        self._waiting: dict[str, Held] = {}
+        self._tasks = Tasks("held")
+
+    def owns(self, exchange: Exchange) -> bool:
+        """Whether a request is the retry of a call that waits here, or did once."""
+        state = exchange.params.get("requestState")
+        return state is not None and exchange.session is None and bytes(state).startswith(b'"' + _PREFIX.encode())
+
+    async def call(self, exchange: Exchange, request: Request) -> Reply:
+        """Make a call whose upstream may ask.
+
+        Raises:
+            MissingCapability: it asked for what the client did not declare; the call is cancelled.
+        """
+        held = Held(exchange)
+        held.task = self._tasks.spawn(_made(request, held), "call")
+        return await self._outcome(held)
+
+    async def resume(self, exchange: Exchange) -> Reply:
+        """Take a client's answers to the call that waits for them.
+
+        Raises:
+            CallerError: the state is forged, expired, or another request's.
+            MissingCapability: as `call`.
+        """
+        token = self._unsealed(exchange.text("requestState"))
+        held = self._waiting.get(token) if token is not None else None
+        if held is None:
+            raise CallerError("Invalid requestState: the call it continues is unknown here or has expired; start again")
+        if (held.method, held.subject) != (exchange.message.method, _subject(exchange)):
+            raise CallerError("Invalid requestState: it belongs to another request")
+        try:
+            responses = rewrite.members(exchange.params.get("inputResponses", Raw(b"")))
+        except msgspec.MsgspecError as fault:
+            raise CallerError("Invalid params: inputResponses must be an object") from fault
+        del self._waiting[token or ""]
+        if held.expiry is not None:
+            held.expiry.cancel()
+        held.exchange = exchange
+        held.asked = asyncio.get_running_loop().create_future()
+        held.take(responses)
+        if held.questions:
+            held.asked.set_result(None)
+        return await self._outcome(held)
+
+    async def close(self) -> None:
+        """Cancel every call that waits."""
+        for held in self._waiting.values():
+            if held.expiry is not None:
+                held.expiry.cancel()
+        self._waiting.clear()
+        await self._tasks.close()
+
+    async def _outcome(self, held: Held) -> Reply:
+        """Wait for the call's end or for a question, whichever comes first."""
+        task = held.task
+        if task is None:
+            raise CallerError("the call was never made")
+        try:
+            await asyncio.wait((task, held.asked), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        if task.done():
+            return task.result()
+        if held.missing is not None:
+            task.cancel()
+            needed: dict[str, Any] = {"requiredCapabilities": {held.missing: {}}}
+            raise MissingCapability(f"The server needs the client capability {held.missing}", needed)
+        return Reply(held.result_raw(self._hold(held)))
+
+    def _hold(self, held: Held) -> str:
+        while len(self._waiting) >= MAX_HELD:
+            self._drop(next(iter(self._waiting)))
+        token = secrets.token_urlsafe(18)
+        self._waiting[token] = held
+        held.expiry = asyncio.get_running_loop().call_later(EXPIRE_S, self._drop, token)
+        return f"{_PREFIX}{token}.{self._seal(token)}"
+
+    def _drop(self, token: str) -> None:
+        held = self._waiting.pop(token, None)
+        if held is not None and held.task is not None:
+            held.task.cancel()
+            if held.expiry is not None:
+                held.expiry.cancel()
+
+    def _seal(self, token: str) -> str:
+        return hmac.new(self._key, token.encode(), "sha256").hexdigest()[:32]
+
+    def _unsealed(self, state: str) -> str | None:
+        token, _, seal = state.removeprefix(_PREFIX).rpartition(".")
+        return token if hmac.compare_digest(seal.encode(), self._seal(token).encode()) else None
+
+
+async def _made(request: Request, held: Held) -> Reply:
+    return await request(held)
+
+
+def _subject(exchange: Exchange) -> bytes:
+    """What a request is about: its retry must be about the same."""
+    return bytes(exchange.params.get("name") or exchange.params.get("uri") or b"")
+
+
+def declared(exchange: Exchange) -> dict[str, Any]:
+    """The capabilities a stateless client declared on this request."""
+    try:
+        return _capabilities.decode(exchange.caller.capabilities_raw)
+    except msgspec.MsgspecError:
+        return {}

@@ -1,0 +1,323 @@
+"""The life of one upstream, with real processes and servers that fail."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec import Raw
+
+from hub_gateway.catalog.entry import Offering
+from hub_gateway.config.model import InvalidServer, ServerConfig
+from hub_gateway.errors import UpstreamBusy, UpstreamDown, UpstreamTimeout, UpstreamUnauthorized
+from hub_gateway.upstreams.status import Outcome
+from hub_gateway.upstreams.supervisor import Ears, Supervisor
+from hub_gateway.wire.message import Message
+from tests.support import processes
+from tests.unit.gateway.upstreams.everything import CALLER, CONTEXT, Ear, call, config, plain, serving, text
+from tests.unit.gateway.upstreams.eyes import until
+from tests.unit.gateway.upstreams.scripted import Request, Write, answer, scripted
+
+pytestmark = pytest.mark.anyio
+
+
+class _Watched:
+    """A supervisor with everything it told."""
+
+    def __init__(self, server: ServerConfig | InvalidServer) -> None:
+        self.states: list[str] = []
+        self.unasked: list[Message] = []
+        self.observed: list[tuple[str, Outcome]] = []
+        self.up = Supervisor(server, CONTEXT, Ears(self._changed, self._unasked, self._observe))
+
+    def _changed(self, name: str) -> None:
+        assert name == self.up.name
+        if self.up.status.state not in self.states[-1:]:
+            self.states.append(self.up.status.state)
+
+    def _unasked(self, name: str, message: Message) -> None:
+        self.unasked.append(message)
+
+    def _observe(self, name: str, seconds: float, outcome: Outcome) -> None:
+        assert seconds >= 0
+        self.observed.append((name, outcome))
+
+    async def state(self, wanted: str) -> None:
+        await until(lambda: self.up.status, lambda status: status.state == wanted, wanted)
+
+
+@contextlib.asynccontextmanager
+async def supervised(server: ServerConfig | InvalidServer, wanted: str = "ready") -> AsyncIterator[_Watched]:
+    """Start a supervisor and wait for a state."""
+    watched = _Watched(server)
+    watched.up.start()
+    try:
+        await watched.state(wanted)
+        yield watched
+    finally:
+        await watched.up.stop()
+
+
+async def _pid(up: Supervisor) -> int:
+    return int(text(plain(await call(up, "process_id"))))
+
+
+def _names(offering: Offering) -> set[str]:
+    return {msgspec.json.decode(raw)["name"] for raw in offering.tools}
+
+
+@pytest.mark.parametrize("era", ["stateless", "handshake"])
+async def test_a_killed_process_is_noticed_and_comes_back(era: str) -> None:
+    with serving("stdio", "--era", era) as server:
+        async with supervised(server) as watched:
+            up = watched.up
+            assert "echo" in _names(up.offering)
+            pid = await _pid(up)
+            os.kill(pid, signal.SIGKILL)
+            await until(lambda: up.status.state, lambda state: state == "connecting", "loss", timeout_s=5)
+            assert "SIGKILL" in (up.status.reason or "")
+            assert up.offering == Offering()
+            with pytest.raises(UpstreamDown, match="up is connecting: the process was ended by SIGKILL"):
+                await call(up, "echo", {"text": "x"})
+            await watched.state("ready")
+            assert await _pid(up) != pid
+            assert "echo" in _names(up.offering)
+            assert (up.status.reason, up.status.attempt) == (None, 0)
+            assert "SIGKILL" in (up.status.last_error or "")
+    assert watched.states == ["connecting", "ready", "connecting", "ready", "stopped"]
+
+
+async def test_a_remote_server_that_goes_is_noticed_within_seconds() -> None:
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(serving("http", "--era", "handshake"))
+        async with supervised(server) as watched:
+            stack.close()
+            await until(lambda: watched.up.status.state, lambda state: state == "connecting", "loss", timeout_s=8)
+
+
+async def test_a_failed_call_makes_the_supervisor_look_at_once() -> None:
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(serving("http", module=processes.RAW))
+        async with supervised(server) as watched:
+            stack.close()
+            with pytest.raises(UpstreamDown, match=r"^up: "):
+                await call(watched.up, "raw_exotic")
+            await until(lambda: watched.up.status.state, lambda state: state == "connecting", "loss", timeout_s=8)
+
+
+@pytest.mark.parametrize(("transport", "era"), [("http", "stateless"), ("stdio", "handshake"), ("stdio", "stateless")])
+async def test_a_list_change_is_brought_home_and_told(transport: str, era: str) -> None:
+    with serving(transport, "--era", era) as server:
+        async with supervised(server) as watched:
+            up = watched.up
+            await call(up, "change_tools", {"action": "add", "name": "brand_new"})
+            await until(lambda: _names(up.offering), lambda names: "brand_new" in names, "the new tool")
+            await call(up, "change_tools", {"action": "remove", "name": "brand_new"})
+            await until(lambda: _names(up.offering), lambda names: "brand_new" not in names, "its end")
+            await until(lambda: watched.unasked, lambda heard: len(heard) == 2, "both changes passed on")
+            assert {message.method for message in watched.unasked} == {"notifications/tools/list_changed"}
+
+
+async def test_what_belongs_to_no_call_is_passed_on() -> None:
+    with serving("stdio", "--era", "handshake") as server:
+        async with supervised(server) as watched:
+            uri = Raw(b'"test://static-text"')
+            await watched.up.request("resources/subscribe", {"uri": uri}, caller=CALLER)
+            await call(watched.up, "touch_resource", {"uri": "test://static-text"})
+            await until(lambda: watched.unasked, lambda heard: len(heard) == 1, "the update")
+            assert watched.unasked[0].method == "notifications/resources/updated"
+
+
+async def test_calls_are_counted_and_observed_by_how_they_ended() -> None:
+    with serving("stdio", module=processes.RAW) as server:
+        async with supervised(server) as watched:
+            await call(watched.up, "raw_exotic")
+            await call(watched.up, "raw_error")
+            with pytest.raises(UpstreamTimeout, match=r"^up: no answer within 0\.2 seconds$"):
+                await call(watched.up, "raw_hang", timeout_s=0.2)
+            task = asyncio.ensure_future(call(watched.up, "raw_hang"))
+            await until(lambda: watched.up.in_flight, lambda count: count == 1, "the call")
+            task.cancel()
+            await asyncio.wait([task])
+            stats = watched.up.stats
+            assert (stats.calls, stats.errors, stats.timeouts, watched.up.in_flight) == (4, 2, 1, 0)
+            assert watched.observed == [("up", "ok"), ("up", "error"), ("up", "timeout"), ("up", "cancelled")]
+
+
+async def test_the_servers_own_limit_holds_where_the_caller_names_none() -> None:
+    with serving("stdio", module=processes.RAW, timeout_s=0.2) as server:
+        async with supervised(server) as watched:
+            with pytest.raises(UpstreamTimeout, match=r"0\.2 seconds"):
+                await call(watched.up, "raw_hang", timeout_s=None)
+
+
+async def test_more_calls_than_the_limit_wait_and_beyond_that_are_refused() -> None:
+    with serving("stdio", "--era", "handshake", max_in_flight=2) as server:
+        async with supervised(server) as watched:
+            up = watched.up
+            slow = [asyncio.ensure_future(call(up, "slow", {"key": f"k{n}"})) for n in range(4)]
+            await until(lambda: up.in_flight, lambda count: count == 2, "two calls")
+            with pytest.raises(UpstreamBusy, match="up: 2 calls are running and as many are waiting"):
+                await call(up, "echo", {"text": "x"})
+            for task in slow:
+                task.cancel()
+            await asyncio.wait(slow)
+            assert text(plain(await call(up, "echo", {"text": "free"}))) == "free"
+
+
+async def test_failures_in_a_row_open_the_breaker_and_errors_of_the_upstream_do_not() -> None:
+    with serving("stdio", module=processes.RAW) as server:
+        async with supervised(server) as watched:
+            for _ in range(6):
+                await call(watched.up, "raw_error")
+            assert watched.up.breaker == "closed"
+            for _ in range(5):
+                with pytest.raises(UpstreamTimeout):
+                    await call(watched.up, "raw_hang", timeout_s=0.05)
+            assert watched.up.breaker == "open"
+            with pytest.raises(UpstreamBusy, match=r"up: it failed 5 times in a row; next try in \d+ s"):
+                await call(watched.up, "raw_exotic")
+
+
+async def test_a_server_that_is_stopped_stays_so_until_it_is_started() -> None:
+    with serving("stdio", module=processes.RAW) as server:
+        async with supervised(server) as watched:
+            up = watched.up
+            await up.stop()
+            assert (up.status.state, up.status.reason, up.offering) == ("stopped", "stopped by request", Offering())
+            with pytest.raises(UpstreamDown, match="up is stopped: stopped by request"):
+                await call(up, "raw_exotic")
+            with pytest.raises(UpstreamDown):
+                await up.refresh()
+            up.start()
+            await watched.state("ready")
+            up.start()
+            await call(up, "raw_exotic")
+
+
+async def test_stopping_ends_a_server_that_hangs_at_start() -> None:
+    hanging = config(command=sys.executable, args=("-c", "import sys; sys.stdin.read()"))
+    async with supervised(hanging, "connecting") as watched:
+        await watched.up.stop()
+        assert watched.up.status.state == "stopped"
+
+
+async def test_a_missing_runner_is_the_reason_of_the_status() -> None:
+    async with supervised(config(command="npx-that-is-not", args=("-y", "x")), "connecting") as watched:
+        await until(lambda: watched.up.status.attempt, lambda attempt: attempt >= 1, "a failed attempt")
+        assert watched.up.status.reason == "runner 'npx-that-is-not' is not installed or not on PATH"
+
+
+async def test_credentials_that_are_missing_make_it_unauthorized() -> None:
+    async def play(request: Request, write: Write) -> bool:
+        await write(answer(b"", status="401 Unauthorized"))
+        return True
+
+    async with scripted(play) as server, supervised(config(url=server.url), "unauthorized") as watched:
+        assert "credentials" in (watched.up.status.reason or "")
+        with pytest.raises(UpstreamUnauthorized):
+            await call(watched.up, "echo")
+
+
+async def test_a_placeholder_without_a_value_makes_it_invalid() -> None:
+    async with supervised(config(url="http://127.0.0.1:1/${NO_SUCH_VARIABLE}"), "invalid") as watched:
+        assert "NO_SUCH_VARIABLE" in (watched.up.status.reason or "")
+
+
+async def test_an_invalid_entry_stays_invalid() -> None:
+    watched = _Watched(InvalidServer("bad", "mcpServers.bad: has neither command nor url", "x.json"))
+    watched.up.start()
+    await watched.up.stop()
+    assert (watched.up.status.state, watched.up.status.reason) == (
+        "invalid",
+        "mcpServers.bad: has neither command nor url",
+    )
+
+
+async def test_a_disabled_entry_is_stopped_and_says_so() -> None:
+    assert _Watched(config(url="http://x/", disabled=True)).up.status.reason == "disabled in the config"
+
+
+def _http(behave: Any):
+    """A stateless server whose answers `behave(method)` gives: members, or None for silence."""
+
+    async def play(request: Request, write: Write) -> bool:
+        message = msgspec.json.decode(request.body)
+        members = behave(message["method"])
+        if members is None:
+            await asyncio.Event().wait()
+        await write(answer(b'{"jsonrpc":"2.0","id":%d,%b}' % (message["id"], members)))
+        return True
+
+    return scripted(play)
+
+
+DISCOVERED = b'"result":{"supportedVersions":["2026-07-28"],"capabilities":{"tools":{}}}'
+TOOLS = b'"result":{"tools":[{"name":"a"}]}'
+
+
+async def test_a_list_that_fails_makes_it_degraded_and_is_asked_for_again() -> None:
+    answers = [b'"error":{"code":-32603,"message":"not yet"}']
+
+    def behave(method: str) -> bytes:
+        if method == "server/discover":
+            return DISCOVERED
+        return answers.pop() if answers else TOOLS
+
+    async with (
+        _http(behave) as server,
+        supervised(config(url=server.url, ping_interval_s=0.2), "degraded") as watched,
+    ):
+        assert watched.up.status.reason == "tools/list: it answered -32603 not yet"
+        await watched.state("ready")
+        assert _names(watched.up.offering) == {"a"}
+
+
+async def test_a_server_that_fails_its_checks_is_degraded_then_connected_anew() -> None:
+    ill = False
+
+    def behave(method: str) -> bytes:
+        if method == "server/discover":
+            return b'"result":5' if ill else DISCOVERED
+        return TOOLS
+
+    async def play(request: Request, write: Write) -> bool:
+        message = msgspec.json.decode(request.body)
+        if ill:
+            await write(answer(b"out of order", status="503 Service Unavailable"))
+        else:
+            await write(answer(b'{"jsonrpc":"2.0","id":%d,%b}' % (message["id"], behave(message["method"]))))
+        return True
+
+    async with scripted(play) as server, supervised(config(url=server.url, ping_interval_s=0.1)) as watched:
+        ill = True
+        await watched.state("degraded")
+        assert watched.up.status.reason == "HTTP 503: out of order"
+        await watched.state("connecting")
+        ill = False
+        await watched.state("ready")
+
+
+async def test_a_config_that_leaves_the_link_alone_is_adopted() -> None:
+    with serving("stdio", module=processes.RAW) as server:
+        async with supervised(server) as watched:
+            connection = watched.up.connection
+            watched.up.adopt(msgspec.structs.replace(server, timeout_s=0.1, max_in_flight=1))
+            with pytest.raises(UpstreamTimeout, match=r"0\.1 seconds"):
+                await call(watched.up, "raw_hang", timeout_s=None)
+            assert watched.up.connection is connection
+
+
+async def test_a_listener_hears_through_the_supervisor() -> None:
+    with serving("stdio", "--era", "handshake") as server:
+        async with supervised(server) as watched:
+            ear = Ear()
+            await call(watched.up, "progress", {"label": "x"}, listener=ear, progress_token_raw=b'"t"')
+            assert len(ear.relayed) == 3
