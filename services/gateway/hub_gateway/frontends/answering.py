@@ -73,6 +73,7 @@ class Answering:
                 raise
             self._task.uncancel()
         finally:
+            self._task = None  # from here on there is nothing to cancel: the answer is being sent
             watch.cancel()
             if self._watcher is not None:
                 self._watcher.cancel()
