@@ -187,6 +187,8 @@ async def test_rpcs_take_turns_among_replicas(ready: Stack) -> None:
     seen = await until(_asked(ready, 60), _reached(3, 2), SPREAD_S, "sixty rpcs reach every replica")
     for counts in seen.values():
         assert min(counts.values()) >= counts.total() / len(counts) / 2, seen
+    # Each came to know the catalog, so none of these turns was in vain.
+    assert seen["filter"].total() == seen["categorizer"].total() == 60
 
 
 def _asked(stack: Stack, times: int) -> Callable[[], Awaitable[dict[str, Counter[str]]]]:
@@ -228,9 +230,25 @@ async def test_containers_have_no_more_rights_than_they_need(ready: Stack) -> No
         assert host["Memory"] and host["NanoCpus"] and host["PidsLimit"], name
         published: list[list[dict[str, str]]] = [*(host["PortBindings"] or {}).values()]
         assert [port["HostIp"] for (port,) in published] == (["127.0.0.1"] if name == "gateway" else []), name
-    (gateway,) = (each["Id"] for each in found if _service(each) == "gateway")
-    assert ready.run_in(gateway, "id", "-u").strip() == "10001"
-    assert "Read-only" in ready.run_in(gateway, "sh", "-c", "touch /opt/hub/here 2>&1 || true")
+    ids = {_service(each): each["Id"] for each in found}
+    assert ready.run_in(ids["gateway"], "id", "-u").strip() == "10001"
+    assert "Read-only" in ready.run_in(ids["gateway"], "sh", "-c", "touch /opt/hub/here 2>&1 || true")
+
+
+async def test_servers_reach_the_gateway_and_nothing_behind_it(ready: Stack) -> None:
+    (fetch,) = ready.containers("fetch")
+    script = """if True:
+        import http.client, socket
+        gateway = http.client.HTTPConnection("gateway", 7000, timeout=5)
+        gateway.request("GET", "/readyz")
+        print(gateway.getresponse().status)
+        for name in ("redis", "filter", "categorizer"):
+            try:
+                print(socket.gethostbyname(name))
+            except OSError:
+                print("unknown")
+    """
+    assert ready.run_in(fetch["Id"], "python", "-c", script).split() == ["200", "unknown", "unknown", "unknown"]
 
 
 def _service(container: dict[str, Any]) -> str:

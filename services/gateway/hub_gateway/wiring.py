@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import socket
@@ -47,6 +48,7 @@ from hub_gateway.routing.router import Router
 from hub_gateway.routing.subscriptions import Subscriptions
 from hub_gateway.satellites.categorizer import Categorizer
 from hub_gateway.satellites.filter import Filter
+from hub_gateway.sessions.archive import Archive
 from hub_gateway.sessions.registry import Sessions
 from hub_gateway.settings import GatewaySettings
 from hub_gateway.upstreams.fleet import Fleet
@@ -137,9 +139,15 @@ class Gateway:
             Context.from_environ(os.environ, Path.cwd()), self._changed, self._unasked, self.metrics.observe
         )
         self._calls = calls = Calls(self.fleet, self.current, ALL)
-        self._subscriptions = Subscriptions(self.fleet, calls)
+        self._subscriptions = Subscriptions(self.fleet, calls, lambda session: self.sessions.changed(session))
+        self._archive = Archive(self.store, settings.session_idle_s * 2)
         self.sessions = Sessions(
-            settings.session_limit, settings.session_idle_s, time.monotonic, self._subscriptions.forget
+            settings.session_limit,
+            settings.session_idle_s,
+            time.monotonic,
+            self._subscriptions.forget,
+            self._archive,
+            self._subscriptions.revive,
         )
         satellites = (self.filter, self.categorizer)
         discovery = Discovery(calls, self.current, self.sessions, satellites)
@@ -181,6 +189,7 @@ class Gateway:
             _log.warning("%s", fault)
         self._tasks.spawn(self.republish.run(), "republish")
         self._tasks.spawn(self._expire(), "expire")
+        self._tasks.spawn(self._archive.run(), "archive")
         self._tasks.spawn(self.workspaces.run(), "workspaces")
         if self.settings.watch:
             self._tasks.spawn(self._watch(self._edits), "watch")
@@ -207,6 +216,7 @@ class Gateway:
         await self.workspaces.close()
         self._http.should_exit = True
         await self._tasks.close()
+        await self._archive.flush()
         self._socket.close()
         await self.fleet.close()
         await self.filter.close()
@@ -272,9 +282,12 @@ class Gateway:
         self._relay.unasked(upstream_name, message)
 
     async def _expire(self) -> None:
-        while True:
+        rounds = max(1, int(self.settings.session_idle_s / 2 / _EXPIRE_EVERY_S))
+        for turn in itertools.count(1):
             await asyncio.sleep(_EXPIRE_EVERY_S)
             self.sessions.expire()
+            if turn % rounds == 0:
+                self.sessions.refresh()
 
     async def _watch(self, edits: AsyncIterator[None]) -> None:
         async for _ in edits:

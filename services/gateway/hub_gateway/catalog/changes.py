@@ -5,7 +5,7 @@ Pure. Compares what clients see, so a change of a description counts and a chang
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from hub_gateway.catalog.entry import Entry, EntryKind
 
@@ -21,7 +21,3 @@ def listed(entries: Iterable[Entry]) -> dict[str, frozenset[bytes]]:
 def changed(old: dict[str, frozenset[bytes]], new: dict[str, frozenset[bytes]]) -> tuple[str, ...]:
     """The capability words whose lists differ, in a fixed order."""
     return tuple(capability for capability in new if new[capability] != old.get(capability))
-
-
-Visible = Callable[[Entry], bool]
-"""Whether an audience may see an entry."""

@@ -33,8 +33,12 @@ class Description(NamedTuple):
 
 
 def describe(entry: Entry) -> Description:
-    """Read an entry's title, description and parameters."""
-    definition = _object(_decoder.decode(entry.listed_raw))
+    """Read an entry's title, description and parameters. One that Python cannot hold (a number out of range, nesting
+    too deep) says nothing."""
+    try:
+        definition = _object(_decoder.decode(entry.listed_raw))
+    except (msgspec.MsgspecError, RecursionError):
+        return Description()
     schema = _object(definition.get("inputSchema"))
     required = _list(schema.get("required"))
     parameters = [

@@ -17,7 +17,7 @@ MAX_LENGTH = 64
 """Model APIs refuse longer tool names."""
 
 HUB_PREFIX = "hub"
-"""The hub's own tools are `hub__…`; an upstream called `hub` is renamed."""
+"""The hub's own tools are `hub__…`; an upstream called `hub` is renamed, and no `prefix` option leads there."""
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9]")
 _HASH_LENGTH = 8
@@ -82,7 +82,8 @@ def _forms(entry: Wanted, own_prefix: str, chosen_prefix: str | None) -> tuple[s
     full = f"{own_prefix}{DELIMITER}{entry.local_name}"
     nicest = full
     if chosen_prefix is not None:
-        nicest = f"{chosen_prefix}{DELIMITER}{entry.local_name}" if chosen_prefix else entry.local_name
+        wish = f"{chosen_prefix}{DELIMITER}{entry.local_name}" if chosen_prefix else entry.local_name
+        nicest = full if wish.startswith(HUB_PREFIX + DELIMITER) else wish
     mark = _hash(entry.upstream_name, entry.local_name)
     last = f"{full[: MAX_LENGTH - _HASH_LENGTH - 1]}_{mark}"
     return (*(form if len(form) <= MAX_LENGTH else last for form in (nicest, full)), last)

@@ -44,7 +44,7 @@ def parse(upstream_name: str, offering: Offering) -> Parsed:
         for position, raw in enumerate(offering.of(kind)):
             try:
                 local_name = rewrite.text(rewrite.members(raw).get(kind.key))
-            except msgspec.MsgspecError:
+            except (msgspec.MsgspecError, RecursionError):
                 local_name = None
             if not local_name:
                 faults.append(f"{upstream_name}: {kind.value}[{position}] has no {kind.key}")
@@ -101,12 +101,15 @@ class Catalog:
         return [template.entry for template in self._templates if template.matches.fullmatch(uri)]
 
     def split_prefix(self, uri: str) -> tuple[str, str] | None:
-        """Take `safe(upstream)__uri` apart into upstream name and its own URI; None where no prefix fits."""
-        for upstream_name, prefix in self.own_prefixes.items():
-            head = prefix + names.DELIMITER
-            if uri.startswith(head):
-                return upstream_name, uri[len(head) :]
-        return None
+        """Take `safe(upstream)__uri` apart into upstream name and its own URI; None where no prefix fits.
+
+        Of several that fit the longest counts, since one upstream's prefix may begin another's.
+        """
+        fits = [(p, name) for name, p in self.own_prefixes.items() if uri.startswith(p + names.DELIMITER)]
+        if not fits:
+            return None
+        prefix, upstream_name = max(fits, key=lambda fit: len(fit[0]))
+        return upstream_name, uri[len(prefix) + len(names.DELIMITER) :]
 
 
 def merge(parsed: Sequence[Parsed], chosen_prefixes: Mapping[str, str | None], configured: Sequence[str]) -> Catalog:

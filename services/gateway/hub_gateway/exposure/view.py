@@ -6,6 +6,7 @@ when the view is published, and every later `tools/list` is a pointer to them.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import msgspec
@@ -17,6 +18,8 @@ from hub_gateway.errors import CallerError
 from hub_gateway.exposure import meta_tools
 from hub_gateway.wire import rewrite
 from hub_gateway.wire.revisions import Era
+
+_OFFSET_DIGITS = 9
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -52,6 +55,7 @@ class View:
         self._shown = frozenset(map(id, self.visible))
         self._look = look
         self._lists: dict[tuple[EntryKind, Era], bytes] = {}
+        self._generations: dict[tuple[EntryKind, Era], str] = {}
         self._listed: dict[str, frozenset[bytes]] | None = None
 
     @property
@@ -78,12 +82,13 @@ class View:
         """
         if cursor is None and (whole := self._lists.get((kind, era))) is not None:
             return whole
-        start = self._offset(kind, cursor)
         definitions = self._definitions(kind, era)
         size = self._look.page_size or max(len(definitions), 1)
+        starts = range(0, len(definitions), size)
+        start = 0 if cursor is None else self._start(kind, era, starts, cursor)
         parts = [b'{"', kind.value.encode(), b'":[', b",".join(definitions[start : start + size]), b"]"]
-        if start + size < len(definitions):
-            parts += [b',"nextCursor":', rewrite.encode_text(self._cursor(start + size))]
+        if start + size in starts:
+            parts += [b',"nextCursor":', rewrite.encode_text(f"{self._generation(kind, era)}-{start + size}")]
         if era is Era.STATELESS:
             parts += [b",", self._look.stateless_head(cacheable=True)]
         result = b"".join((*parts, b"}"))
@@ -95,16 +100,18 @@ class View:
         own = meta_tools.definitions(era) if kind is EntryKind.TOOL and self.with_meta_tools else ()
         return [*own, *(entry.listed_raw for entry in self.visible if entry.kind is kind)]
 
-    def _cursor(self, offset: int) -> str:
-        return f"{self.catalog.digest[:12]}-{offset}"
+    def _generation(self, kind: EntryKind, era: Era) -> str:
+        """Names one list's content: a cursor is good for the list it came from and for no other."""
+        if (kind, era) not in self._generations:
+            content = b",".join(self._definitions(kind, era))
+            self._generations[kind, era] = hashlib.sha256(kind.value.encode() + content).hexdigest()[:12]
+        return self._generations[kind, era]
 
-    def _offset(self, kind: EntryKind, cursor: str | None) -> int:
-        if cursor is None:
-            return 0
+    def _start(self, kind: EntryKind, era: Era, starts: range, cursor: str) -> int:
         generation, _, offset = cursor.partition("-")
-        size = self._look.page_size
-        if generation != self.catalog.digest[:12] or not offset.isdecimal() or not size or int(offset) % size:
+        start = int(offset) if offset.isdecimal() and len(offset) <= _OFFSET_DIGITS else -1
+        if start not in starts or generation != self._generation(kind, era):
             raise CallerError(
                 f"Invalid cursor for {kind.list_method}: start again without one", {"cursor": cursor[:100]}
             )
-        return int(offset)
+        return start

@@ -13,6 +13,9 @@ from starlette.types import Receive, Scope, Send
 
 from hub_gateway.errors import TooLarge
 
+_LENGTH_DIGITS = 18
+"""More of them are a larger number in any case, and Python refuses to read thousands."""
+
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 Headers = dict[bytes, bytes]
@@ -27,7 +30,7 @@ class Guard:
     """
 
     def __init__(self, hosts: Iterable[str] = (), origins: Iterable[str] = ()) -> None:
-        self._hosts = LOOPBACK | frozenset(host.lower() for host in hosts)
+        self._hosts = LOOPBACK | frozenset(_name(host) for host in hosts if host)
         self._origins = frozenset(origin.lower().rstrip("/") for origin in origins)
         self._known: dict[tuple[bytes, bytes], str | None] = {}
 
@@ -48,16 +51,22 @@ class Guard:
         if not origin or "*" in self._origins:
             return None
         text = origin.decode("latin-1").lower()
-        if text in self._origins or _name(urlsplit(text).netloc) in self._hosts:
+        try:
+            host_name = urlsplit(text).hostname or ""
+        except ValueError:
+            return "Origin not allowed"
+        if text in self._origins or _name(host_name) in self._hosts:
             return None
         return "Origin not allowed"
 
 
 def _name(host: str) -> str:
-    """A Host header's name without its port."""
+    """A Host header's name without its port; an IPv6 address in brackets, with them or without."""
     host = host.strip().lower()
     if host.startswith("["):
         return host.partition("]")[0] + "]"
+    if host.count(":") > 1:
+        return f"[{host}]"
     return host.partition(":")[0]
 
 
@@ -68,8 +77,8 @@ async def read_body(receive: Receive, headers: Headers, limit_bytes: int) -> byt
         TooLarge: the body is, or says it is, longer than the limit.
     """
     said = headers.get(b"content-length", b"")
-    if said.isdigit() and int(said) > limit_bytes:
-        raise TooLarge(f"The body is {int(said)} bytes long; the limit is {limit_bytes}")
+    if said.isdigit() and int(said[:_LENGTH_DIGITS]) > limit_bytes:
+        raise TooLarge(f"The body is longer than the limit of {limit_bytes} bytes")
     message = await receive()
     if message["type"] == "http.disconnect":
         return None

@@ -23,7 +23,7 @@ from hub_gateway.routing.hello import Hello
 from hub_gateway.routing.router import Router
 from hub_gateway.sessions.outbox import Outbox, parse_event_id
 from hub_gateway.sessions.registry import Sessions
-from hub_gateway.sessions.session import Session
+from hub_gateway.sessions.session import STANDING, Session
 from hub_gateway.wire import codec
 from hub_gateway.wire.codec import MalformedMessage
 from hub_gateway.wire.errors import INVALID_REQUEST, error_object
@@ -109,6 +109,7 @@ class StreamableHttp:
         except HubError as fault:
             await send_body(send, fault.http_status, codec.error(id_raw, fault.error_raw))
             return
+        await self._sessions.commit(session)
         extra = [(_SESSION_ID, session.id.encode())]
         await send_body(send, 200, codec.result(id_raw, result_raw), extra=extra)
 
@@ -116,7 +117,7 @@ class StreamableHttp:
         """The session a request names; None after the refusal was sent."""
         id_raw = own(message.id) if message is not None and message.kind is Kind.REQUEST else b""
         session_id = headers.get(_SESSION_ID, b"").decode("latin-1")
-        session = self._sessions.find(session_id) if session_id else None
+        session = self._sessions.find(session_id) or await self._sessions.recall(session_id)
         if session is None:
             why = "Session not found: it ended or expired; initialize again" if session_id else "No Mcp-Session-Id"
             status = 404 if session_id else 400
@@ -185,6 +186,9 @@ class StreamableHttp:
         if (last := headers.get(b"last-event-id")) is not None:
             position = parse_event_id(last.decode("latin-1"))
             found = session.stream(position[0]) if position is not None else None
+            if found is None and last.startswith(STANDING.encode()):
+                # Of another life of this session: nothing of it is left to be sent again, so the stream begins anew.
+                found, position = session.standing, (session.standing.stream_id, 0)
             if found is None or position is None:
                 why = "Last-Event-ID names no stream of this session"
                 await send_body(send, 400, codec.error(b"", error_object(INVALID_REQUEST, why)))

@@ -20,6 +20,7 @@ from hub_gateway.routing import questions
 from hub_gateway.routing.exchange import Exchange, Response
 from hub_gateway.routing.held import Holding
 from hub_gateway.routing.translate import error_for, result_for
+from hub_gateway.sessions.session import Session
 from hub_gateway.upstreams.fleet import Fleet
 from hub_gateway.upstreams.pending import Listener, Reply
 from hub_gateway.wire import rewrite
@@ -40,7 +41,10 @@ class Calls:
 
     def view(self, exchange: Exchange) -> View:
         """What the asking audience sees."""
-        session = exchange.session
+        return self.session_view(exchange.session)
+
+    def session_view(self, session: Session | None) -> View:
+        """What a session sees; None stands for an audience that has none."""
         return self._current.view(self.at_start if session is None or session.opened is None else session.opened)
 
     async def call_tool(self, exchange: Exchange) -> Response:

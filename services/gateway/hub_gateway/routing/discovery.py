@@ -159,6 +159,7 @@ class Discovery:
         for each in [session] if isolated else list(self._sessions):
             old = each.opened or self._calls.at_start
             each.opened = old.adding(categories, names)
+            self._sessions.changed(each)
             if self._current.view(each.opened).listed["tools"] == self._current.view(old).listed["tools"]:
                 continue
             changed = codec.notification("notifications/tools/list_changed")

@@ -102,6 +102,7 @@ class Hello:
         if exchange.session is not None:
             exchange.session.log_level = level
             exchange.session.caller = msgspec.structs.replace(exchange.session.caller, log_level=level)
+            self._sessions.changed(exchange.session)
         return exchange.result(b"{}")
 
     def capabilities_raw(self) -> bytes:

@@ -7,6 +7,7 @@ basic/patterns/subscriptions). An upstream is subscribed to once, however many c
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -65,8 +66,9 @@ class Listening:
 class Subscriptions:
     """Who wants to be told of what."""
 
-    def __init__(self, fleet: Fleet, calls: Calls) -> None:
+    def __init__(self, fleet: Fleet, calls: Calls, kept: Callable[[Session], None]) -> None:
         self._fleet = fleet
+        self._kept = kept
         self._calls = calls
         self._listening: set[Listening] = set()
         self._sessions: dict[Session, dict[str, Owned]] = {}
@@ -102,17 +104,29 @@ class Subscriptions:
         owners = self._calls.owners(self._calls.view(exchange), uri)
         if not owners or exchange.session is None:
             raise UnknownEntry(f"Unknown resource: {uri}")
+        exchange.session.subscribed.add(uri)
         self._sessions.setdefault(exchange.session, {})[uri] = owners[0]
         self._hold(owners[0])
+        self._kept(exchange.session)
         return exchange.result(b"{}")
 
     async def unsubscribe(self, exchange: Exchange) -> Response:
         """Answer `resources/unsubscribe` of a session; what was not subscribed is no error."""
         if exchange.session is not None:
+            exchange.session.subscribed.discard(exchange.text("uri"))
+            self._kept(exchange.session)
             owned = self._sessions.get(exchange.session, {}).pop(exchange.text("uri"), None)
             if owned is not None:
                 self._release({owned})
         return exchange.result(b"{}")
+
+    def revive(self, session: Session) -> None:
+        """A session goes on in this process: subscribe to what it had subscribed to."""
+        view = self._calls.session_view(session)
+        for uri in session.subscribed:
+            if owners := self._calls.owners(view, uri):
+                self._sessions.setdefault(session, {})[uri] = owners[0]
+                self._hold(owners[0])
 
     def forget(self, session: Session) -> None:
         """A session ended: what only it wanted is given back."""

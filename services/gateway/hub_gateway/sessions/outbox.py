@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 MAX_MESSAGES = 512
 MAX_BYTES = 4 * 1024 * 1024
+_PLACE_DIGITS = 15
 
 
 class Sent(NamedTuple):
@@ -111,4 +112,5 @@ class Outbox:
 def parse_event_id(event_id: str) -> tuple[str, int] | None:
     """Take an event id apart into stream and place; None where it is none of ours."""
     stream_id, dash, place = event_id.rpartition("-")
-    return (stream_id, int(place)) if dash and place.isdecimal() else None
+    fits = place.isascii() and place.isdecimal() and len(place) <= _PLACE_DIGITS
+    return (stream_id, int(place)) if dash and fits else None

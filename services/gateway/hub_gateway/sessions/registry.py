@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from hub_gateway.errors import HubError
+from hub_gateway.sessions.archive import Archive
 from hub_gateway.sessions.session import Session
 from hub_gateway.wire.meta import Caller
 
@@ -29,13 +30,25 @@ class Sessions:
         idle_s: after this long without a message and without an open stream a session may be ended.
         clock: monotonic seconds.
         ended: called with every session that ended, for whoever keeps something on its behalf.
+        archive: keeps them beyond this process; without it they end with it.
+        revived: called with every session that this process goes on with.
     """
 
-    def __init__(self, limit: int, idle_s: float, clock: Callable[[], float], ended: Callable[[Session], None]) -> None:
+    def __init__(
+        self,
+        limit: int,
+        idle_s: float,
+        clock: Callable[[], float],
+        ended: Callable[[Session], None],
+        archive: Archive | None = None,
+        revived: Callable[[Session], None] | None = None,
+    ) -> None:
         self._limit = limit
         self._idle_s = idle_s
         self._clock = clock
         self._ended = ended
+        self._archive = archive
+        self._revived = revived
         self._sessions: dict[str, Session] = {}
 
     def __len__(self) -> int:
@@ -64,12 +77,44 @@ class Sessions:
             session.seen_s = self._clock()
         return session
 
+    async def recall(self, session_id: str) -> Session | None:
+        """The session of that id, also one that another replica opened or that this one opened before a restart."""
+        if self._archive is None or not session_id:
+            return None
+        session = await self._archive.recall(session_id)
+        if session is None or len(self._sessions) >= self._limit:
+            return self.find(session_id)
+        if (found := self.find(session_id)) is not None:  # another request was faster
+            return found
+        session.seen_s = self._clock()
+        self._sessions[session_id] = session
+        if self._revived is not None:
+            self._revived(session)
+        return session
+
+    def changed(self, session: Session) -> None:
+        """Something that is kept of the session changed."""
+        if self._archive is not None:
+            self._archive.note(session)
+
+    async def commit(self, session: Session) -> None:
+        """Wait until the session is kept, so that not even a kill right after loses it."""
+        if self._archive is not None:
+            await self._archive.commit(session)
+
+    def refresh(self) -> None:
+        """Keep every session for another while. Called well within the idle time."""
+        for session in self._sessions.values():
+            self.changed(session)
+
     def close(self, session_id: str) -> bool:
         """End a session; False where there is none of that id."""
         session = self._sessions.pop(session_id, None)
         if session is None:
             return False
         session.close()
+        if self._archive is not None:
+            self._archive.forget(session_id)
         self._ended(session)
         return True
 
@@ -82,6 +127,8 @@ class Sessions:
         return len(idle)
 
     def close_all(self) -> None:
-        """End every session: the gateway stops."""
-        for session_id in list(self._sessions):
-            self.close(session_id)
+        """End every stream and call: the gateway stops. The sessions themselves may go on elsewhere."""
+        sessions, self._sessions = self._sessions, {}
+        for session in sessions.values():
+            session.close()
+            self._ended(session)

@@ -6,6 +6,7 @@ and running calls. Does not know what the messages on its streams mean.
 
 from __future__ import annotations
 
+import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,6 +19,9 @@ from hub_gateway.sessions.reverse import Reverse
 from hub_gateway.wire import rewrite
 from hub_gateway.wire.message import Kind, Message, own
 from hub_gateway.wire.meta import Caller
+
+STANDING = "standing~"
+"""How the id of a standing stream begins."""
 
 MAX_KEPT_STREAMS = 64
 """Ended call streams kept for a client that lost one and comes back for its end."""
@@ -35,7 +39,9 @@ class Session:
         self.caller = caller
         self.capabilities = capabilities
         self.reverse = Reverse(capabilities)
-        self.standing = Outbox("standing")
+        self._epoch = secrets.token_hex(3)
+        # Ids differ from one process to the next: after a restart an old event id must not pass for a new one.
+        self.standing = Outbox(f"{STANDING}{self._epoch}")
         """The stream of a GET, and the only stream of an HTTP+SSE client."""
         self.opened: Opened | None = None
         """What was opened beyond the start; None until something was."""
@@ -54,7 +60,7 @@ class Session:
     def open_stream(self) -> Outbox:
         """Make the stream of one call; it can be taken up again by its event ids."""
         self._stream_count += 1
-        stream = Outbox(f"call{self._stream_count}")
+        stream = Outbox(f"call{self._stream_count}~{self._epoch}")
         self._streams[stream.stream_id] = stream
         while len(self._streams) > MAX_KEPT_STREAMS:
             oldest = next((s for s in self._streams.values() if s.ended), None)

@@ -1,7 +1,7 @@
 """One live link to an upstream: requests out, replies and everything unasked in.
 
-Owns the matching of what comes to who waits for it, on any transport and in both eras. Knows neither sockets nor
-processes, and not when to connect again.
+Owns requests with their deadlines and cancellation, on any transport and in both eras; what comes in is matched by
+`inbound`. Knows neither sockets nor processes, and not when to connect again.
 """
 
 from __future__ import annotations
@@ -11,40 +11,19 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from hub_common.tasks import Tasks
 from hub_gateway.errors import UpstreamDown, UpstreamError, UpstreamTimeout
 from hub_gateway.upstreams.handshake import Agreement
-from hub_gateway.upstreams.pending import Listener, Pending, Reply, Waiter, read_id
+from hub_gateway.upstreams.inbound import CANCELLED, Inbound, Unasked
+from hub_gateway.upstreams.pending import Listener, Pending, Reply, Waiter
 from hub_gateway.upstreams.transports.transport import Transport
 from hub_gateway.wire import codec, meta, rewrite
-from hub_gateway.wire.errors import INTERNAL_ERROR, METHOD_NOT_FOUND, error_object
-from hub_gateway.wire.message import Message, own
 from hub_gateway.wire.revisions import LATEST_STATELESS, Era
 
 _log = logging.getLogger(__name__)
 
 _NOTIFY_S = 10.0
 _NEVER_CANCELLED = frozenset({"initialize", "server/discover"})
-
-PROGRESS = "notifications/progress"
-LOG_MESSAGE = "notifications/message"
-CANCELLED = "notifications/cancelled"
-ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
-SHARED = frozenset(
-    {
-        ACKNOWLEDGED,
-        "notifications/tools/list_changed",
-        "notifications/prompts/list_changed",
-        "notifications/resources/list_changed",
-        "notifications/resources/updated",
-    }
-)
-"""Notifications that belong to no call, even when they come on a call's stream."""
-
-Unasked = Callable[[Message], None]
-"""Takes a notification that belongs to no call. Never blocks, never raises."""
 
 
 class _Call(Waiter):
@@ -73,10 +52,9 @@ class Connection:
         self.name = name
         self.agreement = Agreement(Era.STATELESS, LATEST_STATELESS, {}, b"{}", b"")
         self._transport = transport
-        self._unasked = unasked
         self._on_lost: Callable[[str], None] | None = None
         self._pending: Pending[_Call] = Pending()
-        self._asked: dict[bytes, Listener] = {}
+        self._inbound = Inbound(name, self._pending, unasked, self._reply)
         self._tasks = Tasks(f"upstream.{name}")
         self._loop = asyncio.get_running_loop()
         self._sweep: asyncio.TimerHandle | None = None
@@ -125,11 +103,12 @@ class Connection:
         Raises:
             UpstreamDown: see `Transport.open`.
         """
-        await self._transport.open(self._receive, self._lose)
+        await self._transport.open(self._inbound.receive, self._lose)
 
     def settle(self, agreement: Agreement) -> None:
         """Speak as agreed from now on, or as supposed while the handshake goes on (revision "" before `initialize`)."""
         self.agreement = agreement
+        self._inbound.stateless = agreement.era is Era.STATELESS
         self._transport.speak(agreement.revision)
 
     def when_lost(self, lost: Callable[[str], None]) -> None:
@@ -188,8 +167,8 @@ class Connection:
                 raise
         finally:
             self._pending.forget(upstream_id)
-            if self._asked and listener is not None:
-                self._drop_asked(listener)
+            if self._inbound.asked and listener is not None:
+                self._inbound.drop(listener)
         assert call.reply is not None
         return call.reply
 
@@ -232,6 +211,12 @@ class Connection:
         except UpstreamError as fault:
             _log.debug("%s: %s was not delivered: %s", self.name, method or "an answer", fault)
 
+    def _reply(self, id_raw: bytes, reply: Reply) -> None:
+        if self.gone is not None:
+            return
+        message = codec.error(id_raw, reply.error_raw) if reply.error_raw else codec.result(id_raw, reply.result_raw)
+        self._tasks.spawn(self._send_quietly(message, ""), "answer")
+
     def _cancel(self, id_raw: bytes, method: str, reason: str) -> None:
         """Tell the upstream, unless closing the stream has told it (2026-07-28 basic/patterns/cancellation)."""
         if self.gone is not None or method in _NEVER_CANCELLED:
@@ -259,120 +244,6 @@ class Connection:
         if next_s < float("inf"):
             self._sweep_at(next_s)
 
-    # In
-
-    def _receive(self, body: bytes, upstream_id: int | None) -> bool:
-        try:
-            if codec.is_batch(body):
-                answers = [self._take(codec.decode(part), upstream_id) for part in codec.decode_batch(body)]
-                return any(answers)
-            return self._take(codec.decode(body), upstream_id)
-        except codec.MalformedMessage as fault:
-            _log.warning("%s sent what is no message: %s", self.name, fault)
-            return False
-
-    def _take(self, message: Message, upstream_id: int | None) -> bool:
-        if not message.method:
-            return self._take_response(message, upstream_id)
-        if len(message.id):
-            self._take_request(message, upstream_id)
-        else:
-            self._take_notification(message, upstream_id)
-        return False
-
-    def _take_response(self, message: Message, upstream_id: int | None) -> bool:
-        found_id = read_id(bytes(message.id))
-        if found_id is None:
-            # An error about a request whose id could not be read; on that request's own stream it is the answer.
-            if upstream_id is None or not len(message.error):
-                return False
-            found_id = upstream_id
-        call = self._pending.find(found_id)
-        if call is not None:
-            if len(message.error):
-                call.settle(Reply(error_raw=own(message.error)))
-            else:
-                call.settle(Reply(own(message.result)))
-        return found_id == upstream_id
-
-    def _take_request(self, message: Message, upstream_id: int | None) -> None:
-        id_raw = own(message.id)
-        if message.method == "ping":
-            self._reply(id_raw, Reply(b"{}"))
-            return
-        listener = self._listener(upstream_id)
-        if listener is None:
-            text = f"{message.method}: no call under way that it could belong to"
-            self._reply(id_raw, Reply(error_raw=error_object(METHOD_NOT_FOUND, text)))
-            return
-        self._asked[id_raw] = listener
-
-        def answer(reply: Reply) -> None:
-            if self._asked.pop(id_raw, None) is not None:
-                self._reply(id_raw, reply)
-
-        listener.ask(message, answer)
-
-    def _drop_asked(self, listener: Listener) -> None:
-        for id_raw in [id_raw for id_raw, owner in self._asked.items() if owner is listener]:
-            del self._asked[id_raw]
-            if self.gone is None:
-                text = "the call that this belonged to has ended"
-                self._reply(id_raw, Reply(error_raw=error_object(INTERNAL_ERROR, text)))
-
-    def _reply(self, id_raw: bytes, reply: Reply) -> None:
-        message = codec.error(id_raw, reply.error_raw) if reply.error_raw else codec.result(id_raw, reply.result_raw)
-        self._tasks.spawn(self._send_quietly(message, ""), "answer")
-
-    def _take_notification(self, message: Message, upstream_id: int | None) -> None:
-        method = message.method
-        if method in SHARED:
-            self._unasked(message)
-        elif method == PROGRESS:
-            self._take_progress(message)
-        elif method == CANCELLED:
-            self._take_cancelled(message)
-        elif upstream_id is not None or method == LOG_MESSAGE:
-            listener = self._listener(upstream_id)
-            if listener is not None:
-                listener.relay(message)
-            elif upstream_id is None:
-                self._unasked(message)
-        else:
-            self._unasked(message)
-
-    def _take_progress(self, message: Message) -> None:
-        try:
-            params = rewrite.members(message.params)
-        except msgspec.MsgspecError:
-            return
-        found_id = read_id(bytes(params.get("progressToken", b"")))
-        call = None if found_id is None else self._pending.find(found_id)
-        if call is None or call.listener is None or call.progress_token_raw is None:
-            return
-        message.params = msgspec.Raw(rewrite.replaced(message.params, "progressToken", call.progress_token_raw))
-        call.listener.relay(message)
-
-    def _take_cancelled(self, message: Message) -> None:
-        """The upstream takes back a request of its own, or ends a subscription (2026-07-28 basic/patterns/
-        cancellation)."""
-        try:
-            id_raw = bytes(rewrite.members(message.params).get("requestId", b""))
-        except msgspec.MsgspecError:
-            return
-        if (listener := self._asked.pop(id_raw, None)) is not None:
-            listener.relay(message)
-        elif self.era is Era.STATELESS and (found_id := read_id(id_raw)) is not None:
-            call = self._pending.find(found_id)
-            if call is not None:
-                call.settle(None, UpstreamDown("the upstream ended the subscription"))
-
-    def _listener(self, upstream_id: int | None) -> Listener | None:
-        if upstream_id is None:
-            return self._pending.sole_listener()
-        call = self._pending.find(upstream_id)
-        return None if call is None else call.listener
-
     # The end
 
     def _lose(self, reason: str) -> None:
@@ -387,6 +258,6 @@ class Connection:
         self.gone = reason
         if self._sweep is not None:
             self._sweep.cancel()
-        self._asked.clear()
+        self._inbound.asked.clear()
         for _, call in self._pending:
             call.settle(None, UpstreamDown(reason))

@@ -14,7 +14,7 @@ from hub_common.tasks import Tasks
 from hub_gateway.config.model import ServerConfig
 from hub_gateway.config.placeholders import Context, ResolvedServer, resolve
 from hub_gateway.errors import UpstreamDown, UpstreamError, UpstreamGarbage, UpstreamTimeout
-from hub_gateway.upstreams.connection import Connection, Unasked
+from hub_gateway.upstreams.connection import Connection
 from hub_gateway.upstreams.handshake import (
     HUB,
     Agreement,
@@ -24,6 +24,7 @@ from hub_gateway.upstreams.handshake import (
     judge_discover,
     judge_initialize,
 )
+from hub_gateway.upstreams.inbound import Unasked
 from hub_gateway.upstreams.transports.http1 import Broken
 from hub_gateway.upstreams.transports.http_sse import HttpSse
 from hub_gateway.upstreams.transports.stdio import Stdio

@@ -29,10 +29,11 @@ from hub_gateway.errors import (
 )
 from hub_gateway.upstreams import subscription
 from hub_gateway.upstreams.backoff import Backoff
-from hub_gateway.upstreams.connection import ACKNOWLEDGED, Connection
+from hub_gateway.upstreams.connection import Connection
 from hub_gateway.upstreams.dialer import Dialer
 from hub_gateway.upstreams.gate import Gate
 from hub_gateway.upstreams.handshake import HUB
+from hub_gateway.upstreams.inbound import ACKNOWLEDGED
 from hub_gateway.upstreams.pending import Listener, Reply
 from hub_gateway.upstreams.refresh import Refresh
 from hub_gateway.upstreams.status import Observe, Outcome, State, Stats, Status

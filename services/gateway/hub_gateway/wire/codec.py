@@ -22,6 +22,7 @@ _anything = msgspec.json.Decoder()
 _ID = re.compile(rb'"(?:[^"\\\x00-\x1f]|\\.)*"|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?')
 _NULL_ID = b"null"
 _BRACE = ord("{")
+_SPACE = b" \t\r\n"
 
 
 class MalformedMessage(ValueError):
@@ -63,8 +64,10 @@ def decode_batch(body: bytes) -> list[Raw]:
         MalformedMessage: not a JSON array, or an empty one (JSON-RPC 2.0 §6).
     """
     try:
+        if not body.isascii():
+            body.decode()  # its messages are Raw, which `decode` does not check
         parts = _batch.decode(body)
-    except msgspec.MsgspecError as fault:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as fault:
         raise MalformedMessage(PARSE_ERROR, f"Parse error: {fault}") from fault
     if not parts:
         raise MalformedMessage(INVALID_REQUEST, "Invalid Request: a batch must not be empty")
@@ -73,7 +76,7 @@ def decode_batch(body: bytes) -> list[Raw]:
 
 def is_batch(body: bytes) -> bool:
     """Whether the first significant byte opens an array."""
-    return body[:64].lstrip()[:1] == b"["
+    return body.lstrip(_SPACE)[:1] == b"["
 
 
 def _check(message: Message) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 _BREAKS = bytes.maketrans(b"\r\n", b"  ")
+_RETRY_DIGITS = 12
 
 
 class FrameTooLarge(ValueError):
@@ -85,7 +86,10 @@ class EventBuffer:
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit = limit_bytes
-        self._pending = b""
+        self._open: list[bytes] = []
+        """Pieces of the line that has not ended."""
+        self._open_size = 0
+        self._after_cr = False
         self._data: list[bytes] = []
         self._size = 0
         self._name = ""
@@ -98,21 +102,27 @@ class EventBuffer:
         Raises:
             FrameTooLarge: the open event is longer than the limit.
         """
-        pending = self._pending + chunk
-        # A lone CR at the end may be the first half of CRLF: it waits for the next chunk.
-        held = b"\r" if pending.endswith(b"\r") else b""
-        if held:
-            pending = pending[:-1]
-        if b"\r" in pending:
-            pending = pending.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        *lines, tail = pending.split(b"\n")
-        self._pending = tail + held
+        if not chunk:
+            return
+        last = chunk[-1:]
+        if self._after_cr and chunk[:1] == b"\n":
+            chunk = chunk[1:]  # the second half of a CRLF, whose first half has ended the line already
+        self._after_cr = last == b"\r"
+        if b"\r" in chunk:
+            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        *lines, tail = chunk.split(b"\n")
+        if lines and self._open:
+            lines[0] = b"".join((*self._open, lines[0]))
+            self._open, self._open_size = [], 0
+        if tail:
+            self._open.append(tail)
+            self._open_size += len(tail)
         for line in lines:
             if line:
                 self._field(line)
             elif (event := self._dispatch()) is not None:
                 yield event
-        if self._size + len(self._pending) > self._limit:
+        if self._size + self._open_size > self._limit:
             raise FrameTooLarge(f"an event is longer than {self._limit} bytes")
 
     def _field(self, line: bytes) -> None:
@@ -128,7 +138,7 @@ class EventBuffer:
             self._name = value.decode(errors="replace")
         elif name == b"id" and b"\0" not in value:
             self._id = value.decode(errors="replace")
-        elif name == b"retry" and value.isdigit():
+        elif name == b"retry" and value.isdigit() and len(value) <= _RETRY_DIGITS:
             self._retry = int(value)
 
     def _dispatch(self) -> Event | None:

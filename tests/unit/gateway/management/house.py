@@ -111,7 +111,7 @@ def _tied(
     sources: list[Republish] = []
     fleet = Fleet(Context.from_environ({}, directory), lambda name: sources[0].notice(name), _ignore, metrics.observe)
     calls = Calls(fleet, current, ALL)
-    subscriptions = Subscriptions(fleet, calls)
+    subscriptions = Subscriptions(fleet, calls, lambda session: sessions.changed(session))
     sessions = Sessions(100, 3600.0, time.monotonic, subscriptions.forget)
     satellites = (
         Filter(settings.filter_target, settings.satellite_timeout_s),

@@ -14,7 +14,8 @@ from hub_gateway.config.model import ConnectionPool
 from hub_gateway.errors import UpstreamDown, UpstreamError, UpstreamUnauthorized
 from hub_gateway.upstreams.transports.address import Address, encode_headers, parse, request_head
 from hub_gateway.upstreams.transports.event_stream import EventStream
-from hub_gateway.upstreams.transports.http1 import Pool, Response
+from hub_gateway.upstreams.transports.http1 import Response
+from hub_gateway.upstreams.transports.pool import Pool
 from hub_gateway.upstreams.transports.streamable_http import configured_headers, excerpt
 from hub_gateway.upstreams.transports.transport import Lost, Receive, Refused
 from hub_gateway.wire import headers

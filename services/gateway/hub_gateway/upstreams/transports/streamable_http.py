@@ -16,7 +16,8 @@ from hub_gateway.config.model import ConnectionPool
 from hub_gateway.errors import UpstreamBusy, UpstreamDown, UpstreamError, UpstreamGarbage, UpstreamUnauthorized
 from hub_gateway.upstreams.transports.address import Address, encode_headers, parse, request_head
 from hub_gateway.upstreams.transports.event_stream import EventStream
-from hub_gateway.upstreams.transports.http1 import Broken, Pool, Response, Unreachable
+from hub_gateway.upstreams.transports.http1 import Broken, Response, Unreachable
+from hub_gateway.upstreams.transports.pool import Pool
 from hub_gateway.upstreams.transports.transport import Lost, Receive, Refused
 from hub_gateway.wire import codec, headers
 from hub_gateway.wire.errors import MODERN_CODES, read_error

@@ -11,7 +11,8 @@ import pytest
 from hub_gateway.config.model import ConnectionPool
 from hub_gateway.errors import UpstreamDown, UpstreamGarbage
 from hub_gateway.upstreams.transports.address import parse, request_head
-from hub_gateway.upstreams.transports.http1 import Broken, Pool, Response, Unreachable
+from hub_gateway.upstreams.transports.http1 import Broken, Response, Unreachable
+from hub_gateway.upstreams.transports.pool import Pool
 from tests.unit.gateway.upstreams.eyes import until
 from tests.unit.gateway.upstreams.scripted import (
     STREAM_END,

@@ -1,0 +1,165 @@
+"""What comes from an upstream, matched to who waits for it.
+
+Owns which message is an answer, which belongs to a call under way, and which to none. Does no I/O: answers to the
+upstream leave through the callable it is given.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from hub_gateway.errors import UpstreamDown
+from hub_gateway.upstreams.pending import Listener, Pending, Reply, read_id
+from hub_gateway.wire import codec, rewrite
+from hub_gateway.wire.errors import INTERNAL_ERROR, METHOD_NOT_FOUND, error_object
+from hub_gateway.wire.message import Message, own
+
+_log = logging.getLogger(__name__)
+
+PROGRESS = "notifications/progress"
+LOG_MESSAGE = "notifications/message"
+CANCELLED = "notifications/cancelled"
+ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
+SHARED = frozenset(
+    {
+        ACKNOWLEDGED,
+        "notifications/tools/list_changed",
+        "notifications/prompts/list_changed",
+        "notifications/resources/list_changed",
+        "notifications/resources/updated",
+    }
+)
+"""Notifications that belong to no call, even when they come on a call's stream."""
+
+Unasked = Callable[[Message], None]
+"""Takes a notification that belongs to no call. Never blocks, never raises."""
+
+
+class Inbound:
+    """The receiving half of one connection."""
+
+    def __init__(
+        self, name: str, pending: Pending[Any], unasked: Unasked, reply: Callable[[bytes, Reply], None]
+    ) -> None:
+        """`reply` sends the answer to a request of the upstream's, by its id."""
+        self._name = name
+        self._pending = pending
+        self._unasked = unasked
+        self._reply = reply
+        self.asked: dict[bytes, Listener] = {}
+        """Who was asked what the upstream waits for, by its id."""
+        self.stateless = True
+        """Whether the era is the one in which only subscriptions are cancelled by an upstream."""
+
+    def receive(self, body: bytes, upstream_id: int | None) -> bool:
+        """Take one message; see `transport.Receive`."""
+        try:
+            if codec.is_batch(body):
+                answers = [self._take(codec.decode(part), upstream_id) for part in codec.decode_batch(body)]
+                return any(answers)
+            return self._take(codec.decode(body), upstream_id)
+        except codec.MalformedMessage as fault:
+            _log.warning("%s sent what is no message: %s", self._name, fault)
+            return False
+
+    def _take(self, message: Message, upstream_id: int | None) -> bool:
+        if not message.method:
+            return self._take_response(message, upstream_id)
+        if len(message.id):
+            self._take_request(message, upstream_id)
+        else:
+            self._take_notification(message, upstream_id)
+        return False
+
+    def _take_response(self, message: Message, upstream_id: int | None) -> bool:
+        found_id = read_id(bytes(message.id))
+        if found_id is None:
+            # An error about a request whose id could not be read; on that request's own stream it is the answer.
+            if upstream_id is None or not len(message.error):
+                return False
+            found_id = upstream_id
+        call = self._pending.find(found_id)
+        if call is not None:
+            if len(message.error):
+                call.settle(Reply(error_raw=own(message.error)))
+            else:
+                call.settle(Reply(own(message.result)))
+        return found_id == upstream_id
+
+    def _take_request(self, message: Message, upstream_id: int | None) -> None:
+        id_raw = own(message.id)
+        if message.method == "ping":
+            self._reply(id_raw, Reply(b"{}"))
+            return
+        listener = self._listener(upstream_id)
+        if listener is None:
+            text = f"{message.method}: no call under way that it could belong to"
+            self._reply(id_raw, Reply(error_raw=error_object(METHOD_NOT_FOUND, text)))
+            return
+        self.asked[id_raw] = listener
+
+        def answer(reply: Reply) -> None:
+            if self.asked.pop(id_raw, None) is not None:
+                self._reply(id_raw, reply)
+
+        listener.ask(message, answer)
+
+    def drop(self, listener: Listener) -> None:
+        """Answer with an error what the upstream still asks of a call that has ended."""
+        for id_raw in [id_raw for id_raw, owner in self.asked.items() if owner is listener]:
+            del self.asked[id_raw]
+            text = "the call that this belonged to has ended"
+            self._reply(id_raw, Reply(error_raw=error_object(INTERNAL_ERROR, text)))
+
+    def _take_notification(self, message: Message, upstream_id: int | None) -> None:
+        method = message.method
+        if method in SHARED:
+            self._unasked(message)
+        elif method == PROGRESS:
+            self._take_progress(message)
+        elif method == CANCELLED:
+            self._take_cancelled(message)
+        elif upstream_id is not None or method == LOG_MESSAGE:
+            listener = self._listener(upstream_id)
+            if listener is not None:
+                listener.relay(message)
+            elif upstream_id is None:
+                self._unasked(message)
+        else:
+            self._unasked(message)
+
+    def _take_progress(self, message: Message) -> None:
+        try:
+            params = rewrite.members(message.params)
+        except msgspec.MsgspecError:
+            return
+        found_id = read_id(bytes(params.get("progressToken", b"")))
+        call = None if found_id is None else self._pending.find(found_id)
+        if call is None or call.listener is None or call.progress_token_raw is None:
+            return
+        message.params = msgspec.Raw(rewrite.replaced(message.params, "progressToken", call.progress_token_raw))
+        call.listener.relay(message)
+
+    def _take_cancelled(self, message: Message) -> None:
+        """The upstream takes back a request of its own, or ends a subscription (2026-07-28 basic/patterns/
+        cancellation)."""
+        try:
+            id_raw = bytes(rewrite.members(message.params).get("requestId", b""))
+        except msgspec.MsgspecError:
+            return
+        if (listener := self.asked.pop(id_raw, None)) is not None:
+            listener.relay(message)
+        elif self.stateless and (found_id := read_id(id_raw)) is not None:
+            call = self._pending.find(found_id)
+            if call is not None:
+                call.settle(None, UpstreamDown("the upstream ended the subscription"))
+
+    def _listener(self, upstream_id: int | None) -> Listener | None:
+        if upstream_id is None:
+            return self._pending.sole_listener()
+        call = self._pending.find(upstream_id)
+        return None if call is None else call.listener
