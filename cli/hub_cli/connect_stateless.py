@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from typing import Any
-
 import msgspec
 
-from hub_cli.connect_call import Call, MayHaveRun, NotTaken, Patience, Tell, carry
+from hub_cli.connect_call import Call, MayHaveRun, NotTaken, Patience, Tell, carry, read
 from hub_cli.connect_http import Endpoint, settle
+from hub_gateway.errors import HubError
 from hub_gateway.upstreams.transports.event_stream import EventStream
 from hub_gateway.wire import codec, headers, meta, rewrite
 from hub_gateway.wire.message import ABSENT, Kind, Message, own
@@ -23,7 +22,6 @@ _log = logging.getLogger("hub_cli.connect")
 
 LISTEN = "subscriptions/listen"
 _ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
-_LIST_CHANGES = {f"{word}ListChanged": f"notifications/{word}/list_changed" for word in ("tools", "prompts", "resources")}
 _PLAIN = re.compile(r"[\x21-\x7e]+")
 _LOOK_AGAIN_S = (1.0, 2.0, 4.0, 8.0, 15.0)
 _SHORT_S = 1.0
@@ -96,7 +94,7 @@ class _Listening:
     """One subscription of the client, over as many streams of the hub as it takes.
 
     The client sees one acknowledgement. When a stream was lost, what may have changed meanwhile is said to have
-    changed. A graceful end is the client's to know only when the hub does not come back.
+    changed. A graceful end is passed on only when the hub does not come back: it is how the hub restarts.
     """
 
     def __init__(
@@ -108,53 +106,104 @@ class _Listening:
         self._patience = patience
         self._tell = tell
         self._loop = asyncio.get_running_loop()
-        self._first: dict[str, Any] | None = None
+        self._agreed: _Agreed | None = None
         """What the hub agreed to when it was asked first."""
-        self._acknowledged_s: float | None = None
+        self._since_s: float | None = None
         """When the present stream was acknowledged."""
-        self._lacking = False
+        self._lost = False
         self._looks = 0
+        self._look_again: asyncio.Timeout | None = None
         self._farewell: bytes | None = None
 
     async def run(self) -> None:
         """Keep the subscription until the client ends it, the hub refuses it, or is away for too long."""
-        while True:
-            self._acknowledged_s, why = None, ""
+        while not self._call.answered:
+            self._since_s, why = None, "it ended the stream"
             try:
                 await self._open()
             except (NotTaken, MayHaveRun) as fault:
-                why = str(fault)
-            if self._call.answered:
-                return
-            if self._acknowledged_s is not None:
-                self._patience.excuse(self._acknowledged_s)
-            if not await self._patience.pause():
+                self._lost, why = True, str(fault)
+            except HubError as fault:
+                self._call.fail(f"The hub's answer is unusable: {fault}")
+            if self._since_s is not None:
+                self._patience.excuse(self._since_s)
+            if not (self._call.answered or await self._patience.pause()):
                 if self._farewell is None or not self._call.hear(self._farewell):
-                    self._call.fail(f"The hub was away for longer than {self._patience.limit_s:g} s: {why}")
-                return
+                    self._call.fail(f"The hub was away for more than {self._patience.limit_s:g} s: {why}")
 
     async def _open(self) -> None:
         stream = EventStream(self._hear, None)
-        patience_s = _LOOK_AGAIN_S[min(self._looks, len(_LOOK_AGAIN_S) - 1)]
         try:
-            async with asyncio.timeout(None) as again:
-                self._again = lambda: again.reschedule(self._loop.time() + patience_s)
+            async with asyncio.timeout(None) as self._look_again:
                 response = await self._endpoint.post(self._mirrored, self._call.line, stream.feed, own=True)
         except TimeoutError:
-            self._looks += 1
             return
         if not response.streamed:
             settle(self._call, response)
         elif stream.fault is not None:
-            _log.warning("a subscription's stream: %s", stream.fault)
+            raise stream.fault
+        else:
+            self._lost = True
 
     def _hear(self, data: bytes, _stream: int | None) -> bool:
-        message = codec.decode(data)
+        message = read(data)
+        if message is None:
+            return False
         if message.method == _ACKNOWLEDGED:
             return self._acknowledged(message, data)
-        if message.kind is Kind.RESPONSE and self._acknowledged_s is not None and len(message.result):
-            lived_s = self._loop.time() - self._acknowledged_s
-            if self._farewell is None or lived_s >= _SHORT_S:
+        if message.kind is Kind.RESPONSE and len(message.result) and self._since_s is not None:
+            short = self._loop.time() - self._since_s < _SHORT_S
+            if self._farewell is None or not short:
                 self._farewell = bytes(data)
                 return True
         return self._call.hear(data)
+
+    def _acknowledged(self, message: Message, data: bytes) -> bool:
+        self._since_s = self._loop.time()
+        try:
+            agreed = _acknowledgement.decode(message.params).notifications
+        except msgspec.MsgspecError:
+            agreed = _Agreed()
+        if self._agreed is None:
+            self._agreed = agreed
+            return self._call.hear(data)
+        if self._lost:
+            self._lost = False
+            _log.info("subscription %s is open again", self._call.id_raw.decode())
+            params_raw = b'{"_meta":{"' + meta.SUBSCRIPTION_ID.encode() + b'":' + self._call.id_raw + b"}}"
+            for method in self._agreed.changes():
+                self._tell(codec.notification(method, params_raw))
+        lacking = set(self._agreed.resourceSubscriptions) - set(agreed.resourceSubscriptions)
+        if lacking and self._look_again is not None:
+            # A hub that has just started does not know every server's resources yet: it is asked again.
+            pause_s = _LOOK_AGAIN_S[min(self._looks, len(_LOOK_AGAIN_S) - 1)]
+            self._looks += 1
+            self._look_again.reschedule(self._loop.time() + pause_s)
+        else:
+            self._looks = 0
+        return False
+
+
+class _Agreed(msgspec.Struct):
+    """The filter in an acknowledgement (§Notification Filter)."""
+
+    toolsListChanged: bool = False
+    promptsListChanged: bool = False
+    resourcesListChanged: bool = False
+    resourceSubscriptions: list[str] = []
+
+    def changes(self) -> list[str]:
+        """The list changes agreed to, by their methods."""
+        agreed = {
+            "tools": self.toolsListChanged,
+            "prompts": self.promptsListChanged,
+            "resources": self.resourcesListChanged,
+        }
+        return [f"notifications/{word}/list_changed" for word, wanted in agreed.items() if wanted]
+
+
+class _Acknowledgement(msgspec.Struct):
+    notifications: _Agreed = msgspec.field(default_factory=_Agreed)
+
+
+_acknowledgement = msgspec.json.Decoder(_Acknowledgement)

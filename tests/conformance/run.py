@@ -81,7 +81,8 @@ def read_expected(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: a section is for no revision this program runs.
     """
-    sections = {str(key): section for key, section in (yaml.safe_load(path.read_text()) or {}).items()}
+    document: dict[object, Any] = yaml.safe_load(path.read_text()) or {}
+    sections = {str(key): section for key, section in document.items()}
     if unknown := sorted(set(sections) - set(REVISIONS)):
         raise ValueError(f"{path}: no such revision: {', '.join(unknown)}")
     return sections

@@ -50,6 +50,7 @@ from hub_gateway.satellites.categorizer import Categorizer
 from hub_gateway.satellites.filter import Filter
 from hub_gateway.sessions.archive import Archive
 from hub_gateway.sessions.registry import Sessions
+from hub_gateway.sessions.session import Session
 from hub_gateway.settings import GatewaySettings
 from hub_gateway.upstreams.fleet import Fleet
 from hub_gateway.wire.message import Message
@@ -145,7 +146,7 @@ class Gateway:
             settings.session_limit,
             settings.session_idle_s,
             time.monotonic,
-            self._subscriptions.forget,
+            self._forget,
             self._archive,
             self._subscriptions.revive,
         )
@@ -153,7 +154,7 @@ class Gateway:
         discovery = Discovery(calls, self.current, self.sessions, satellites)
         audiences = (self.sessions, self._subscriptions, calls, discovery)
         self.republish = Republish(self.current, self.fleet, audiences, satellites, self.document.tool_filtering)
-        self._relay = Relay(self.sessions, self._subscriptions, self.republish.list_changed)
+        self._relay = Relay(self.sessions, self._subscriptions, calls.handles, self.republish.list_changed)
         hello = Hello(self.fleet, self.current, self.sessions, look)
         router = Router(hello, calls, discovery, self._subscriptions, telemetry)
         self._started_at = time.time()
@@ -280,6 +281,10 @@ class Gateway:
 
     def _unasked(self, upstream_name: str, message: Message) -> None:
         self._relay.unasked(upstream_name, message)
+
+    def _forget(self, session: Session) -> None:
+        self._subscriptions.forget(session)
+        self._calls.handles.forget(session)
 
     async def _expire(self) -> None:
         rounds = max(1, int(self.settings.session_idle_s / 2 / _EXPIRE_EVERY_S))

@@ -44,6 +44,9 @@ class Opened(msgspec.Struct, frozen=True):
 
 ALL = Opened()
 
+NOTHING = Opened(everything=False)
+"""Where what is opened beyond the start begins."""
+
 
 def at_start(mode: str | None, default_exposure: str, meta_tools: bool) -> Opened:
     """What is open before anything was asked (reference: `promptBasedFiltering.defaultExposure`).

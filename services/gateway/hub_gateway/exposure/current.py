@@ -51,11 +51,14 @@ class Current:
         self.look = look
         self.exposure = Exposure(Catalog((), {}))
         self._views: OrderedDict[Opened, View] = OrderedDict()
+        self._allowed: tuple[tuple[Entry, str], ...] | None = None
+        """The allowed entries with their categories: the same for every view, found once."""
 
     def swap(self, exposure: Exposure) -> None:
         """Make another exposure current; views of the old one stay valid for whoever still holds them."""
         self.exposure = exposure
         self._views = OrderedDict()
+        self._allowed = None
 
     def view(self, opened: Opened) -> View:
         """The view of an audience that has opened this much."""
@@ -63,16 +66,12 @@ class Current:
         if found is not None:
             self._views.move_to_end(opened)
             return found
-        return self._remember(opened, self.make(self.exposure, opened))
-
-    def make(self, exposure: Exposure, opened: Opened) -> View:
-        """Make a view without keeping it."""
-        allows, category = exposure.verdicts.allows, exposure.category
-        visible = [e for e in exposure.catalog.entries if allows(e) and opened.shows(e, category(e).name)]
-        return View(exposure.catalog, visible, opened.meta_tools, self.look)
-
-    def _remember(self, opened: Opened, view: View) -> View:
-        self._views[opened] = view
+        exposure = self.exposure
+        if self._allowed is None:
+            allows, category = exposure.verdicts.allows, exposure.category
+            self._allowed = tuple((e, category(e).name) for e in exposure.catalog.entries if allows(e))
+        visible = [entry for entry, category in self._allowed if opened.shows(entry, category)]
+        view = self._views[opened] = View(exposure.catalog, visible, opened.meta_tools, self.look)
         if len(self._views) > MAX_VIEWS:
             self._views.popitem(last=False)
         return view

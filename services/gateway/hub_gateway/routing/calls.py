@@ -12,13 +12,14 @@ from functools import partial
 import msgspec
 
 from hub_gateway.catalog.entry import Entry, EntryKind
-from hub_gateway.errors import CallerError, UnknownEntry
-from hub_gateway.exposure.audience import Opened
+from hub_gateway.errors import CallerError, UnknownEntry, UpstreamError
+from hub_gateway.exposure.audience import ALL, Opened
 from hub_gateway.exposure.current import Current
 from hub_gateway.exposure.view import View
 from hub_gateway.routing import questions
 from hub_gateway.routing.exchange import Exchange, Response
 from hub_gateway.routing.held import Holding
+from hub_gateway.routing.task_handles import TaskHandles
 from hub_gateway.routing.translate import error_for, result_for
 from hub_gateway.sessions.session import Session
 from hub_gateway.upstreams.fleet import Fleet
@@ -27,17 +28,23 @@ from hub_gateway.wire import rewrite
 from hub_gateway.wire.errors import INVALID_PARAMS, RESOURCE_NOT_FOUND_HANDSHAKE, error_object
 from hub_gateway.wire.revisions import Era
 
+_NOT_FOUND = (RESOURCE_NOT_FOUND_HANDSHAKE, INVALID_PARAMS)
+
 
 class Calls:
     """The calls of all clients."""
 
     def __init__(self, fleet: Fleet, current: Current, at_start: Opened) -> None:
         self._fleet = fleet
+        self.handles = TaskHandles(fleet, current)
         self._current = current
         self.holding = Holding()
         """Calls of stateless clients that wait for an answer."""
         self.at_start = at_start
         """What an audience sees before it asked for anything; swapped with the policy."""
+        self.opened_by_all: Opened | None = None
+        """What any session opened, where sessions are not isolated. Never seen by stateless clients, whose lists must
+        not vary as a side effect (2026-07-28 changelog, major change 1)."""
 
     def view(self, exchange: Exchange) -> View:
         """What the asking audience sees."""
@@ -45,7 +52,12 @@ class Calls:
 
     def session_view(self, session: Session | None) -> View:
         """What a session sees; None stands for an audience that has none."""
-        return self._current.view(self.at_start if session is None or session.opened is None else session.opened)
+        opened = self.at_start
+        if session is not None and not opened.everything:
+            for beyond in (session.opened, self.opened_by_all):
+                if beyond is not None:
+                    opened = opened.adding(beyond.categories, beyond.public_names)
+        return self._current.view(opened)
 
     async def call_tool(self, exchange: Exchange) -> Response:
         """Answer `tools/call` for a tool of an upstream."""
@@ -66,15 +78,23 @@ class Calls:
     async def read_resource(self, exchange: Exchange) -> Response:
         """Answer `resources/read`: the owner is asked, or whoever may own what no list names."""
         uri = exchange.text("uri")
-        last: Response | None = None
-        for upstream_name, local_uri in self.owners(self.view(exchange), uri):
+        owners = self.owners(self.view(exchange), uri)
+        refusal: Response | None = None
+        for upstream_name, local_uri in owners:
             params = exchange.params
             if local_uri != uri:
                 params = {**params, "uri": msgspec.Raw(rewrite.encode_text(local_uri))}
-            last = await self._ask(exchange, upstream_name, params, local_uri)
-            if last.error_code not in (RESOURCE_NOT_FOUND_HANDSHAKE, INVALID_PARAMS):
-                return last
-        return last or self._not_found(exchange, uri)
+            try:
+                response = await self._ask(exchange, upstream_name, params, local_uri)
+            except UpstreamError:
+                if len(owners) == 1:
+                    raise
+                continue  # the next one may own it
+            if response.error_code is None:
+                return response
+            if refusal is None or refusal.error_code in _NOT_FOUND:
+                refusal = response
+        return refusal or self._not_found(exchange, uri)
 
     async def complete(self, exchange: Exchange) -> Response:
         """Answer `completion/complete` for a prompt's argument or a template's variable."""
@@ -107,20 +127,26 @@ class Calls:
         """The upstreams to ask for a URI, best first, each with the URI as that upstream knows it.
 
         A URI that is listed, or that a listed template matches, has its owner. One that is prefixed names its owner.
-        Any other may be a link from a tool's result: every visible upstream with resources is asked in turn, and
-        reading changes nothing.
+        Any other may be a link from a tool's result: every allowed upstream with resources is asked in turn, and
+        reading changes nothing. An upstream whose own entry for the URI is hidden is not asked, by whatever name.
         """
         catalog = view.catalog
-        found = [entry for entry in catalog.owners(uri) if view.shows(entry)]
-        if found:
-            return [(e.upstream_name, e.local_name if e.kind is EntryKind.RESOURCE and e.public_name == uri else uri)
-                    for e in found]  # fmt: skip
-        if (split := catalog.split_prefix(uri)) is not None:
-            return [split]
-        names = [s.name for s in self._fleet.supervisors.values()
-                 if s.connection is not None and "resources" in s.connection.capabilities]  # fmt: skip
-        shown = {entry.upstream_name for entry in view.visible}
-        return [(name, uri) for name in names if name in shown]
+        split = catalog.split_prefix(uri)
+        listed = [entry for entry in catalog.owners(uri) if split is None or entry.kind is EntryKind.RESOURCE]
+        if found := [entry for entry in listed if view.shows(entry)]:
+            return [(e.upstream_name, e.local_name if e.kind is EntryKind.RESOURCE else uri) for e in found]
+        known = listed if split is None else [*listed, *catalog.owners(split[1])]
+        hidden = {entry.upstream_name for entry in known if not view.shows(entry)}
+        allowed = {entry.upstream_name for entry in self._current.view(ALL).visible} - hidden
+        if split is not None:
+            return [split] if split[0] in allowed else []
+        return [
+            (supervisor.name, uri)
+            for supervisor in self._fleet.supervisors.values()
+            if supervisor.name in allowed
+            and supervisor.connection is not None
+            and "resources" in supervisor.connection.capabilities
+        ]
 
     async def _ask(self, exchange: Exchange, upstream_name: str, params: rewrite.Members, name: str | None) -> Response:
         supervisor = self._fleet.get(upstream_name)
@@ -150,7 +176,10 @@ class Calls:
         if reply.error_raw:
             return exchange.error(error_for(exchange.era, era, reply.error_raw))
         info = b"" if connection is None else connection.server_info_raw
-        return exchange.result(result_for(exchange.era, era, method, reply.result_raw, info))
+        result_raw = reply.result_raw
+        if method == "tools/call":
+            result_raw = self.handles.created(exchange, upstream_name, result_raw)
+        return exchange.result(result_for(exchange.era, era, method, result_raw, info))
 
     def _not_found(self, exchange: Exchange, uri: str) -> Response:
         # 2026-07-28 changelog, minor change 6: the code moved.

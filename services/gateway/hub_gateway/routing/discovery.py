@@ -18,7 +18,7 @@ from hub_gateway.catalog.entry import Entry, EntryKind
 from hub_gateway.catalog.snapshot import Catalog
 from hub_gateway.errors import CallerError, SatelliteError, UnknownEntry
 from hub_gateway.exposure import meta_tools
-from hub_gateway.exposure.audience import ALL
+from hub_gateway.exposure.audience import ALL, NOTHING
 from hub_gateway.exposure.current import Current
 from hub_gateway.exposure.policy import Policy
 from hub_gateway.routing.calls import Calls
@@ -36,6 +36,7 @@ MATCHES = 8
 """Tools that are opened, or returned, where no LLM narrows the shortlist."""
 
 _WORD = re.compile(r"[a-z0-9]+")
+_TOOLS_CHANGED = codec.notification("notifications/tools/list_changed")
 
 
 class _Analyze(msgspec.Struct):
@@ -153,24 +154,25 @@ class Discovery:
 
     def _open(self, exchange: Exchange, session: Session, matches: list[Entry], categories: frozenset[str]) -> int:
         """Open tools on the session, or on all where sessions are not isolated, and tell whoever sees more now."""
-        before = self._calls.view(exchange)
         names = frozenset(entry.public_name for entry in matches)
         isolated = self.policy is None or self.policy.filtering.prompt_based_filtering.session_isolation
-        for each in [session] if isolated else list(self._sessions):
-            old = each.opened or self._calls.at_start
-            each.opened = old.adding(categories, names)
-            self._sessions.changed(each)
-            if self._current.view(each.opened).listed["tools"] == self._current.view(old).listed["tools"]:
+        before = {each: self._calls.session_view(each) for each in ([session] if isolated else self._sessions)}
+        seen = self._calls.session_view(session)
+        if isolated:
+            session.opened = (session.opened or NOTHING).adding(categories, names)
+            self._sessions.changed(session)
+        else:
+            self._calls.opened_by_all = (self._calls.opened_by_all or NOTHING).adding(categories, names)
+        for each, old in before.items():
+            new = self._calls.session_view(each)
+            if new.listed["tools"] == old.listed["tools"] and new.with_meta_tools == old.with_meta_tools:
                 continue
-            changed = codec.notification("notifications/tools/list_changed")
             # A client that holds no standing stream hears of it on the stream of this very call.
             if each is session and not session.standing.is_read and exchange.outlet is not None:
-                exchange.outlet(changed)
+                exchange.outlet(_TOOLS_CHANGED)
             else:
-                each.tell(changed)
-        if not isolated:
-            self._calls.at_start = self._calls.at_start.adding(categories, names)
-        return len(self._calls.view(exchange).visible) - len(before.visible)
+                each.tell(_TOOLS_CHANGED)
+        return len(self._calls.session_view(session).visible) - len(seen.visible)
 
     def _answer(self, exchange: Exchange, body: dict[str, Any], *, is_error: bool = False) -> Response:
         text = msgspec.json.encode(body).decode()

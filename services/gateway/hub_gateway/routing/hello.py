@@ -111,7 +111,7 @@ class Hello:
         for supervisor in self._fleet.supervisors.values():
             if supervisor.connection is None:
                 continue
-            for word in ("experimental", "extensions"):
+            for word in ("experimental", "extensions", "tasks"):
                 if isinstance(offered := supervisor.connection.capabilities.get(word), dict):
                     union[word] = {**offered, **union.get(word, {})}
         return msgspec.json.encode(union)

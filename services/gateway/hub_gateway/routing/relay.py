@@ -7,6 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from hub_gateway.routing.subscriptions import Subscriptions
+from hub_gateway.routing.task_handles import TaskHandles
 from hub_gateway.sessions.registry import Sessions
 from hub_gateway.wire import codec, rewrite
 from hub_gateway.wire.message import Message
@@ -18,7 +19,10 @@ ListChanged = Callable[[str, str], None]
 class Relay:
     """Sends unasked messages on. List changes go to `republish`, which alone decides who is told."""
 
-    def __init__(self, sessions: Sessions, subscriptions: Subscriptions, list_changed: ListChanged) -> None:
+    def __init__(
+        self, sessions: Sessions, subscriptions: Subscriptions, handles: TaskHandles, list_changed: ListChanged
+    ) -> None:
+        self._handles = handles
         self._sessions = sessions
         self._subscriptions = subscriptions
         self._list_changed = list_changed
@@ -30,6 +34,8 @@ class Relay:
                 self._list_changed(upstream_name, message.method.split("/")[1])
             elif message.method == "notifications/resources/updated":
                 self._subscriptions.updated(upstream_name, message)
+            elif message.method.startswith("notifications/tasks"):
+                self._handles.status(upstream_name, message)
             elif message.method == "notifications/message":
                 self._log(message)
         except msgspec.MsgspecError:

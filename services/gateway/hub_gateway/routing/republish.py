@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from hub_common.tasks import Tasks
 from hub_gateway.catalog.changes import changed
@@ -16,7 +16,6 @@ from hub_gateway.catalog.entry import Entry, EntryKind
 from hub_gateway.catalog.snapshot import Catalog, Parsed, merge, parse
 from hub_gateway.config.model import ServerConfig, ToolFiltering
 from hub_gateway.errors import SatelliteError
-from hub_gateway.exposure.audience import Opened
 from hub_gateway.exposure.current import Category, Current, Exposure
 from hub_gateway.exposure.policy import Policy, effective
 from hub_gateway.exposure.verdicts import EVERYTHING, Verdicts, decided, without_filter
@@ -27,6 +26,7 @@ from hub_gateway.routing.subscriptions import Subscriptions
 from hub_gateway.satellites.categorizer import Categorizer
 from hub_gateway.satellites.filter import Filter
 from hub_gateway.sessions.registry import Sessions
+from hub_gateway.upstreams.connection import Connection
 from hub_gateway.upstreams.fleet import Fleet
 from hub_gateway.wire import codec
 from hub_gateway.wire.revisions import Era
@@ -39,11 +39,15 @@ SETTLE_S = 0.02
 RETRY_S = 2.0
 """How often a satellite that was away is asked again."""
 
+_LIST_CHANGED = {
+    kind.capability: codec.notification(f"notifications/{kind.capability}/list_changed") for kind in EntryKind
+}
+
 UP = frozenset({"ready", "degraded"})
 """States in which an upstream's entries are listed."""
 
-Told = Callable[[tuple[str, ...]], None]
-"""Called with the capability words whose lists changed for somebody."""
+MAX_CATEGORIES = 50_000
+"""Categories remembered; past that, those of entries that are not offered now are forgotten."""
 
 
 class Republish:
@@ -65,6 +69,7 @@ class Republish:
         self._dirty = asyncio.Event()
         self._published = asyncio.Event()
         self._parsed: dict[str, Parsed] = {}
+        self._links: dict[str, Connection] = {}
         self._categories: dict[tuple[str, str], Category] = {}
         self._said: set[tuple[str, str]] = set()
         self._unsettled: set[tuple[str, str]] = set()
@@ -86,7 +91,8 @@ class Republish:
         """Put another filtering policy in force with the next exposure, which is made at once."""
         if filtering != self._filtering:
             if filtering.category_filter != self._filtering.category_filter:
-                self._categories.clear()
+                # Other mappings: every category is asked for again, and stands until the answer comes.
+                self._unsettled |= self._categories.keys()
             self._filtering = filtering
         self.notice()
 
@@ -108,7 +114,10 @@ class Republish:
                     pass
                 await asyncio.sleep(SETTLE_S)
                 self._dirty.clear()
-                await self._publish()
+                try:
+                    await self._publish()
+                except Exception:
+                    _log.exception("publishing failed: the lists stay as they were until the next change")
                 if not self._dirty.is_set():
                     self._published.set()
         finally:
@@ -135,8 +144,7 @@ class Republish:
                 for fault in fresh.faults:
                     _log.warning("left out of the catalog: %s", fault)
                 self._parsed[supervisor.name] = fresh
-                if kept is None:
-                    self._subscriptions.restore(supervisor.name)
+        self._restore()
         names = list(self._fleet.supervisors)
         parsed = [self._parsed[name] for name in names if name in self._parsed]
         self._parsed = {each.upstream_name: each for each in parsed}
@@ -145,20 +153,35 @@ class Republish:
         }
         return merge(parsed, prefixes, names)
 
+    def _restore(self) -> None:
+        """Subscribe again where the link is another one, also where it was away too briefly for a list to show it."""
+        links = {s.name: s.connection for s in self._fleet.supervisors.values() if s.connection is not None}
+        for name, connection in links.items():
+            if self._links.get(name) is not connection:
+                self._subscriptions.restore(name)
+        self._links = links
+
     async def _categorize(self, catalog: Catalog, policy: Policy) -> bool:
         """Learn the categories of entries that have none yet; True where something was learnt."""
         unknown = [e for e in catalog.entries if _key(e) not in self._categories or _key(e) in self._unsettled]
+        was_unsettled, self._unsettled = bool(self._unsettled), set()  # what is added while the answer comes stays
         if not unknown:
             return False
         try:
             assigned = await self._categorizer.categorize(unknown, policy.filtering)
         except SatelliteError as fault:
-            _log.warning("%s: %d entries keep the category they had", fault, len(unknown))
-            self._unsettled = {_key(entry) for entry in unknown}
+            level = logging.DEBUG if was_unsettled else logging.WARNING
+            _log.log(level, "%s: %d entries keep the category they had", fault, len(unknown))
+            self._unsettled |= {_key(entry) for entry in unknown}
             return False
-        self._unsettled = set()
+        if policy.filtering.category_filter != self._filtering.category_filter:
+            self._unsettled |= {_key(entry) for entry in unknown}  # by mappings that hold no more
+            return False
         for entry, each in zip(unknown, assigned, strict=True):
             self._categories[_key(entry)] = each.category
+        if len(self._categories) > MAX_CATEGORIES:
+            offered = set(map(_key, catalog.entries))
+            self._categories = {key: each for key, each in self._categories.items() if key in offered}
         refinable = [entry for entry, each in zip(unknown, assigned, strict=True) if each.refinable]
         if refinable:
             self._tasks.spawn(self._refine(refinable, policy), "refine")
@@ -188,49 +211,53 @@ class Republish:
         except SatelliteError as fault:
             last = self._last[1] if self._last is not None and self._last[0] == policy else None
             choice = policy.filtering.on_filter_unavailable
-            _log.warning("%s: verdicts are %r while it is away", fault, choice)
+            level = logging.DEBUG if self._current.exposure.verdicts.stale else logging.WARNING
+            _log.log(level, "%s: verdicts are %r while it is away", fault, choice)
             return without_filter(choice, last)
         self._last = (policy, verdicts)
         return verdicts
 
     def _swap(self, exposure: Exposure, policy: Policy) -> None:
         """Make the exposure current and tell every audience whose lists differ now."""
-        old_start = self._calls.at_start
-        before: dict[Opened, View] = {}
-        for opened in {old_start, *(s.opened for s in self._sessions if s.opened is not None)}:
-            before[opened] = self._current.view(opened)
-        if policy.mode != self.policy.mode:
-            for session in self._sessions:
-                session.opened = None
+        sessions = [(session, self._calls.session_view(session)) for session in self._sessions]
+        before = self._calls.session_view(None)
         self._put_policy(policy)
         self._current.swap(exposure)
-        now = self._calls.at_start
-        differences: dict[Opened, set[str]] = {}
         said, self._said = self._said, set()
-        for opened, view in before.items():
-            fresh = self._current.view(now if opened == old_start else opened)
-            differences[opened] = set(changed(view.listed, fresh.listed))
-            if view.with_meta_tools != fresh.with_meta_tools:
-                differences[opened].add("tools")
-            # What an upstream said is passed on to whoever sees a list of its, changed or not: so would it be directly.
-            if said:
-                shown = {(e.upstream_name, e.kind.capability) for e in fresh.visible}
-                differences[opened] |= {capability for _, capability in said & shown}
-        for session in self._sessions:
-            for capability in sorted(differences.get(session.opened or old_start, ())):
-                session.tell(codec.notification(f"notifications/{capability}/list_changed"))
-        for capability in sorted(differences[old_start]):
+        differences: dict[tuple[View, View], tuple[bytes, ...]] = {}
+        for session, old in sessions:
+            pair = (old, self._calls.session_view(session))
+            if pair not in differences:
+                differences[pair] = tuple(map(_LIST_CHANGED.__getitem__, _different(*pair, said)))
+            for message in differences[pair]:
+                session.tell(message)
+        now = self._calls.session_view(None)
+        for capability in _different(before, now, said):
             self._subscriptions.list_changed(capability)
-        start = self._current.view(now)
         for kind in EntryKind:  # made now, so that the first list after a change is a pointer too
             for era in Era:
-                start.page(kind, era, None)
+                now.page(kind, era, None)
 
     def _put_policy(self, policy: Policy) -> None:
-        if policy.opened_at_start != self.policy.opened_at_start or policy.mode is None or not self._last:
-            self._calls.at_start = policy.opened_at_start
+        self._calls.at_start = policy.opened_at_start
+        if policy.filtering.prompt_based_filtering.session_isolation:
+            self._calls.opened_by_all = None
         self.policy = policy
         self._discovery.policy = policy
+
+
+def _different(old: View, new: View, said: set[tuple[str, str]]) -> list[str]:
+    """The capability words to tell somebody of who saw one view and sees the other now.
+
+    What an upstream said is passed on to whoever sees a list of its, changed or not: so would it be directly.
+    """
+    words = set(changed(old.listed, new.listed))
+    if old.with_meta_tools != new.with_meta_tools:
+        words.add("tools")
+    if said:
+        shown = {(entry.upstream_name, entry.kind.capability) for entry in new.visible}
+        words |= {capability for _, capability in said & shown}
+    return sorted(words)
 
 
 def _key(entry: Entry) -> tuple[str, str]:

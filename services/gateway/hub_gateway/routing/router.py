@@ -54,6 +54,8 @@ class Router:
             "prompts/get": calls.get_prompt,
             "resources/read": calls.read_resource,
             "completion/complete": calls.complete,
+            **{f"tasks/{deed}": calls.handles.forward for deed in ("get", "result", "update", "cancel")},
+            "tasks/list": calls.handles.list_all,
             "resources/subscribe": subscriptions.subscribe,
             "resources/unsubscribe": subscriptions.unsubscribe,
             "subscriptions/listen": subscriptions.listen,

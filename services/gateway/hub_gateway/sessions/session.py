@@ -44,7 +44,7 @@ class Session:
         self.standing = Outbox(f"{STANDING}{self._epoch}")
         """The stream of a GET, and the only stream of an HTTP+SSE client."""
         self.opened: Opened | None = None
-        """What was opened beyond the start; None until something was."""
+        """What was opened beyond the start, and only that: the start may become another; None until something was."""
         self.log_level: str | None = None
         self.subscribed: set[str] = set()
         self.running: dict[bytes, Callable[[], None]] = {}

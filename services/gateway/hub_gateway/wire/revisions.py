@@ -31,11 +31,19 @@ BATCHING_REVISIONS = frozenset({"2025-03-26", "2024-11-05"})
 """Revisions whose clients may send several messages in one JSON array."""
 
 HANDSHAKE_ONLY_METHODS = frozenset(
-    {"initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"}
+    {
+        "initialize",
+        "ping",
+        "logging/setLevel",
+        "resources/subscribe",
+        "resources/unsubscribe",
+        "tasks/list",
+        "tasks/result",
+    }
 )
-"""Methods that 2026-07-28 removed (changelog, major changes 2, 4, 5)."""
+"""Methods that 2026-07-28 removed (changelog, major changes 2, 4, 5 and 6)."""
 
-STATELESS_ONLY_METHODS = frozenset({"server/discover", "subscriptions/listen"})
+STATELESS_ONLY_METHODS = frozenset({"server/discover", "subscriptions/listen", "tasks/update"})
 
 CACHEABLE_METHODS = frozenset(
     {"server/discover", "tools/list", "prompts/list", "resources/list", "resources/templates/list", "resources/read"}

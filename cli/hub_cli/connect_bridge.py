@@ -1,0 +1,181 @@
+"""Which way each line of the client goes: into a session, into a POST of its own, or back with an error.
+
+Owns the requests in flight by the client's ids, and their end. Knows no HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any, NamedTuple
+
+import msgspec
+
+from hub_cli.connect_call import Call, Key, Tell, key_of
+from hub_cli.connect_http import Endpoint
+from hub_cli.connect_session import Session
+from hub_cli.connect_stateless import LISTEN, Stateless, revision_of
+from hub_cli.connect_stdio import Stdout
+from hub_common.tasks import Tasks
+from hub_gateway.wire import codec, rewrite
+from hub_gateway.wire.codec import MalformedMessage
+from hub_gateway.wire.errors import INVALID_REQUEST, error_object
+from hub_gateway.wire.message import Kind, Message, own
+
+_log = logging.getLogger("hub_cli.connect")
+
+
+class _Running(NamedTuple):
+    call: Call
+    task: asyncio.Task[None]
+    session: Session | None
+
+
+class Bridge:
+    """A client on standard input and output, and the hub behind the endpoint.
+
+    Args:
+        endpoint: opened and closed by the bridge.
+        stdout: takes the messages to the client.
+        limit_s: how long a message waits for a hub that is away.
+        ending: set when the conversation cannot go on; `reason` says why.
+    """
+
+    def __init__(self, endpoint: Endpoint, stdout: Stdout, limit_s: float, ending: asyncio.Event) -> None:
+        self.reason: str | None = None
+        self._endpoint = endpoint
+        self._stdout = stdout
+        self._limit_s = limit_s
+        self._ending = ending
+        self._tasks = Tasks("connect")
+        self._stateless = Stateless(endpoint, stdout.tell, limit_s)
+        self._session: Session | None = None
+        self._running: dict[Key, _Running] = {}
+        endpoint.open()
+
+    def take(self, line: bytes) -> None:
+        """Take one line of the client."""
+        try:
+            if codec.is_batch(line):
+                self._batch(line)
+            else:
+                self._message(line, codec.decode(line), self._stdout.write)
+        except MalformedMessage as fault:
+            self._stdout.write(fault.reply)
+
+    async def finish(self, grace_s: float, hurry: asyncio.Event, hurry_s: float) -> None:
+        """Let what is in flight end, for so long at most; then end it with an error, the session, and the sockets.
+
+        `hurry` shortens the time to `hurry_s`.
+        """
+        for running in list(self._running.values()):
+            if running.call.method == LISTEN:
+                running.task.cancel()
+        idle = self._tasks.spawn(self._idle(), "idle")
+        hurried = self._tasks.spawn(_wait(hurry), "hurry")
+        await asyncio.wait((idle, hurried), timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
+        if hurry.is_set() and not idle.done():
+            await asyncio.wait((idle,), timeout=hurry_s)
+        for running in list(self._running.values()):
+            if running.call.method != LISTEN:
+                running.call.fail(f"mcp-hub connect was asked to stop before {running.call.method} was answered")
+        if self._session is not None:
+            await self._session.close()
+        await self._tasks.close()
+        await self._endpoint.close()
+
+    async def _idle(self) -> None:
+        while tasks := [running.task for running in self._running.values()]:
+            await asyncio.wait(tasks)
+        if self._session is not None:
+            await self._session.settled()
+
+    def _message(self, line: bytes, message: Message, reply: Tell) -> None:
+        if message.kind is Kind.REQUEST:
+            self._request(line, message, reply)
+        elif message.method == "notifications/cancelled":
+            self._cancelled(line, message)
+        elif self._session is not None:
+            self._session.send(line, message)
+        else:
+            _log.info("%s is dropped: there is no session", message.method or "a response")
+
+    def _request(self, line: bytes, message: Message, reply: Tell) -> None:
+        call = Call(line, message, reply, self._stdout.write)
+        session = self._session
+        if revision_of(message) is not None:
+            session, answered = None, self._stateless.answer(call, message)
+        elif message.method == "initialize":
+            session = Session(self._endpoint, self._stdout, self._limit_s, self._failed)
+            if self._session is not None:
+                self._tasks.spawn(self._session.close(), "close")
+            self._session, answered = session, session.initialize(call)
+        elif session is not None:
+            answered = session.answer(call)
+        elif message.method == "ping":
+            # 2025-11-25 basic/lifecycle allows it before `initialize`, and HTTP has no session to send it in.
+            reply(codec.result(call.id_raw, b"{}"))
+            return
+        else:
+            answered = self._stateless.answer(call, message)
+        task = self._tasks.spawn(self._answered(call, answered), message.method)
+        self._running[call.key] = _Running(call, task, session)
+
+    async def _answered(self, call: Call, answered: Coroutine[Any, Any, None]) -> None:
+        try:
+            await answered
+        except Exception:
+            _log.exception("%s failed", call.method)
+            call.fail(f"Internal error of mcp-hub connect in {call.method}")
+        finally:
+            call.ended.set()
+            running = self._running.get(call.key)
+            if running is not None and running.call is call:
+                del self._running[call.key]
+
+    def _cancelled(self, line: bytes, message: Message) -> None:
+        try:
+            id_raw = rewrite.members(message.params).get("requestId")
+            running = None if id_raw is None else self._running.get(key_of(own(id_raw)))
+        except (msgspec.MsgspecError, TypeError):
+            running = None
+        if running is None or running.call.method == "initialize":
+            return
+        running.call.cancelled = True
+        if running.session is not None and running.call.posted:
+            self._tasks.spawn(running.session.cancel(running.call, line, message), "cancel")
+        else:
+            running.task.cancel()
+
+    def _batch(self, line: bytes) -> None:
+        """Several messages in one array, which 2025-03-26 has and later revisions have not."""
+        if self._session is None or not self._session.batches:
+            raise MalformedMessage(INVALID_REQUEST, "Invalid Request: the revision has no batches")
+        parts: list[bytes] = [own(raw) for raw in codec.decode_batch(line)]
+        decoded: list[tuple[bytes, Message]] = []
+        replies: list[bytes] = []
+        for part in parts:
+            try:
+                decoded.append((part, codec.decode(part)))
+            except MalformedMessage as fault:
+                replies.append(fault.reply)
+        wanted = len(replies) + sum(message.kind is Kind.REQUEST for _, message in decoded)
+
+        def reply(response: bytes) -> None:
+            replies.append(response)
+            if len(replies) == wanted:
+                self._stdout.write(b"[" + b",".join(replies) + b"]")
+
+        for part, message in decoded:
+            self._message(part, message, reply)
+        if replies and len(replies) == wanted and not any(message.kind is Kind.REQUEST for _, message in decoded):
+            self._stdout.write(b"[" + b",".join(replies) + b"]")
+
+    def _failed(self, reason: str) -> None:
+        self.reason = reason
+        self._ending.set()
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()

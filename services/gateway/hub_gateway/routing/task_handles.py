@@ -1,0 +1,135 @@
+"""Handles of long-running tasks: they carry their server, so that any replica routes a poll to it.
+
+Owns the public form of a task id, `safe(upstream)__id`, and its way back. Sources: 2025-11-25 basic/utilities/tasks,
+and the `io.modelcontextprotocol/tasks` extension of 2026-07-28. Does not know what a task is doing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+from msgspec import Raw
+
+from hub_gateway.catalog.names import DELIMITER
+from hub_gateway.errors import CallerError, HubError
+from hub_gateway.exposure.current import Current
+from hub_gateway.routing.exchange import Exchange, Response
+from hub_gateway.sessions.session import Session
+from hub_gateway.upstreams.fleet import Fleet
+from hub_gateway.wire import codec, rewrite
+from hub_gateway.wire.message import Message
+from hub_gateway.wire.revisions import Era
+
+RELATED = "io.modelcontextprotocol/related-task"
+
+MAX_OWNERS = 10_000
+"""Tasks whose session is remembered for status notifications; the oldest is forgotten first, and polls work without."""
+
+
+class TaskHandles:
+    """Routes `tasks/*` and dresses task ids. Remembers which session started what, for notifications alone."""
+
+    def __init__(self, fleet: Fleet, current: Current) -> None:
+        self._fleet = fleet
+        self._current = current
+        self._owners: dict[str, Session] = {}
+
+    def created(self, exchange: Exchange, upstream_name: str, result_raw: bytes) -> bytes:
+        """Return a call's result with public ids where it created a task; any other result as it is."""
+        if b'"taskId"' not in result_raw:
+            return result_raw
+        members = rewrite.members(result_raw)
+        if rewrite.text(members.get("resultType")) == "task":
+            return self.public(upstream_name, result_raw, exchange.session)
+        if "task" in exchange.params and "task" in members:
+            task_raw = self.public(upstream_name, members["task"], exchange.session)
+            return rewrite.replaced(result_raw, "task", task_raw)
+        return result_raw
+
+    async def forward(self, exchange: Exchange) -> Response:
+        """Answer `tasks/get`, `tasks/result`, `tasks/update` and `tasks/cancel`: the handle says who is asked.
+
+        Raises:
+            CallerError: the handle names no upstream.
+        """
+        task_id = exchange.text("taskId")
+        split = self._current.exposure.catalog.split_prefix(task_id)
+        if split is None:
+            raise CallerError(f"Unknown task: {task_id}")
+        upstream_name, local_id = split
+        params = {**exchange.params, "taskId": Raw(rewrite.encode_text(local_id))}
+        reply = await self._fleet.get(upstream_name).request(
+            exchange.message.method,
+            params,
+            caller=exchange.caller,
+            listener=exchange,
+            progress_token_raw=exchange.progress_token_raw,
+            name=local_id,
+        )
+        if reply.error_raw:
+            return exchange.error(reply.error_raw)
+        return exchange.result(self.public(upstream_name, reply.result_raw, exchange.session))
+
+    async def list_all(self, exchange: Exchange) -> Response:
+        """Answer `tasks/list` of 2025-11-25 with the tasks of every upstream that lists them, on one page.
+
+        An upstream that fails is left out: its tasks are still found by their handles.
+        """
+        able = [
+            supervisor
+            for supervisor in self._fleet.supervisors.values()
+            if supervisor.connection is not None
+            and supervisor.connection.era is Era.HANDSHAKE
+            and "list" in (supervisor.connection.capabilities.get("tasks") or {})
+        ]
+        pages = await asyncio.gather(*(self._tasks_of(exchange, supervisor.name) for supervisor in able))
+        return exchange.result(b'{"tasks":[' + b",".join(task for page in pages for task in page) + b"]}")
+
+    def status(self, upstream_name: str, message: Message) -> None:
+        """Pass a task's status notification to the session that started it."""
+        params = self.public(upstream_name, message.params, None)
+        owner = self._owners.get(rewrite.text(rewrite.members(params).get("taskId")) or "")
+        if owner is not None:
+            owner.tell(codec.notification(message.method, params))
+
+    def forget(self, session: Session) -> None:
+        """A session ended; polls of its tasks go on working from any other."""
+        self._owners = {task_id: owner for task_id, owner in self._owners.items() if owner is not session}
+
+    def public(self, upstream_name: str, object_raw: bytes | Raw, owner: Session | None) -> bytes:
+        """Return an object with the ids of its task, and of the task it is related to, made public."""
+        prefix = self._current.exposure.catalog.own_prefixes.get(upstream_name, upstream_name) + DELIMITER
+        members = rewrite.members(object_raw)
+        changed: dict[str, bytes | Raw] = {**members}
+        if (local_id := rewrite.text(members.get("taskId"))) is not None:
+            changed["taskId"] = rewrite.encode_text(prefix + local_id)
+            if owner is not None:
+                self._remember(prefix + local_id, owner)
+        if "_meta" in members:
+            meta = rewrite.members(members["_meta"])
+            if RELATED in meta and (local_id := rewrite.text(rewrite.members(meta[RELATED]).get("taskId"))) is not None:
+                related = rewrite.replaced(meta[RELATED], "taskId", rewrite.encode_text(prefix + local_id))
+                changed["_meta"] = rewrite.replaced(members["_meta"], RELATED, related)
+        return rewrite.join(changed)
+
+    async def _tasks_of(self, exchange: Exchange, upstream_name: str) -> list[bytes]:
+        found: list[bytes] = []
+        params: rewrite.Members = {}
+        try:
+            while True:
+                reply = await self._fleet.get(upstream_name).request("tasks/list", params, caller=exchange.caller)
+                page = rewrite.members(reply.result_raw)
+                tasks = rewrite.items(page.get("tasks", Raw(b"[]")))
+                found += [self.public(upstream_name, task, None) for task in tasks]
+                cursor = page.get("nextCursor")
+                if cursor is None or not tasks:
+                    return found
+                params = {"cursor": cursor}
+        except (HubError, msgspec.MsgspecError):
+            return found
+
+    def _remember(self, task_id: str, owner: Session) -> None:
+        self._owners[task_id] = owner
+        while len(self._owners) > MAX_OWNERS:
+            del self._owners[next(iter(self._owners))]
