@@ -21,9 +21,8 @@ from bench.processes import Child, free_port, running
 from bench.subjects import UPSTREAM_TOOLS, Place, Subject, Unavailable
 from bench.upstream import HANDSHAKE, STATELESS
 
-CONNECTIONS = 16
 READY_TIMEOUT_S = 40.0
-_FIRST_PAUSE_S = 1.0
+_WARM_UP_S = 1.0
 _MEASURE = "nginx"
 
 
@@ -76,7 +75,7 @@ def measure(
             except Unavailable as fault:
                 print(f"SKIPPED {subject.name}: {fault}", file=sys.stderr, flush=True)
         for ready in started:
-            press(ready.url, ready.request, Load(CONNECTIONS, _FIRST_PAUSE_S))
+            press(ready.url, ready.request, Load(ready.subject.connections, _WARM_UP_S))
         for number in range(1, rounds + 1):
             for ready in started:
                 turn = _take(ready, seconds)
@@ -153,13 +152,13 @@ def _start(subject: Subject, folder: Path, urls: dict[str, str], stack: ExitStac
     except FAULTS as fault:
         raise Unavailable(f"no right answer within {READY_TIMEOUT_S:g} s: {fault}; {child.tail()}") from fault
     if subject.era == HANDSHAKE:
-        request = sessions(url, subject.tool, CONNECTIONS)
+        request = sessions(url, subject.tool, subject.connections)
     return Ready(subject, child, url, request)
 
 
 def _take(ready: Ready, seconds: float) -> Turn:
     before_s = ready.child.cpu_s()
-    figures = press(ready.url, ready.request, Load(CONNECTIONS, seconds))
+    figures = press(ready.url, ready.request, Load(ready.subject.connections, seconds))
     spent_s = ready.child.cpu_s() - before_s
     if spent_s <= 0:
         raise RuntimeError(f"{ready.subject.name} used no CPU time: its processes are not the ones measured")

@@ -21,7 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from bench import calls, hub
-from bench.subjects import CROSSED, SUBJECTS, Subject, Unavailable, install_fastmcp
+from bench.subjects import CONNECTIONS, CROSSED, SUBJECTS, Subject, Unavailable, install_fastmcp
 
 LIMIT_S = 175
 OWN = ("lists", "memory", "start")
@@ -110,7 +110,7 @@ def _conditions(seconds: int, rounds: int) -> str:
     return (
         f"{os.cpu_count()} CPUs ({_cpu()}), Linux {platform.release()}, Python {platform.python_version()}, "
         f"{nginx.stderr.strip().removeprefix('nginx version: ')}, mcp {version('mcp')}. "
-        f"{calls.CONNECTIONS} connections, {rounds} rounds of {seconds} s each, medians; "
+        f"{CONNECTIONS} connections, {rounds} rounds of {seconds} s each, medians; "
         f"load average before: {os.getloadavg()[0]:.1f}"
     )
 

@@ -59,6 +59,20 @@ def serve(
     raise typer.Exit(serve(config or [], port=port, host=host, watch=watch))
 
 
+@app.command()
+def connect(
+    url: Annotated[str, typer.Option(help="MCP endpoint of the hub.")] = "http://127.0.0.1:7000/mcp",
+    header: Annotated[
+        list[str] | None, typer.Option("--header", "-H", help="'Name: value' for every HTTP request; may be repeated.")
+    ] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds a message waits for a hub that is away.")] = 60.0,
+) -> None:
+    """Be a stdio MCP server in front of a hub that runs elsewhere, for clients that know only stdio."""
+    from hub_cli.connect import connect  # its imports take longer than `--help` should
+
+    raise typer.Exit(connect(url, header or [], timeout))
+
+
 @config_app.command("check")
 def config_check(files: Annotated[list[Path], typer.Argument(help="Config files, merged in this order.")]) -> None:
     """Say every fault of the config files, each by its path."""

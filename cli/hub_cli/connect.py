@@ -19,10 +19,7 @@ from hub_cli.connect_bridge import Bridge
 from hub_cli.connect_http import Endpoint
 from hub_cli.connect_stdio import Stdin, Stdout
 from hub_common import logs
-from hub_common.tasks import Tasks
 from hub_gateway.errors import UpstreamDown
-from hub_gateway.wire import codec
-from hub_gateway.wire.errors import INVALID_REQUEST, error_object
 
 _log = logging.getLogger("hub_cli.connect")
 

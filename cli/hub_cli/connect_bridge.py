@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from hub_cli.connect_call import Call, Key, Tell, key_of
+from hub_cli.connect_call import Call, Key, Reply, key_of
 from hub_cli.connect_http import Endpoint
 from hub_cli.connect_session import Session
 from hub_cli.connect_stateless import LISTEN, Stateless, revision_of
@@ -20,7 +20,7 @@ from hub_cli.connect_stdio import Stdout
 from hub_common.tasks import Tasks
 from hub_gateway.wire import codec, rewrite
 from hub_gateway.wire.codec import MalformedMessage
-from hub_gateway.wire.errors import INVALID_REQUEST, error_object
+from hub_gateway.wire.errors import INVALID_REQUEST
 from hub_gateway.wire.message import Kind, Message, own
 
 _log = logging.getLogger("hub_cli.connect")
@@ -49,7 +49,7 @@ class Bridge:
         self._limit_s = limit_s
         self._ending = ending
         self._tasks = Tasks("connect")
-        self._stateless = Stateless(endpoint, stdout.tell, limit_s)
+        self._stateless = Stateless(endpoint, stdout, limit_s)
         self._session: Session | None = None
         self._running: dict[Key, _Running] = {}
         endpoint.open()
@@ -91,7 +91,7 @@ class Bridge:
         if self._session is not None:
             await self._session.settled()
 
-    def _message(self, line: bytes, message: Message, reply: Tell) -> None:
+    def _message(self, line: bytes, message: Message, reply: Reply) -> None:
         if message.kind is Kind.REQUEST:
             self._request(line, message, reply)
         elif message.method == "notifications/cancelled":
@@ -101,8 +101,8 @@ class Bridge:
         else:
             _log.info("%s is dropped: there is no session", message.method or "a response")
 
-    def _request(self, line: bytes, message: Message, reply: Tell) -> None:
-        call = Call(line, message, reply, self._stdout.write)
+    def _request(self, line: bytes, message: Message, reply: Reply) -> None:
+        call = Call(line, message, self._stdout, reply)
         session = self._session
         if revision_of(message) is not None:
             session, answered = None, self._stateless.answer(call, message)

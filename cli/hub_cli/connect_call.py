@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from hub_cli.connect_stdio import Stdout
 from hub_gateway.errors import HubError
 from hub_gateway.wire import codec
 from hub_gateway.wire.codec import MalformedMessage
@@ -42,8 +43,8 @@ _MAX_PAUSE_S = 1.0
 Key = tuple[bool, object]
 """An id as something to compare: `1` and `"1"` differ, two spellings of one string do not."""
 
-Tell = Callable[[bytes], None]
-"""Takes a message on its way to the client."""
+Reply = Callable[[bytes], None]
+"""Takes a response on its way to the client."""
 
 
 class NotTaken(Exception):
@@ -109,11 +110,11 @@ class Call:
     Args:
         line: the request as it came.
         message: the same, decoded.
+        stdout: takes what comes before the response.
         reply: takes the response.
-        tell: takes what comes before the response.
     """
 
-    def __init__(self, line: bytes, message: Message, reply: Tell, tell: Tell) -> None:
+    def __init__(self, line: bytes, message: Message, stdout: Stdout, reply: Reply) -> None:
         self.line = line
         self.method = message.method
         self.id_raw = own(message.id)
@@ -123,11 +124,12 @@ class Call:
         """Whether the hub may have it: what it has is cancelled there, what it has not is cancelled here."""
         self.cancelled = False
         self.answered = False
+        self.failed = False
         self.ended = asyncio.Event()
         self.noticed: Callable[[Message], None] | None = None
         """Sees every message on the way to the client."""
+        self._stdout = stdout
         self._reply = reply
-        self._tell = tell
 
     def hear(self, data: bytes, _stream: int | None = None) -> bool:
         """Pass on what the hub sent for this call; True once it was the response."""
@@ -141,7 +143,7 @@ class Call:
         if self.noticed is not None:
             self.noticed(message)
         if not response:
-            self._tell(data)
+            (self._stdout.write if message.kind is Kind.REQUEST else self._stdout.tell)(data)
             return False
         self._answer(data)
         return True
@@ -152,7 +154,8 @@ class Call:
             self._answer(codec.error(self.id_raw, error_raw))
 
     def fail(self, why: str) -> None:
-        """Answer with an error in these words."""
+        """Answer with an error in these words: there will be none from the hub."""
+        self.failed = True
         self.refuse(error_object(SERVER_ERROR, why))
 
     def _answer(self, data: bytes) -> None:

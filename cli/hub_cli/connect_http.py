@@ -5,6 +5,7 @@ Owns the sockets and the headers of the command line. Knows no method and no ses
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
 import msgspec
@@ -13,14 +14,21 @@ from hub_cli.connect_call import Call, MayHaveRun, NotTaken
 from hub_gateway.config.model import ConnectionPool
 from hub_gateway.errors import UpstreamGarbage
 from hub_gateway.upstreams.transports.address import encode_headers, parse, request_head
-from hub_gateway.upstreams.transports.http1 import Broken, Feed, Pool, Response, Unreachable
+from hub_gateway.upstreams.transports.http1 import Broken, Feed, Response, Unreachable
+from hub_gateway.upstreams.transports.pool import Pool
 from hub_gateway.upstreams.transports.streamable_http import configured_headers, excerpt
+
+_log = logging.getLogger("hub_cli.connect")
 
 _LIMITS = ConnectionPool(max_connections=10_000, max_free_connections=8, timeout_ms=5_000)
 """Every call in flight may hold a socket, and an answer to a question of the hub must never wait for one of them."""
 
 _ACCEPT = {"Accept": "application/json, text/event-stream"}
 _POST = {**_ACCEPT, "Content-Type": "application/json"}
+
+
+SILENCE_S = 60.0
+"""A stream on which not even a keep-alive came for so long is taken for broken: the hub sends one every 15 s."""
 
 
 class Endpoint:
@@ -35,6 +43,7 @@ class Endpoint:
         self._address = parse(url)
         self._configured = configured_headers(headers)
         self._pool: Pool | None = None
+        self._away = False
 
     def open(self) -> None:
         """Make the pool; it opens sockets when they are needed."""
@@ -72,11 +81,18 @@ class Endpoint:
             raise NotTaken("the endpoint is not open")
         head = request_head(verb, self._address, self._configured + encode_headers(headers))
         try:
-            return await self._pool.exchange(head, body, feed, own=own)
+            response = await self._pool.exchange(head, body, feed, own=own)
         except Unreachable as fault:
+            if not self._away:
+                _log.warning("the hub is away: %s", fault)
+            self._away = True
             raise NotTaken(f"{fault}") from fault
         except Broken as fault:
             raise MayHaveRun(f"The connection to the hub at {self._address.origin} broke ({fault})") from fault
+        if self._away:
+            _log.warning("the hub is back")
+            self._away = False
+        return response
 
 
 def settle(call: Call, response: Response) -> None:
@@ -91,9 +107,9 @@ def settle(call: Call, response: Response) -> None:
         if not (body and call.hear(body)) and not call.cancelled:
             kind = response.header(b"content-type") or "no content type"
             raise UpstreamGarbage(f"HTTP {status} ({kind}) is no answer to the request{excerpt(body)}")
-    elif (error_raw := _error_of(body)) is not None:
-        if not call.hear(body):
-            call.refuse(error_raw)
+    elif (refusal := _refusal_of(body)) is not None:
+        if bytes(refusal.id) == b"null" or not call.hear(body):
+            call.refuse(bytes(refusal.error))
     elif status in (429, 503):
         raise NotTaken(f"HTTP {status}{excerpt(body)}")
     elif status in (502, 504):
@@ -107,14 +123,15 @@ def settle(call: Call, response: Response) -> None:
 
 class _Refusal(msgspec.Struct):
     error: msgspec.Raw
+    id: msgspec.Raw = msgspec.Raw(b"null")
 
 
 _refusal = msgspec.json.Decoder(_Refusal)
 
 
-def _error_of(body: bytes) -> bytes | None:
-    """The JSON-RPC error object in the body of a refusal, whatever its id."""
+def _refusal_of(body: bytes) -> _Refusal | None:
+    """The JSON-RPC error in the body of a refusal, whatever its id."""
     try:
-        return bytes(_refusal.decode(body).error)
+        return _refusal.decode(body)
     except msgspec.MsgspecError:
         return None

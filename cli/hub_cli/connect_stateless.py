@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+
 import msgspec
 
-from hub_cli.connect_call import Call, MayHaveRun, NotTaken, Patience, Tell, carry, read
-from hub_cli.connect_http import Endpoint, settle
+from hub_cli.connect_call import Call, MayHaveRun, NotTaken, Patience, carry, read
+from hub_cli.connect_http import SILENCE_S, Endpoint, settle
+from hub_cli.connect_stdio import Stdout
 from hub_gateway.errors import HubError
 from hub_gateway.upstreams.transports.event_stream import EventStream
 from hub_gateway.wire import codec, headers, meta, rewrite
@@ -59,9 +61,9 @@ def headers_for(message: Message) -> dict[str, str]:
 class Stateless:
     """Answers requests without a session."""
 
-    def __init__(self, endpoint: Endpoint, tell: Tell, limit_s: float) -> None:
+    def __init__(self, endpoint: Endpoint, stdout: Stdout, limit_s: float) -> None:
         self._endpoint = endpoint
-        self._tell = tell
+        self._stdout = stdout
         self._limit_s = limit_s
 
     async def answer(self, call: Call, message: Message) -> None:
@@ -69,7 +71,7 @@ class Stateless:
         mirrored = headers_for(message)
         patience = Patience(self._limit_s)
         if call.method == LISTEN:
-            await _Listening(self._endpoint, call, mirrored, patience, self._tell).run()
+            await _Listening(self._endpoint, call, mirrored, patience, self._stdout).run()
         else:
             await carry(call, lambda: self._attempt(call, mirrored, patience), patience)
 
@@ -98,13 +100,13 @@ class _Listening:
     """
 
     def __init__(
-        self, endpoint: Endpoint, call: Call, mirrored: dict[str, str], patience: Patience, tell: Tell
+        self, endpoint: Endpoint, call: Call, mirrored: dict[str, str], patience: Patience, stdout: Stdout
     ) -> None:
         self._endpoint = endpoint
         self._call = call
         self._mirrored = mirrored
         self._patience = patience
-        self._tell = tell
+        self._stdout = stdout
         self._loop = asyncio.get_running_loop()
         self._agreed: _Agreed | None = None
         """What the hub agreed to when it was asked first."""
@@ -112,7 +114,8 @@ class _Listening:
         """When the present stream was acknowledged."""
         self._lost = False
         self._looks = 0
-        self._look_again: asyncio.Timeout | None = None
+        self._look_again_s: float | None = None
+        """When a stream that lacks a resource is left for another one."""
         self._farewell: bytes | None = None
 
     async def run(self) -> None:
@@ -127,16 +130,25 @@ class _Listening:
                 self._call.fail(f"The hub's answer is unusable: {fault}")
             if self._since_s is not None:
                 self._patience.excuse(self._since_s)
-            if not (self._call.answered or await self._patience.pause()):
-                if self._farewell is None or not self._call.hear(self._farewell):
-                    self._call.fail(f"The hub was away for more than {self._patience.limit_s:g} s: {why}")
+            if self._call.answered or await self._patience.pause():
+                continue
+            if self._farewell is None or not self._call.hear(self._farewell):
+                self._call.fail(f"The hub was away for more than {self._patience.limit_s:g} s: {why}")
 
     async def _open(self) -> None:
-        stream = EventStream(self._hear, None)
+        stream, self._look_again_s = EventStream(self._hear, None), None
+
+        def feed(chunk: bytes) -> bool:
+            enough = stream.feed(chunk)
+            silent_s = self._loop.time() + SILENCE_S
+            until.reschedule(silent_s if self._look_again_s is None else min(silent_s, self._look_again_s))
+            return enough
+
         try:
-            async with asyncio.timeout(None) as self._look_again:
-                response = await self._endpoint.post(self._mirrored, self._call.line, stream.feed, own=True)
+            async with asyncio.timeout(None) as until:
+                response = await self._endpoint.post(self._mirrored, self._call.line, feed, own=True)
         except TimeoutError:
+            self._lost = self._look_again_s is None
             return
         if not response.streamed:
             settle(self._call, response)
@@ -172,13 +184,13 @@ class _Listening:
             _log.info("subscription %s is open again", self._call.id_raw.decode())
             params_raw = b'{"_meta":{"' + meta.SUBSCRIPTION_ID.encode() + b'":' + self._call.id_raw + b"}}"
             for method in self._agreed.changes():
-                self._tell(codec.notification(method, params_raw))
+                self._stdout.tell(codec.notification(method, params_raw))
         lacking = set(self._agreed.resourceSubscriptions) - set(agreed.resourceSubscriptions)
-        if lacking and self._look_again is not None:
+        if lacking:
             # A hub that has just started does not know every server's resources yet: it is asked again.
             pause_s = _LOOK_AGAIN_S[min(self._looks, len(_LOOK_AGAIN_S) - 1)]
             self._looks += 1
-            self._look_again.reschedule(self._loop.time() + pause_s)
+            self._look_again_s = self._loop.time() + pause_s
         else:
             self._looks = 0
         return False

@@ -10,6 +10,7 @@ from tests.compose.stack import CommandFailed, Stack, engine_fault
 
 REQUIRED: Final = "HUB_REQUIRE_DOCKER"
 UNTESTED = pytest.StashKey[str]()
+LOGS = pytest.StashKey[str]()
 
 
 @pytest.fixture(scope="session")
@@ -28,14 +29,15 @@ def engine(request: pytest.FixtureRequest) -> None:
 def stack(engine: None, request: pytest.FixtureRequest) -> Generator[Stack]:
     """The whole stack, healthy; ended afterwards, its logs shown where a test failed."""
     running = Stack()
+    failed_before = request.session.testsfailed
     running.down()
     try:
         running.build()
         running.up()
         yield running
     finally:
-        if request.session.testsfailed:
-            print(_logs(running))
+        if request.session.testsfailed > failed_before:
+            request.config.stash[LOGS] = _logs(running)
         running.down()
 
 
@@ -47,7 +49,10 @@ def _logs(running: Stack) -> str:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say what was not tested."""
+    """Say what was not tested, and show the logs of what was and failed."""
+    if (logs := config.stash.get(LOGS, None)) is not None:
+        terminalreporter.write_sep("-", "logs of the container stack")
+        terminalreporter.write_line(logs)
     if (fault := config.stash.get(UNTESTED, None)) is not None:
         terminalreporter.write_sep("!", "THE CONTAINER STACK WAS NOT TESTED", red=True, bold=True)
         terminalreporter.write_line(f"No container engine answers: {fault}", red=True)

@@ -62,7 +62,7 @@ def engine_fault() -> str | None:
     except FileNotFoundError:
         return "the docker command is not installed"
     except CommandFailed as fault:
-        return str(fault)
+        return " ".join(str(fault).split())
     return None
 
 

@@ -9,6 +9,8 @@ from enum import Enum
 
 import msgspec
 
+from hub_gateway.wire.param_headers import ParamHeader
+
 
 class EntryKind(Enum):
     """The four kinds of entries, with the words the protocol has for each."""
@@ -58,5 +60,7 @@ class Entry(msgspec.Struct, frozen=True, eq=False):
     public_name: str
     listed_raw: bytes
     """The definition as clients see it: the upstream's bytes with only the name replaced."""
+    mirrors: tuple[ParamHeader, ...]
+    """Parameters that go into headers too, toward a stateless upstream over HTTP."""
     digest: str
     """SHA-256 (hex) of the definition as the upstream gave it: the categorizer's cache key."""

@@ -15,6 +15,7 @@ import msgspec
 from hub_gateway.catalog import names
 from hub_gateway.catalog.entry import Entry, EntryKind, Offering
 from hub_gateway.wire import rewrite
+from hub_gateway.wire.param_headers import ANNOTATION, InvalidAnnotation, ParamHeader, find
 
 
 class Definition(NamedTuple):
@@ -24,6 +25,7 @@ class Definition(NamedTuple):
     local_name: str
     raw: bytes
     digest: str
+    mirrors: tuple[ParamHeader, ...] = ()
 
 
 class Parsed(NamedTuple):
@@ -37,7 +39,8 @@ class Parsed(NamedTuple):
 
 
 def parse(upstream_name: str, offering: Offering) -> Parsed:
-    """Cut open every definition. One that has no name is left out and named in `faults`."""
+    """Cut open every definition. One that has no name, or whose `x-mcp-header` annotations break the rules (2026-07-28
+    transports/streamable-http §Schema Extension), is left out and named in `faults`."""
     found: dict[tuple[EntryKind, str], Definition] = {}
     faults: list[str] = []
     for kind in EntryKind:
@@ -51,9 +54,21 @@ def parse(upstream_name: str, offering: Offering) -> Parsed:
             elif (kind, local_name) in found:
                 faults.append(f"{upstream_name}: {kind.value}[{position}] repeats {kind.key} {local_name!r}")
             else:
+                try:
+                    mirrors = _mirrors(raw) if kind is EntryKind.TOOL else ()
+                except InvalidAnnotation as fault:
+                    faults.append(f"{upstream_name}: {local_name}: {fault}")
+                    continue
                 digest = hashlib.sha256(raw).hexdigest()
-                found[kind, local_name] = Definition(kind, local_name, raw, digest)
+                found[kind, local_name] = Definition(kind, local_name, raw, digest, mirrors)
     return Parsed(upstream_name, offering, tuple(found.values()), tuple(faults))
+
+
+def _mirrors(raw: bytes) -> tuple[ParamHeader, ...]:
+    if ANNOTATION.encode() not in raw:
+        return ()
+    schema = rewrite.members(raw).get("inputSchema")
+    return () if schema is None else find(msgspec.json.decode(schema))
 
 
 class Template(NamedTuple):
@@ -149,7 +164,15 @@ def _entry(upstream_name: str, definition: Definition, public_name: str) -> Entr
     listed = definition.raw
     if public_name != definition.local_name:
         listed = rewrite.replaced(definition.raw, definition.kind.key, rewrite.encode_text(public_name))
-    return Entry(definition.kind, upstream_name, definition.local_name, public_name, listed, definition.digest)
+    return Entry(
+        definition.kind,
+        upstream_name,
+        definition.local_name,
+        public_name,
+        listed,
+        definition.mirrors,
+        definition.digest,
+    )
 
 
 def _digest(entries: Sequence[Entry]) -> str:

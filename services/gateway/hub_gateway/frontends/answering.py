@@ -13,7 +13,7 @@ from starlette.types import Receive, Send
 
 from hub_common.tasks import Tasks
 from hub_gateway.frontends.guards import send_body
-from hub_gateway.routing.exchange import Exchange, Response
+from hub_gateway.routing.exchange import Exchange, Outlet, Response
 from hub_gateway.sessions.outbox import Outbox
 from hub_gateway.sessions.session import Session
 from hub_gateway.wire.framing import KEEP_ALIVE, encode_event
@@ -40,24 +40,23 @@ StatusOf = Callable[[Response], int]
 
 
 class Answering:
-    """The way back to the client of one POST. `outlet` is what the exchange gets."""
+    """The way back to the client of one POST.
+
+    `outlet` is what the exchange gets: it sends a message before the response, and the first one turns the answer into
+    a stream. None where the client takes no streams.
+    """
 
     def __init__(self, receive: Receive, send: Send, session: Session | None, streams: bool, tasks: Tasks) -> None:
         self._receive = receive
         self._send = send
         self._session = session
-        self._streams = streams
         self._tasks = tasks
+        self.outlet: Outlet | None = self._put if streams else None
         self._stream: Outbox | None = None
         self._writer: asyncio.Task[None] | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._task: asyncio.Task[object] | None = None
         self.cancelled = False
-
-    def outlet(self, message: bytes) -> None:
-        """Send a message before the response; the first one turns the answer into a stream."""
-        if self._streams:
-            self._open_stream().put(message)
 
     async def answer(self, exchange: Exchange, answered: Awaitable[Response], status_of: StatusOf) -> None:
         """Wait for the response and send it in whatever form the answer has taken by then."""
@@ -77,6 +76,8 @@ class Answering:
             watch.cancel()
             if self._watcher is not None:
                 self._watcher.cancel()
+            if response is None and self._stream is not None:
+                self._stream.end()
         if self._stream is not None and self._writer is not None:
             if response is not None:
                 self._stream.put(response.body)
@@ -94,9 +95,13 @@ class Answering:
             self.cancelled = True
             self._task.cancel()
 
+    def _put(self, message: bytes) -> None:
+        self._open_stream().put(message)
+
     def _open_stream(self) -> Outbox:
         if self._stream is None:
-            self._stream = Outbox("call") if self._session is None else self._session.open_stream()
+            session = self._session
+            self._stream = Outbox("call", resumable=False) if session is None else session.open_stream()
             self._writer = self._tasks.spawn(self._write(self._stream), "write")
         return self._stream
 
@@ -122,13 +127,16 @@ class Answering:
 
     async def _wait_for_disconnect(self, exchange: Exchange) -> None:
         try:
-            async with asyncio.timeout(STREAM_AFTER_S if self._streams else None):
+            async with asyncio.timeout(None if self.outlet is None else STREAM_AFTER_S):
                 await self._disconnected()
         except TimeoutError:
             self._open_stream()
             await self._disconnected()
-        if exchange.era is Era.HANDSHAKE and self._stream is not None:
+        if exchange.era is Era.HANDSHAKE and self._stream is not None and self._writer is not None:
+            self._writer.cancel()  # nobody is there to hear it; what comes now waits for whoever takes the stream up
             await asyncio.sleep(GRACE_S)
+            while self._stream.is_read:
+                await asyncio.sleep(GRACE_S)
         self.cancel()
 
     async def _disconnected(self) -> None:

@@ -26,10 +26,12 @@ from hub_gateway.wire import codec
 from hub_gateway.wire.codec import MalformedMessage
 from hub_gateway.wire.errors import INVALID_REQUEST, error_object
 from hub_gateway.wire.framing import KEEP_ALIVE, encode_event
-from hub_gateway.wire.message import Kind, Message, own
+from hub_gateway.wire.message import Kind, Message
 from hub_gateway.wire.revisions import Era
 
 MESSAGES_PATH = "/messages"
+MAX_MESSAGES = 8192
+MAX_BYTES = 64 * 1024 * 1024
 
 
 class Line:
@@ -37,7 +39,8 @@ class Line:
 
     def __init__(self) -> None:
         self.id = secrets.token_urlsafe(24)
-        self.outbox = Outbox("standing")
+        # Responses come this way too and none may be lost, so there is room for a slow reader's.
+        self.outbox = Outbox("standing", max_messages=MAX_MESSAGES, max_bytes=MAX_BYTES, resumable=False)
         self.session: Session | None = None
 
 
@@ -68,10 +71,8 @@ class HttpSse:
         """Answer a POST to the second URL: 202, and the response goes on the stream."""
         query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
         line_id = query.get("sessionId", [""])[0]
-        line = self._lines.get(line_id)
-        if line is None:
-            why = "Session not found: its stream is closed; connect again" if line_id else "No sessionId"
-            await send_body(send, 404 if line_id else 400, codec.error(b"", error_object(INVALID_REQUEST, why)))
+        if line_id not in self._lines:
+            await _refuse(line_id, send)
             return
         try:
             body = await read_body(receive, headers_of(scope), self._body_limit_bytes)
@@ -83,6 +84,10 @@ class HttpSse:
             return
         except MalformedMessage as fault:
             await send_body(send, 400, fault.reply)
+            return
+        line = self._lines.get(line_id)
+        if line is None:  # the stream was closed while the body came
+            await _refuse(line_id, send)
             return
         self._take(line, message)
         await send_body(send, 202, b"Accepted", b"text/plain")
@@ -101,12 +106,16 @@ class HttpSse:
             session.take(message)
 
     def _initialize(self, line: Line, message: Message) -> None:
+        if line.session is not None:
+            line.outbox.put(codec.error(message.id, error_object(INVALID_REQUEST, "The session is open already")))
+            return
         try:
             session, result_raw = self._hello.initialize(message)
         except HubError as fault:
             line.outbox.put(codec.error(message.id, fault.error_raw))
             return
         session.standing = line.outbox
+        session.single_stream = True
         session.attached = 1
         line.session = session
         line.outbox.put(codec.result(message.id, result_raw))
@@ -123,7 +132,8 @@ class HttpSse:
         try:
             session.tell((await self._router.answer(exchange)).body)
         finally:
-            session.running.pop(own(message.id), None)
+            if session.running.get(exchange.id_raw) is cancel:
+                del session.running[exchange.id_raw]
 
     async def _write(self, line: Line, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": SSE_HEADERS})
@@ -133,3 +143,8 @@ class HttpSse:
             data = KEEP_ALIVE if sent is None else encode_event(sent.message, name="message")
             await send({"type": "http.response.body", "body": data, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
+
+
+async def _refuse(line_id: str, send: Send) -> None:
+    why = "Session not found: its stream is closed; connect again" if line_id else "No sessionId"
+    await send_body(send, 404 if line_id else 400, codec.error(b"", error_object(INVALID_REQUEST, why)))

@@ -24,10 +24,11 @@ from hub_gateway.wire.errors import (
     UNSUPPORTED_PROTOCOL_VERSION,
     error_object,
 )
-from hub_gateway.wire.headers import NAMED_METHODS, decode_value
+from hub_gateway.wire.headers import NAMED_METHODS, PARAM_PREFIX, decode_value
 from hub_gateway.wire.message import Message, own
 from hub_gateway.wire.revisions import HANDSHAKE_REVISIONS, REVISIONS, STATELESS_REVISIONS, Era
 
+_PARAM_PREFIX = PARAM_PREFIX.encode()
 _BAD_REQUEST = frozenset({PARSE_ERROR, INVALID_REQUEST, INVALID_PARAMS, *MODERN_CODES})
 
 
@@ -53,7 +54,7 @@ def speaks_stateless(headers: Headers, message: Message) -> bool:
         return False
 
 
-def open_exchange(headers: Headers, message: Message, outlet: Outlet) -> Exchange:
+def open_exchange(headers: Headers, message: Message, outlet: Outlet | None) -> Exchange:
     """Climb the ladder and return the exchange.
 
     Raises:
@@ -70,11 +71,20 @@ def open_exchange(headers: Headers, message: Message, outlet: Outlet) -> Exchang
     revision = rewrite.text(found[meta.PROTOCOL_VERSION])
     if revision is None:
         raise Refusal(id_raw, INVALID_PARAMS, f"Invalid params: _meta {meta.PROTOCOL_VERSION} must be a string")
+    for key in (meta.CLIENT_CAPABILITIES, meta.CLIENT_INFO):
+        if key in found and bytes(found[key])[:1] != b"{":
+            raise Refusal(id_raw, INVALID_PARAMS, f"Invalid params: _meta {key} must be an object")
     _check_headers(headers, message, id_raw, revision)
     if revision not in STATELESS_REVISIONS:
         data = {"supported": list(REVISIONS), "requested": revision}
         raise Refusal(id_raw, UNSUPPORTED_PROTOCOL_VERSION, "Unsupported protocol version", data)
-    return Exchange(message, era=Era.STATELESS, caller=meta.read_caller(found), session=None, outlet=outlet)
+    exchange = Exchange(message, era=Era.STATELESS, caller=meta.read_caller(found), session=None, outlet=outlet)
+    exchange.param_headers = {
+        name.decode("latin-1"): value.decode("latin-1")
+        for name, value in headers.items()
+        if name.startswith(_PARAM_PREFIX)
+    }
+    return exchange
 
 
 def _check_headers(headers: Headers, message: Message, id_raw: bytes, revision: str) -> None:

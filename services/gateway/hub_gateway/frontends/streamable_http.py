@@ -7,7 +7,8 @@ era a request belongs to, its headers and its status. What the messages mean is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Coroutine
+from typing import Any
 
 import msgspec
 from starlette.types import Receive, Scope, Send
@@ -32,6 +33,9 @@ from hub_gateway.wire.message import Kind, Message, own
 from hub_gateway.wire.revisions import BATCHING_REVISIONS, HANDSHAKE_REVISIONS, STATELESS_REVISIONS, Era
 
 _SESSION_ID = b"mcp-session-id"
+
+MAX_BATCH = 1_000
+"""Messages in one batch: each request among them runs at the same time."""
 
 
 class StreamableHttp:
@@ -139,13 +143,14 @@ class StreamableHttp:
             return
         answering = Answering(receive, send, session, _accepts_stream(headers), self._tasks)
         exchange = Exchange(message, era=Era.HANDSHAKE, caller=session.caller, session=session, outlet=answering.outlet)
-        session.running[exchange.id_raw] = answering.cancel
+        cancel = session.running[exchange.id_raw] = answering.cancel
         try:
             await answering.answer(exchange, self._answered(exchange, headers), _ok)
         finally:
-            session.running.pop(exchange.id_raw, None)
+            if session.running.get(exchange.id_raw) is cancel:  # not another's of the same id
+                del session.running[exchange.id_raw]
 
-    def _answered(self, exchange: Exchange, headers: Headers) -> Awaitable[Response]:
+    def _answered(self, exchange: Exchange, headers: Headers) -> Coroutine[Any, Any, Response]:
         traceparent = headers.get(b"traceparent")
         return self._router.answer(exchange, traceparent.decode("latin-1") if traceparent else None)
 
@@ -157,6 +162,8 @@ class StreamableHttp:
         if session.revision not in BATCHING_REVISIONS:
             raise MalformedMessage(INVALID_REQUEST, f"Invalid Request: {session.revision} has no batches")
         parts = codec.decode_batch(body)
+        if len(parts) > MAX_BATCH:
+            raise MalformedMessage(INVALID_REQUEST, f"Invalid Request: more than {MAX_BATCH} messages in a batch")
         responses = await asyncio.gather(*(self._one_of_batch(session, raw, headers) for raw in parts))
         answers = [response for response in responses if response is not None]
         await send_body(send, 200 if answers else 202, b"[" + b",".join(answers) + b"]" if answers else b"")
@@ -170,7 +177,15 @@ class StreamableHttp:
             session.take(message)
             return None
         exchange = Exchange(message, era=Era.HANDSHAKE, caller=session.caller, session=session, outlet=session.tell)
-        return (await self._answered(exchange, headers)).body
+        answered = self._tasks.spawn(self._answered(exchange, headers), "batch")
+        cancel = session.running[exchange.id_raw] = answered.cancel
+        try:
+            await asyncio.wait((answered,))
+            return None if answered.cancelled() else answered.result().body
+        finally:
+            answered.cancel()
+            if session.running.get(exchange.id_raw) is cancel:
+                del session.running[exchange.id_raw]
 
     async def _get(self, headers: Headers, receive: Receive, send: Send) -> None:
         if not _accepts_stream(headers):

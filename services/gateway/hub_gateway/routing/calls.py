@@ -6,8 +6,9 @@ here.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -24,11 +25,17 @@ from hub_gateway.routing.translate import error_for, result_for
 from hub_gateway.sessions.session import Session
 from hub_gateway.upstreams.fleet import Fleet
 from hub_gateway.upstreams.pending import Listener, Reply
-from hub_gateway.wire import rewrite
-from hub_gateway.wire.errors import INVALID_PARAMS, RESOURCE_NOT_FOUND_HANDSHAKE, error_object
+from hub_gateway.wire import param_headers, rewrite
+from hub_gateway.wire.errors import HEADER_MISMATCH, INVALID_PARAMS, RESOURCE_NOT_FOUND_HANDSHAKE, error_object
 from hub_gateway.wire.revisions import Era
 
 _NOT_FOUND = (RESOURCE_NOT_FOUND_HANDSHAKE, INVALID_PARAMS)
+
+
+class HeaderMismatch(CallerError):
+    """The headers say another thing than the body (2026-07-28 transports/streamable-http §Server Validation)."""
+
+    code = HEADER_MISMATCH
 
 
 class Calls:
@@ -94,7 +101,9 @@ class Calls:
                 return response
             if refusal is None or refusal.error_code in _NOT_FOUND:
                 refusal = response
-        return refusal or self._not_found(exchange, uri)
+        if refusal is None or (len(owners) > 1 and refusal.error_code in _NOT_FOUND):
+            return self._not_found(exchange, uri)
+        return refusal
 
     async def complete(self, exchange: Exchange) -> Response:
         """Answer `completion/complete` for a prompt's argument or a template's variable."""
@@ -121,7 +130,15 @@ class Calls:
         """Forward a request about an entry under the entry's own name."""
         if entry.local_name != asked_name:
             params = {**params, member: msgspec.Raw(rewrite.encode_text(entry.local_name))}
-        return await self._ask(exchange, entry.upstream_name, params, entry.local_name)
+        if not entry.mirrors:
+            return await self._ask(exchange, entry.upstream_name, params, entry.local_name)
+        arguments = _arguments(params)
+        if exchange.param_headers is not None and entry.public_name == asked_name:
+            why = param_headers.mismatch(entry.mirrors, arguments, exchange.param_headers)
+            if why is not None:
+                raise HeaderMismatch(f"Header mismatch: {why}")
+        mirrored = param_headers.mirrored(entry.mirrors, arguments)
+        return await self._ask(exchange, entry.upstream_name, params, entry.local_name, mirrored)
 
     def owners(self, view: View, uri: str) -> list[tuple[str, str]]:
         """The upstreams to ask for a URI, best first, each with the URI as that upstream knows it.
@@ -148,7 +165,14 @@ class Calls:
             and "resources" in supervisor.connection.capabilities
         ]
 
-    async def _ask(self, exchange: Exchange, upstream_name: str, params: rewrite.Members, name: str | None) -> Response:
+    async def _ask(
+        self,
+        exchange: Exchange,
+        upstream_name: str,
+        params: rewrite.Members,
+        name: str | None,
+        mirrored: Sequence[tuple[str, str]] = (),
+    ) -> Response:
         supervisor = self._fleet.get(upstream_name)
         method = exchange.message.method
 
@@ -160,6 +184,7 @@ class Calls:
                 listener=listener,
                 progress_token_raw=exchange.progress_token_raw,
                 name=name,
+                mirrored=mirrored,
             )
 
         connection = supervisor.connection
@@ -174,7 +199,7 @@ class Calls:
             if exchange.session is not None and era is Era.STATELESS:
                 reply = await questions.answered(exchange, params, reply, request)
         if reply.error_raw:
-            return exchange.error(error_for(exchange.era, era, reply.error_raw))
+            return exchange.error(error_for(exchange.era, era, method, reply.error_raw))
         info = b"" if connection is None else connection.server_info_raw
         result_raw = reply.result_raw
         if method == "tools/call":
@@ -192,3 +217,11 @@ def _members(exchange: Exchange, member: str) -> rewrite.Members:
         return rewrite.members(exchange.params.get(member, msgspec.Raw(b"")))
     except msgspec.MsgspecError as fault:
         raise CallerError(f"Invalid params of {exchange.message.method}: {member} must be an object") from fault
+
+
+def _arguments(params: rewrite.Members) -> dict[str, Any]:
+    """A call's arguments, decoded only because some of them go into headers."""
+    try:
+        return msgspec.json.decode(params.get("arguments", b"{}"), type=dict[str, Any])
+    except msgspec.MsgspecError as fault:
+        raise CallerError("Invalid params of tools/call: arguments must be an object") from fault

@@ -6,7 +6,7 @@ transport; the frontend gave it an outlet.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -18,6 +18,8 @@ from hub_gateway.wire import codec, meta, rewrite
 from hub_gateway.wire.errors import METHOD_NOT_FOUND, error_object, read_error
 from hub_gateway.wire.message import Message, own
 from hub_gateway.wire.revisions import Era
+
+CANCELLED = "notifications/cancelled"
 
 Outlet = Callable[[bytes], None]
 """Takes a message that belongs to this call and is sent to the client before the answer."""
@@ -41,7 +43,19 @@ class Exchange:
         outlet: None where the client's transport has no way for messages before the answer; they are dropped then.
     """
 
-    __slots__ = ("caller", "cancel", "era", "id_raw", "message", "outlet", "params", "progress_token_raw", "session")
+    __slots__ = (
+        "asked",
+        "caller",
+        "cancel",
+        "era",
+        "id_raw",
+        "message",
+        "outlet",
+        "param_headers",
+        "params",
+        "progress_token_raw",
+        "session",
+    )
 
     def __init__(
         self, message: Message, *, era: Era, caller: meta.Caller, session: Session | None, outlet: Outlet | None
@@ -51,10 +65,14 @@ class Exchange:
         self.caller = caller
         self.session = session
         self.outlet = outlet
+        self.param_headers: dict[str, str] | None = None
+        """The `Mcp-Param-*` headers of a stateless request over HTTP; None where the transport has no headers."""
         self.id_raw = own(message.id)
         self.cancel: Callable[[], None] | None = None
         self.params: rewrite.Members = {}
         self.progress_token_raw: bytes | None = None
+        self.asked: dict[bytes, bytes] = {}
+        """What the client was asked during this call: the id it has there, and the upstream's own."""
 
     def read(self) -> None:
         """Cut the params open.
@@ -85,6 +103,9 @@ class Exchange:
         """Pass on a notification that belongs to this call."""
         if self.outlet is None:
             return
+        if message.method == CANCELLED:
+            self._take_back(message)
+            return
         if message.method == "notifications/message" and not self._wants(message):
             return
         self.outlet(codec.notification(message.method, message.params))
@@ -96,7 +117,14 @@ class Exchange:
             return
         question = self.session.reverse.ask(message, lambda result_raw, error_raw: answer(Reply(result_raw, error_raw)))
         if question is not None:
-            self.outlet(question)
+            self.asked[question.id_raw] = own(message.id)
+            self.outlet(question.message)
+
+    def withdraw(self) -> None:
+        """The call ends: tell the client of every question that nobody waits for any more."""
+        for id_raw in self.asked:
+            self._withdraw(id_raw, {"reason": b'"the call has ended"'})
+        self.asked = {}
 
     def result(self, result_raw: bytes | msgspec.Raw) -> Response:
         """Answer with a result."""
@@ -105,6 +133,20 @@ class Exchange:
     def error(self, error_raw: bytes | msgspec.Raw) -> Response:
         """Answer with an error."""
         return Response(codec.error(self.id_raw, error_raw), read_error(error_raw).code)
+
+    def _take_back(self, message: Message) -> None:
+        """The upstream wants no answer any more; the client knows the question by another id."""
+        try:
+            params = rewrite.members(message.params)
+        except msgspec.MsgspecError:
+            return
+        upstream_id_raw = bytes(params.pop("requestId", b""))
+        for id_raw in [each for each, asked_raw in self.asked.items() if asked_raw == upstream_id_raw]:
+            self._withdraw(id_raw, params)
+
+    def _withdraw(self, id_raw: bytes, rest: Mapping[str, bytes | msgspec.Raw]) -> None:
+        if self.session is not None and self.session.reverse.withdraw(id_raw) and self.outlet is not None:
+            self.outlet(codec.notification(CANCELLED, rewrite.join({"requestId": id_raw, **rest})))
 
     def _wants(self, message: Message) -> bool:
         wanted = self.caller.log_level if self.session is None else self.session.log_level

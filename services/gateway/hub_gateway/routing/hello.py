@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from hub_gateway.errors import CallerError
+from hub_gateway.exposure.audience import ALL
 from hub_gateway.exposure.current import Current
 from hub_gateway.exposure.view import Look
 from hub_gateway.routing.exchange import Exchange, Response
@@ -117,8 +118,8 @@ class Hello:
         return msgspec.json.encode(union)
 
     def _instructions(self) -> dict[str, bytes]:
-        """The upstreams' instructions under their names, and how to find tools where they are held back."""
-        shown = {entry.upstream_name for entry in self._current.exposure.catalog.entries}
+        """The instructions of the upstreams that the filter does not hide, each under its name."""
+        shown = {entry.upstream_name for entry in self._current.view(ALL).visible}
         parts = [
             f"## {supervisor.name}\n\n{supervisor.connection.instructions}"
             for supervisor in self._fleet.supervisors.values()

@@ -40,8 +40,9 @@ async def answered(exchange: Exchange, params: rewrite.Members, reply: Reply, ag
         result = _members(reply.result_raw)
         if rewrite.text(result.get("resultType")) != "input_required":
             return reply
-        questions = _members(result.get("inputRequests", Raw(b"{}")))
-        answers = await asyncio.gather(*(_ask(exchange, _members(raw)) for raw in questions.values()))
+        asked = _members(result.get("inputRequests", Raw(b"{}")))
+        questions = {key: _question(_members(raw)) for key, raw in asked.items()}
+        answers = await asyncio.gather(*(_ask(exchange, question) for question in questions.values()))
         refused = next((answer for answer in answers if answer.error_raw), None)
         if refused is not None:
             return refused
@@ -53,18 +54,19 @@ async def answered(exchange: Exchange, params: rewrite.Members, reply: Reply, ag
     raise UpstreamGarbage(f"{exchange.message.method}: still asking after {MAX_ROUNDS} rounds")
 
 
-async def _ask(exchange: Exchange, question: rewrite.Members) -> Reply:
+def _question(question: rewrite.Members) -> Message:
     method = rewrite.text(question.get("method")) or ""
     params = question.get("params", Raw(b"{}"))
     if method == "elicitation/create" and rewrite.text(_members(params).get("mode")) == "url":
         # 2025-11-25 requires an id that 2026-07-28 dropped (changelog, minor change 11).
         params = Raw(rewrite.replaced(params, "elicitationId", rewrite.encode_text(secrets.token_hex(8))))
+    return Message(jsonrpc="2.0", method=method, params=params)
+
+
+def _ask(exchange: Exchange, question: Message) -> asyncio.Future[Reply]:
     done: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-    exchange.ask(
-        Message(jsonrpc="2.0", method=method, params=params),
-        lambda reply: None if done.done() else done.set_result(reply),
-    )
-    return await done
+    exchange.ask(question, lambda reply: None if done.done() else done.set_result(reply))
+    return done
 
 
 def _members(raw: bytes | Raw) -> rewrite.Members:

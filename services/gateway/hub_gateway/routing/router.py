@@ -79,6 +79,9 @@ class Router:
         except Exception:
             _log.exception("%s id %s failed", exchange.message.method, exchange.id_raw.decode())
             return exchange.error(error_object(INTERNAL_ERROR, f"Internal error in {exchange.message.method}"))
+        finally:
+            if exchange.asked:
+                exchange.withdraw()
 
     async def _dispatch(self, exchange: Exchange) -> Response:
         method = exchange.message.method

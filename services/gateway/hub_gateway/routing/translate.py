@@ -27,26 +27,33 @@ def result_for(client: Era, upstream: Era, method: str, result_raw: bytes, serve
         return result_raw
     try:
         members = rewrite.members(result_raw)
+        meta = rewrite.members(members.get("_meta", b""))
     except msgspec.MsgspecError:
         return result_raw
     head: list[bytes] = []
     kind = rewrite.text(members.get("resultType"))
-    if kind is None:
+    if "resultType" not in members:
         head.append(b'"resultType":"complete"')
     if method in CACHEABLE_METHODS and "ttlMs" not in members and kind in (None, "complete"):
         head.append(UNKNOWN_FRESHNESS)
     if server_info_raw:
         if "_meta" not in members:
             head.append(b'"_meta":{"' + SERVER_INFO.encode() + b'":' + server_info_raw + b"}")
-        elif SERVER_INFO not in rewrite.members(members["_meta"]):
+        elif SERVER_INFO not in meta:
             dressed = rewrite.replaced(members["_meta"], SERVER_INFO, server_info_raw)
             result_raw = rewrite.replaced(result_raw, "_meta", dressed)
     return rewrite.prepended(result_raw, b",".join(head)) if head else result_raw
 
 
-def error_for(client: Era, upstream: Era, error_raw: bytes) -> bytes:
-    """Return an upstream's error with the code the client's era has for it."""
-    moved = client is Era.STATELESS and upstream is Era.HANDSHAKE
-    if moved and read_error(error_raw).code == RESOURCE_NOT_FOUND_HANDSHAKE:
-        return rewrite.replaced(error_raw, "code", str(INVALID_PARAMS).encode())
-    return error_raw
+def error_for(client: Era, upstream: Era, method: str, error_raw: bytes) -> bytes:
+    """Return an upstream's error with the code the client's era has for it.
+
+    "Resource not found" is the one code that moved. Reading a resource has one parameter, so invalid params of it mean
+    that there is no such resource.
+    """
+    if client is upstream or method != "resources/read":
+        return error_raw
+    old, new = RESOURCE_NOT_FOUND_HANDSHAKE, INVALID_PARAMS
+    if client is Era.HANDSHAKE:
+        old, new = new, old
+    return rewrite.replaced(error_raw, "code", str(new).encode()) if read_error(error_raw).code == old else error_raw

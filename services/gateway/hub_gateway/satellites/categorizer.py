@@ -60,10 +60,13 @@ class Categorizer:
         """The category of every entry, in order, without asking an LLM.
 
         Raises:
-            SatelliteError: no answer in time.
+            SatelliteError: no answer in time, or one for other entries.
         """
         request = pb.CategorizeRequest(definitions=map(_definition, entries), taxonomy=_taxonomy(policy))
         answer: pb.CategorizeResponse = await self._call(self._stub.Categorize, request, self._timeout_s)
+        if len(answer.assignments) != len(entries):
+            self.reason = "categorizer: the answer to Categorize does not fit the entries"
+            raise SatelliteError(self.reason)
         return [_assigned(assignment) for assignment in answer.assignments]
 
     async def refine(self, entries: Sequence[Entry], policy: ToolFiltering) -> AsyncIterator[str]:

@@ -51,11 +51,13 @@ class Filter:
         """The rule for every entry of the catalog, in its order.
 
         Raises:
-            SatelliteError: no answer in time.
+            SatelliteError: no answer in time, or none that fits the catalog.
         """
         request = pb.DecideRequest(catalog_digest=catalog.digest, policy=_policy(policy, mode), categories=categories)
         answer: pb.DecideResponse = await self._call(self._stub.Decide, request, catalog)
         rules = [Rule(rule.id, rule.allows) for rule in answer.rules]
+        if len(answer.rule_of_entry) != len(catalog.entries) or any(p >= len(rules) for p in answer.rule_of_entry):
+            raise self._unfit("Decide")
         return [rules[position] for position in answer.rule_of_entry]
 
     async def search(
@@ -64,13 +66,15 @@ class Filter:
         """Rank the entries in `scope` for a query, best first, with their scores.
 
         Raises:
-            SatelliteError: no answer in time.
+            SatelliteError: no answer in time, or none that fits the catalog.
         """
         positions = [catalog.index[id(entry)] for entry in scope]
         request = pb.SearchRequest(
             catalog_digest=catalog.digest, query=query, context=context, scope=positions, limit=limit
         )
         answer: pb.SearchResponse = await self._call(self._stub.Search, request, catalog)
+        if any(hit.index >= len(catalog.entries) for hit in answer.hits):
+            raise self._unfit("Search")
         return [(catalog.entries[hit.index], hit.score) for hit in answer.hits]
 
     async def close(self) -> None:
@@ -93,6 +97,10 @@ class Filter:
             raise SatelliteError(self.reason) from fault
         self.reason = None
         return answer
+
+    def _unfit(self, rpc: str) -> SatelliteError:
+        self.reason = f"filter: the answer to {rpc} does not fit the catalog"
+        return SatelliteError(self.reason)
 
 
 def _policy(policy: ToolFiltering, mode: str) -> pb.Policy:

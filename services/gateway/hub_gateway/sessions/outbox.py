@@ -28,10 +28,24 @@ class Outbox:
 
     When full, the oldest message goes, delivered or not: a slow reader loses notifications before the gateway loses
     memory. The newest message always stays, so a call's response is never the one that goes.
+
+    Args:
+        stream_id: how event ids begin.
+        max_messages: how many are kept.
+        max_bytes: how much is kept, the newest message aside.
+        resumable: keep what was read, for a reader that lost its connection and comes back.
     """
 
-    def __init__(self, stream_id: str, *, max_messages: int = MAX_MESSAGES, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(
+        self,
+        stream_id: str,
+        *,
+        max_messages: int = MAX_MESSAGES,
+        max_bytes: int = MAX_BYTES,
+        resumable: bool = True,
+    ) -> None:
         self.stream_id = stream_id
+        self._resumable = resumable
         self.lost = 0
         self.ended = False
         self._max_messages = max_messages
@@ -40,6 +54,7 @@ class Outbox:
         self._size_bytes = 0
         self._place = 0
         self._reader = 0
+        self._reading = False
         self._read_to = 0
         self._wake: asyncio.Future[None] | None = None
 
@@ -51,9 +66,7 @@ class Outbox:
         self._kept.append(Sent(self._place, message))
         self._size_bytes += len(message)
         while len(self._kept) > 1 and (len(self._kept) > self._max_messages or self._size_bytes > self._max_bytes):
-            gone = self._kept.popleft()
-            self._size_bytes -= len(gone.message)
-            self.lost += gone.place > self._read_to
+            self.lost += self._drop_oldest().place > self._read_to
         self._notify()
 
     def end(self) -> None:
@@ -64,7 +77,12 @@ class Outbox:
     @property
     def is_read(self) -> bool:
         """Whether somebody is reading now."""
-        return self._reader > 0 and self._wake is not None
+        return self._reading
+
+    @property
+    def size_bytes(self) -> int:
+        """How much is kept."""
+        return self._size_bytes
 
     @property
     def unread_from(self) -> int:
@@ -82,27 +100,40 @@ class Outbox:
         """
         self._reader += 1
         me = self._reader
+        self._reading = True
         self._notify()
-        while me == self._reader:
-            fresh = [sent for sent in self._kept if sent.place > after]
-            for sent in fresh:
-                after = sent.place
-                self._read_to = max(self._read_to, after)
-                yield sent
-                if me != self._reader:
+        after = min(after, self._place)
+        try:
+            while me == self._reader:
+                fresh = [sent for sent in self._kept if sent.place > after]
+                for sent in fresh:
+                    after = sent.place
+                    self._read_to = max(self._read_to, after)
+                    yield sent
+                    if me != self._reader:
+                        return
+                    if not self._resumable:
+                        self._let_go(after)
+                if fresh:
+                    continue
+                if self.ended:
                     return
-            if fresh:
-                continue
-            if self.ended:
-                return
-            self._wake = asyncio.get_running_loop().create_future()
-            try:
+                self._wake = asyncio.get_running_loop().create_future()
                 done, _ = await asyncio.wait((self._wake,), timeout=idle_s)
                 if not done:
                     yield None
-            finally:
-                if me == self._reader:
-                    self._wake = None
+        finally:
+            if me == self._reader:
+                self._reading = False
+
+    def _drop_oldest(self) -> Sent:
+        gone = self._kept.popleft()
+        self._size_bytes -= len(gone.message)
+        return gone
+
+    def _let_go(self, place: int) -> None:
+        while self._kept and self._kept[0].place <= place:
+            self._drop_oldest()
 
     def _notify(self) -> None:
         if self._wake is not None and not self._wake.done():

@@ -7,7 +7,7 @@ client/elicitation, client/roots). Nothing is invented: a client that lacks the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from hub_gateway.wire import codec
 from hub_gateway.wire.errors import METHOD_NOT_FOUND, SERVER_ERROR, error_object
@@ -19,16 +19,26 @@ Answer = Callable[[bytes, bytes], None]
 NEEDS = {"sampling/createMessage": "sampling", "elicitation/create": "elicitation", "roots/list": "roots"}
 """The capability a client must have declared to be asked."""
 
+_GONE = "The client ended its session"
+
+
+class Question(NamedTuple):
+    """A request as it goes to the client, and the id it has there."""
+
+    id_raw: bytes
+    message: bytes
+
 
 class Reverse:
-    """The open questions to one client."""
+    """The open questions to one client. Whoever asks withdraws what it waits for no longer."""
 
     def __init__(self, capabilities: Mapping[str, Any]) -> None:
         self._capabilities = capabilities
         self._waiting: dict[bytes, Answer] = {}
         self._asked = 0
+        self._closed = False
 
-    def ask(self, message: Message, answer: Answer) -> bytes | None:
+    def ask(self, message: Message, answer: Answer) -> Question | None:
         """Register an upstream's request and return it as it goes to the client.
 
         Returns None where the client cannot be asked; the upstream then has its error already (2025-11-25
@@ -39,10 +49,17 @@ class Reverse:
             why = f"The client does not support {needed or message.method}"
             answer(b"", error_object(METHOD_NOT_FOUND, why))
             return None
+        if self._closed:
+            answer(b"", error_object(SERVER_ERROR, _GONE))
+            return None
         self._asked += 1
         id_raw = b'"hub-%d"' % self._asked
         self._waiting[id_raw] = answer
-        return codec.request(id_raw, message.method, own(message.params))
+        return Question(id_raw, codec.request(id_raw, message.method, own(message.params)))
+
+    def withdraw(self, id_raw: bytes) -> bool:
+        """Forget a question; False where it is answered already."""
+        return self._waiting.pop(id_raw, None) is not None
 
     def resolve(self, response: Message) -> bool:
         """Hand a client's response to whoever waits; False where nobody does."""
@@ -54,6 +71,7 @@ class Reverse:
 
     def close(self) -> None:
         """Answer every open question with an error: the client is gone."""
+        self._closed = True
         waiting, self._waiting = self._waiting, {}
         for answer in waiting.values():
-            answer(b"", error_object(SERVER_ERROR, "The client ended its session"))
+            answer(b"", error_object(SERVER_ERROR, _GONE))

@@ -24,7 +24,8 @@ STANDING = "standing~"
 """How the id of a standing stream begins."""
 
 MAX_KEPT_STREAMS = 64
-"""Ended call streams kept for a client that lost one and comes back for its end."""
+MAX_KEPT_BYTES = 4 * 1024 * 1024
+"""Ended call streams kept for a client that lost one and comes back for its end; the newest whatever its size."""
 
 LOG_LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 """RFC 5424 severities, least first (2025-11-25 utilities/logging)."""
@@ -47,7 +48,7 @@ class Session:
         """What was opened beyond the start, and only that: the start may become another; None until something was."""
         self.log_level: str | None = None
         self.subscribed: set[str] = set()
-        self.running: dict[bytes, Callable[[], None]] = {}
+        self.running: dict[bytes, Callable[[], object]] = {}
         """Cancels of the calls in flight, by the client's own id."""
         self.single_stream = False
         """True for HTTP+SSE: everything, also what belongs to a call, goes on the standing stream."""
@@ -62,11 +63,13 @@ class Session:
         self._stream_count += 1
         stream = Outbox(f"call{self._stream_count}~{self._epoch}")
         self._streams[stream.stream_id] = stream
-        while len(self._streams) > MAX_KEPT_STREAMS:
-            oldest = next((s for s in self._streams.values() if s.ended), None)
-            if oldest is None:
+        ended = [each for each in self._streams.values() if each.ended]
+        size_bytes = sum(each.size_bytes for each in ended)
+        for oldest in ended[:-1]:
+            if len(self._streams) <= MAX_KEPT_STREAMS and size_bytes <= MAX_KEPT_BYTES:
                 break
             del self._streams[oldest.stream_id]
+            size_bytes -= oldest.size_bytes
         return stream
 
     def stream(self, stream_id: str) -> Outbox | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hub_common.tasks import Tasks
@@ -127,11 +127,13 @@ class Connection:
         listener: Listener | None = None,
         progress_token_raw: bytes | None = None,
         name: str | None = None,
+        mirrored: Sequence[tuple[str, str]] = (),
     ) -> Reply:
         """Send a request and return how it was answered; an error of the upstream's own is a reply too.
 
-        `name` is what `Mcp-Name` mirrors. With `progress_token_raw` (the caller's token) progress is asked for and
-        relayed under that token. Without `timeout_s` it may take for ever. Cancelling tells the upstream.
+        `name` is what `Mcp-Name` mirrors, `mirrored` the headers of annotated parameters. With `progress_token_raw`
+        (the caller's token) progress is asked for and relayed under that token. Without `timeout_s` it may take for
+        ever. Cancelling tells the upstream.
 
         Raises:
             UpstreamTimeout, UpstreamDown, UpstreamUnauthorized, UpstreamBusy, UpstreamGarbage.
@@ -154,7 +156,7 @@ class Connection:
                 progress_token_raw=None if progress_token_raw is None else id_raw,
             )
             message = codec.request(id_raw, method, params_raw)
-            await self._transport.send(message, upstream_id=upstream_id, method=method, name=name)
+            await self._transport.send(message, upstream_id=upstream_id, method=method, name=name, mirrored=mirrored)
             if call.reply is None:
                 await self._wait(call)
         except asyncio.CancelledError:

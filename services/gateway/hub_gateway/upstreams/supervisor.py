@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from hub_common.breaker import Breaker
@@ -146,6 +146,7 @@ class Supervisor:
         listener: Listener | None = None,
         progress_token_raw: bytes | None = None,
         name: str | None = None,
+        mirrored: Sequence[tuple[str, str]] = (),
     ) -> Reply:
         """Forward a request; see `Connection.request`. Without `timeout_s` the server's own limit holds.
 
@@ -179,6 +180,7 @@ class Supervisor:
                 listener=listener,
                 progress_token_raw=progress_token_raw,
                 name=name,
+                mirrored=mirrored,
             )
             outcome = "error" if reply.error_raw else "ok"
             breaker.success()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 from hub_common.tasks import Tasks
 from hub_gateway.config.model import ConnectionPool
@@ -57,7 +58,15 @@ class HttpSse:
         if self._endpoint is not None and self._endpoint.done():
             self._head = request_head("POST", self._endpoint.result(), self._configured + encode_headers(own))
 
-    async def send(self, message: bytes, *, upstream_id: int | None, method: str, name: str | None) -> None:
+    async def send(
+        self,
+        message: bytes,
+        *,
+        upstream_id: int | None,
+        method: str,
+        name: str | None,
+        mirrored: Sequence[tuple[str, str]] = (),
+    ) -> None:
         """POST one message; its answer comes on the stream."""
         if self._pool is None:
             raise UpstreamDown("the link is closed")

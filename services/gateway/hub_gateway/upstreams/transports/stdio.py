@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import cast
@@ -60,7 +61,15 @@ class Stdio:
     def speak(self, revision: str) -> None:
         """Nothing to tell: stdio has no headers."""
 
-    async def send(self, message: bytes, *, upstream_id: int | None, method: str, name: str | None) -> None:
+    async def send(
+        self,
+        message: bytes,
+        *,
+        upstream_id: int | None,
+        method: str,
+        name: str | None,
+        mirrored: Sequence[tuple[str, str]] = (),
+    ) -> None:
         """Write one line; waits while the child does not read."""
         if self._child is None:
             raise UpstreamDown("the process is not running")

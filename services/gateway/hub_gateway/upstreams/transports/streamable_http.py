@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 import msgspec
 
@@ -84,12 +85,22 @@ class StreamableHttp:
             self._session_id = None
         self._heads = {}
 
-    async def send(self, message: bytes, *, upstream_id: int | None, method: str, name: str | None) -> None:
+    async def send(
+        self,
+        message: bytes,
+        *,
+        upstream_id: int | None,
+        method: str,
+        name: str | None,
+        mirrored: Sequence[tuple[str, str]] = (),
+    ) -> None:
         """POST one message and receive what its response brings."""
         if self._pool is None or self._receive is None:
             raise UpstreamDown("the link is closed")
         key = (method, name) if self._stateless else ("", None)
         head = self._heads.get(key) or self._make_head(key)
+        if mirrored and self._stateless:
+            head = self._spell(key, dict(mirrored))
         if upstream_id is None:
             response = await self._pool.exchange(head, message)
             await self._after(response, head, message, None, None, method)
@@ -262,16 +273,19 @@ class StreamableHttp:
         return self._configured + encode_headers(own)
 
     def _make_head(self, key: tuple[str, str | None]) -> bytes:
+        head = self._spell(key, {})
+        if len(self._heads) < _MAX_HEADS:
+            self._heads[key] = head
+        return head
+
+    def _spell(self, key: tuple[str, str | None], mirrored: dict[str, str]) -> bytes:
         extra = self._headers("application/json, text/event-stream") + b"Content-Type: application/json\r\n"
         method, name = key
         if method:
             extra += encode_headers({headers.METHOD: method})
         if name is not None:
             extra += encode_headers({headers.NAME: headers.encode_value(name)})
-        head = request_head("POST", self._address, extra)
-        if len(self._heads) < _MAX_HEADS:
-            self._heads[key] = head
-        return head
+        return request_head("POST", self._address, extra + encode_headers(mirrored))
 
 
 def configured_headers(given: dict[str, str]) -> bytes:

@@ -6,7 +6,7 @@ responses to requests, whatever way they came.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from hub_gateway.errors import UpstreamDown
@@ -50,13 +50,22 @@ class Transport(Protocol):
         """
         ...
 
-    async def send(self, message: bytes, *, upstream_id: int | None, method: str, name: str | None) -> None:
+    async def send(
+        self,
+        message: bytes,
+        *,
+        upstream_id: int | None,
+        method: str,
+        name: str | None,
+        mirrored: Sequence[tuple[str, str]] = (),
+    ) -> None:
         """Send one message.
 
         `upstream_id` is None for notifications and responses; `method` ("" for a response) and `name` fill the
-        standard headers of HTTP. Over Streamable HTTP this returns when the request's response has come or its stream
-        has ended, so every message on it has been received by then; cancelling it closes that stream. Over stdio it
-        returns when the bytes are written.
+        standard headers of HTTP, `mirrored` are the further ones of a call (lower-case name, encoded value). Over
+        Streamable HTTP this returns when the request's response has come or its stream has ended, so every message on
+        it has been received by then; cancelling it closes that stream. Over stdio it returns when the bytes are
+        written.
 
         Raises:
             UpstreamDown: the link broke; over HTTP also when the stream ended without the response.
