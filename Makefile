@@ -57,7 +57,7 @@ eval: .venv/.dev ## Measure how well tools are found (DATA=folder of catalog.jso
 
 up: ## Start the container stack and wait until it is healthy
 	$(COMPOSE) up --build --wait --detach $(ARGS)
-	@echo "MCP endpoint: http://127.0.0.1:$${HUB_PORT:-7000}/mcp"
+	@echo "MCP endpoint: http://$${HUB_PUBLISH:-127.0.0.1:7000}/mcp"
 
 down: ## Stop the container stack
 	$(COMPOSE) down --remove-orphans $(ARGS)

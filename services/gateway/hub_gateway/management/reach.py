@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from hub_common.rpc_server import probe
+from hub_common.store import StoreUnavailable
 from hub_gateway.management.deps import Deps
 
 TIMEOUT_S = 1.0
@@ -42,7 +43,9 @@ class Reach:
             if self._clock() - self._asked_s >= KEPT_S:
                 settings = self._deps.settings
                 targets = {"filter": settings.filter_target, "categorizer": settings.categorizer_target}
-                found = await asyncio.gather(*(probe(target, TIMEOUT_S) for target in targets.values()))
+                *found, _ = await asyncio.gather(
+                    *(probe(target, TIMEOUT_S) for target in targets.values()), self._touch()
+                )
                 self._reached = dict(zip(targets, found, strict=True))
                 self._asked_s = self._clock()
         stale = self._deps.current.exposure.verdicts.stale
@@ -50,6 +53,14 @@ class Reach:
             "filter": _seen(self._reached["filter"] and not stale, self._deps.filter.reason),
             "categorizer": _seen(self._reached["categorizer"], self._deps.categorizer.reason),
         }
+
+    async def _touch(self) -> None:
+        """Ask the store anything: its status is how the last question went."""
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                await self._deps.store.get("health", "touch")
+        except (StoreUnavailable, TimeoutError):
+            return
 
 
 def _seen(ok: bool, last_fault: str | None) -> Seen:

@@ -36,6 +36,10 @@ _MODES = {
 }
 _UNKNOWN_CATALOG = "unknown catalog"
 
+TEACH_CALLS = 8
+"""Calls that carry the catalog after a replica did not know it. Calls take turns among replicas, so the repeat reaches
+another one than the one that asked: without these, that one might never learn."""
+
 
 class Filter:
     """A client of the filter service. Whoever makes it closes it."""
@@ -44,6 +48,8 @@ class Filter:
         self._channel = open_channel(target, interceptors)
         self._stub = filter_pb2_grpc.FilterServiceStub(self._channel)
         self._timeout_s = timeout_s
+        self._teaching = 0
+        self._made: tuple[str, pb.Catalog] | None = None
         self.reason: str | None = None
         """Why the last call failed; None after a call that did not."""
 
@@ -82,21 +88,30 @@ class Filter:
         await self._channel.close(None)
 
     async def _call(self, method: Any, request: Any, catalog: Catalog) -> Any:
+        if self._teaching > 0:
+            self._teaching -= 1
+            request.catalog.CopyFrom(self._message(catalog))
         try:
             try:
                 answer = await method(request, timeout=self._timeout_s)
             except grpc.aio.AioRpcError as fault:
-                if fault.code() is not grpc.StatusCode.FAILED_PRECONDITION or _UNKNOWN_CATALOG not in str(
-                    fault.details()
-                ):
+                unknown = fault.code() is grpc.StatusCode.FAILED_PRECONDITION
+                if not unknown or _UNKNOWN_CATALOG not in str(fault.details()):
                     raise
-                request.catalog.CopyFrom(_catalog(catalog))
+                self._teaching = TEACH_CALLS
+                request.catalog.CopyFrom(self._message(catalog))
                 answer = await method(request, timeout=self._timeout_s)
         except grpc.aio.AioRpcError as fault:
             self.reason = f"filter: {fault.code().name}"
             raise SatelliteError(self.reason) from fault
         self.reason = None
         return answer
+
+    def _message(self, catalog: Catalog) -> pb.Catalog:
+        """The catalog as the contract has it; made once for as long as it is the same."""
+        if self._made is None or self._made[0] != catalog.digest:
+            self._made = (catalog.digest, _catalog(catalog))
+        return self._made[1]
 
     def _unfit(self, rpc: str) -> SatelliteError:
         self.reason = f"filter: the answer to {rpc} does not fit the catalog"

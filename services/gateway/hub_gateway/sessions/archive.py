@@ -116,13 +116,14 @@ class Archive:
     async def flush(self) -> None:
         """Write what was noted until now."""
         changed, self._changed = self._changed, {}
-        gone, self._gone = self._gone, set()
+        gone = set(self._gone)  # stays known as gone until it is
         written, self._written = self._written, None
         try:
             if changed:
                 await self._store.put_many(SPACE, changed, self._ttl_s)
             for session_id in gone:
                 await self._store.delete(SPACE, session_id)
+            self._gone -= gone
         except StoreUnavailable as fault:
             _log.debug("%d sessions not kept: %s", len(changed), fault)
         finally:

@@ -81,7 +81,9 @@ def is_batch(body: bytes) -> bool:
 
 def _check(message: Message) -> None:
     id_raw = message.id
-    if len(id_raw) and not _ID.fullmatch(bytes(id_raw)):
+    # An error may answer a request whose id could not be read, and then has null for one (JSON-RPC 2.0 §5).
+    unread = len(message.error) and bytes(id_raw) == _NULL_ID
+    if len(id_raw) and not unread and not _ID.fullmatch(bytes(id_raw)):
         raise MalformedMessage(INVALID_REQUEST, "Invalid Request: id must be a string or a number")
     if message.jsonrpc != "2.0":
         raise MalformedMessage(INVALID_REQUEST, 'Invalid Request: jsonrpc must be "2.0"', bytes(id_raw))

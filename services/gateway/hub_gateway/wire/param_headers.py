@@ -112,11 +112,11 @@ def _same(value: object, text: str, said: str) -> bool:
 
 
 def _at(arguments: Mapping[str, Any], path: Sequence[str]) -> object:
-    value: Any = arguments
+    value: object = arguments
     for name in path:
-        if not isinstance(value, dict):
+        if not isinstance(value, Mapping):
             return None
-        value = value.get(name)
+        value = cast("Mapping[str, object]", value).get(name)
     return value
 
 
