@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -123,7 +123,7 @@ def call(name: str, **arguments: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def connected(url: str, log: Path, *options: str) -> AsyncIterator[StdioClient]:
+async def connected(url: str, log: Path, *options: str) -> AsyncGenerator[StdioClient]:
     """Run `mcp-hub connect`; it is killed at the end unless it has ended."""
     with log.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(

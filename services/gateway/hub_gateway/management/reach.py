@@ -43,9 +43,8 @@ class Reach:
             if self._clock() - self._asked_s >= KEPT_S:
                 settings = self._deps.settings
                 targets = {"filter": settings.filter_target, "categorizer": settings.categorizer_target}
-                *found, _ = await asyncio.gather(
-                    *(probe(target, TIMEOUT_S) for target in targets.values()), self._touch()
-                )
+                asking = asyncio.gather(*(probe(target, TIMEOUT_S) for target in targets.values()))
+                found, _ = await asyncio.gather(asking, self._touch())
                 self._reached = dict(zip(targets, found, strict=True))
                 self._asked_s = self._clock()
         stale = self._deps.current.exposure.verdicts.stale
