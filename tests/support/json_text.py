@@ -11,63 +11,63 @@ import json
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-_SHORT = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f", "/": "\\/"}
-_LETTERS = st.characters(codec="utf-8")
-
-spaces: SearchStrategy[str] = st.text(" \n\r\t", max_size=2)
-
-
-def _number(sign: str, whole: str, fraction: str, exponent: str) -> str:
-    return f"{sign}{whole}{fraction}{exponent}"
-
-
-numbers: SearchStrategy[str] = st.builds(
-    _number,
-    st.sampled_from(("", "-")),
-    st.one_of(st.just("0"), st.from_regex(r"[1-9][0-9]{0,24}", fullmatch=True)),
-    st.one_of(st.just(""), st.from_regex(r"\.[0-9]{1,24}", fullmatch=True)),
-    st.one_of(st.just(""), st.from_regex(r"[eE][+-]?[0-9]{1,2}", fullmatch=True)),
+_NUMBERS = ("0", "-0", "-0.0", "1E5", "1e+05", "1.0", "12345678901234567890", "0.1e-7", "-9007199254740993", "1.50")
+_FRAGMENTS = (
+    '\\"',
+    "\\\\",
+    "\\/",
+    "/",
+    "\\n",
+    "\\u00e9",
+    "é",
+    "\\ud83d\\ude00",
+    "😀",
+    "\\u2028",
+    "\u2028",
+    "\\u0000",
+    "a",
 )
+
+spaces: SearchStrategy[str] = st.sampled_from(("", "", " ", "\r\n", "\t \n"))
+"""What may stand between two tokens."""
+
+numbers: SearchStrategy[str] = st.one_of(st.sampled_from(_NUMBERS), st.integers().map(str))
 """A number as JSON allows it: 64 bits and more, `1E5`, `-0.0`, exponents."""
 
-
-def _spelled(letter: str, escaped: bool) -> str:
-    if letter in _SHORT and (escaped or letter != "/"):
-        return _SHORT[letter]
-    if escaped or letter < " ":
-        units = letter.encode("utf-16-be")
-        return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
-    return letter
-
-
-strings: SearchStrategy[str] = st.lists(st.builds(_spelled, _LETTERS, st.booleans()), max_size=8).map(
-    lambda letters: '"' + "".join(letters) + '"'
+strings: SearchStrategy[str] = st.one_of(
+    st.lists(st.sampled_from(_FRAGMENTS), max_size=4).map(lambda parts: '"' + "".join(parts) + '"'),
+    st.text(st.characters(codec="utf-8"), max_size=6).map(json.dumps),
+    st.text(st.characters(codec="utf-8"), max_size=6).map(lambda text: json.dumps(text, ensure_ascii=False)),
 )
 """A string in which any letter may be escaped, also one that need not be."""
 
 scalars: SearchStrategy[str] = st.one_of(numbers, strings, st.sampled_from(("true", "false", "null")))
 
 
-@st.composite
-def _joined(draw: st.DrawFn, opening: str, items: list[str], closing: str) -> str:
-    spaced = [draw(spaces) + item + draw(spaces) for item in items]
-    return opening + ",".join(spaced) + (closing if items else draw(spaces) + closing)
+def _object_text(members: dict[str, tuple[str, str]], space: str) -> str:
+    parts = [f"{space}{spelled}{space}:{value}{space}" for spelled, value in members.values()]
+    return "{" + ",".join(parts) + space + "}"
 
 
-@st.composite
-def _object(draw: st.DrawFn, values: SearchStrategy[str], keys: SearchStrategy[str] = strings) -> str:
-    names = draw(st.lists(keys, max_size=4, unique_by=json.loads))
-    members = [f"{name}{draw(spaces)}:{draw(spaces)}{draw(values)}" for name in names]
-    return draw(_joined("{", members, "}"))
+def _told_apart(members: list[tuple[str, str]]) -> dict[str, tuple[str, str]]:
+    return {json.loads(name): (name, value) for name, value in members}
 
 
-@st.composite
-def _array(draw: st.DrawFn, values: SearchStrategy[str]) -> str:
-    return draw(_joined("[", draw(st.lists(values, max_size=4)), "]"))
+def _array_text(items: list[str], space: str) -> str:
+    return "[" + ",".join(f"{space}{item}{space}" for item in items) + "]"
+
+
+def _object(inner: SearchStrategy[str]) -> SearchStrategy[str]:
+    members = st.lists(st.tuples(strings, inner), max_size=3).map(_told_apart)
+    return st.builds(_object_text, members, spaces)
+
+
+def _array(inner: SearchStrategy[str]) -> SearchStrategy[str]:
+    return st.builds(_array_text, st.lists(inner, max_size=3), spaces)
 
 
 values: SearchStrategy[str] = st.recursive(
-    scalars, lambda inner: st.one_of(_object(inner), _array(inner)), max_leaves=12
+    scalars, lambda inner: st.one_of(_object(inner), _array(inner)), max_leaves=8
 )
 """Any JSON value."""
 
@@ -78,15 +78,17 @@ ids: SearchStrategy[str] = st.one_of(numbers, strings)
 """What may be the id of a message."""
 
 
-@st.composite
-def object_of(draw: st.DrawFn, **members: SearchStrategy[str]) -> str:
+def object_of(members: dict[str, SearchStrategy[str]]) -> SearchStrategy[str]:
     """A JSON object with these members among others, in any order."""
-    others = draw(
-        st.lists(strings.filter(lambda name: json.loads(name) not in members), max_size=3, unique_by=json.loads)
-    )
-    told = [(f'"{name}"', draw(value)) for name, value in members.items()] + [(name, draw(values)) for name in others]
-    parts = [f"{name}{draw(spaces)}:{draw(spaces)}{value}" for name, value in draw(st.permutations(told))]
-    return draw(_joined("{", parts, "}"))
+
+    def told(known: dict[str, str], others: list[tuple[str, str]], turn: int, space: str) -> str:
+        named = {name: (json.dumps(name), value) for name, value in known.items()}
+        pairs = list({**_told_apart(others), **named}.items())
+        turn %= max(len(pairs), 1)
+        return _object_text(dict(pairs[turn:] + pairs[:turn]), space)
+
+    others = st.lists(st.tuples(strings, values), max_size=3)
+    return st.builds(told, st.fixed_dictionaries(members), others, st.integers(0, 8), spaces)
 
 
 def nested(depth: int) -> str:

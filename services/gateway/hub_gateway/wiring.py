@@ -137,7 +137,7 @@ class Gateway:
         self.current = Current(look)
         self.metrics = Metrics()
         self.fleet = Fleet(
-            Context.from_environ(os.environ, Path.cwd()), self._changed, self._unasked, self.metrics.observe
+            Context.from_environ(os.environ, Path.cwd()), self._changed, self._unasked, self.metrics.observe, self._told
         )
         self._calls = calls = Calls(self.fleet, self.current, ALL)
         self._subscriptions = Subscriptions(self.fleet, calls, lambda session: self.sessions.changed(session))
@@ -282,9 +282,13 @@ class Gateway:
     def _unasked(self, upstream_name: str, message: Message) -> None:
         self._relay.unasked(upstream_name, message)
 
+    def _told(self, upstream_name: str, session_id: str, message: Message) -> None:
+        self._relay.of_session(upstream_name, session_id, message)
+
     def _forget(self, session: Session) -> None:
         self._subscriptions.forget(session)
         self._calls.handles.forget(session)
+        self.fleet.end_session(session.id)
 
     async def _expire(self) -> None:
         rounds = max(1, int(self.settings.session_idle_s / 2 / _EXPIRE_EVERY_S))

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import uuid
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,17 +19,19 @@ import pytest
 from mcp import Client, MCPError, StdioServerParameters
 
 from tests.support import hub as hubs
+from tests.support import raw_http
 from tests.support.clients import HANDSHAKE, INFO, RawClient, all_tools, text_of
 from tests.support.hub import Hub, free_port
 from tests.support.processes import EVERYTHING, RAW, end, serving
 from tests.support.raw_messages import ERROR, EXOTIC
 from tests.support.waiting import until
-from tests.unit.cli.stdio_client import StdioClient, call, connected, enveloped
+from tests.unit.cli.stdio_client import Received, StdioClient, call, connected, enveloped
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.MCPDeprecationWarning")]
 
 STATELESS_ERAS = (False, True)
 READY_S = 20.0
+UPDATED = "notifications/resources/updated"
 ARGUMENTS = b'{"z":1E5, "a" : 12345678901234567890,"text":"\\u00e9\\/ \xc3\xa9","nested":[[{"":null}],1e-7]}'
 
 
@@ -51,7 +53,7 @@ def hub(upstreams: dict[str, object], tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture
-async def client(hub: Hub, tmp_path: Path) -> AsyncIterator[StdioClient]:
+async def client(hub: Hub, tmp_path: Path) -> AsyncGenerator[StdioClient]:
     """A raw client that has said nothing yet."""
     async with connected(hub.url, tmp_path / "connect.log") as found:
         yield found
@@ -112,7 +114,8 @@ def sdk_client(url: str, stateless: bool, **options: Any) -> Client:
 async def test_an_sdk_client_uses_the_hub(hub: Hub, stateless: bool) -> None:
     steps: list[float] = []
 
-    async def progressed(progress: float, _total: float | None, _message: str | None) -> None:
+    async def progressed(progress: float, total: float | None, message: str | None) -> None:
+        assert (total, message) == (3, "p")
         steps.append(progress)
 
     async def elicited(_context: Any, params: Any) -> types.ElicitResult:
@@ -205,18 +208,26 @@ async def test_changes_are_told_in_both_eras(client: StdioClient) -> None:
     assert "result" in await client.ask("resources/subscribe", {"uri": "test://only-ev"})
     await client.ask("tools/call", call("ev__touch_resource", uri="test://only-ev"))
 
-    def updates(stateless: bool) -> Any:
-        return lambda each: (
-            each.get("method") == "notifications/resources/updated" and ("_meta" in each["params"]) is stateless
-        )
-
-    for stateless in STATELESS_ERAS:
-        assert (await client.until(updates(stateless)))["params"]["uri"] == "test://only-ev"
+    for update in (await client.until(_updated), await client.until(_updated_listener)):
+        assert update["params"]["uri"] == "test://only-ev"
     client.send("notifications/cancelled", {"requestId": "listen"})
     after = len(client.messages)
     await client.ask("tools/call", call("ev__touch_resource", uri="test://only-ev"))
-    await client.until(updates(False), after)
+    await client.until(_updated, after)
     assert not [each for each in client.messages if each.get("id") == "listen"]
+
+
+def _updated(message: Received) -> bool:
+    return message.get("method") == UPDATED and "_meta" not in message["params"]
+
+
+def _updated_listener(message: Received) -> bool:
+    return message.get("method") == UPDATED and _of_listener(message)
+
+
+def _of_listener(message: Received) -> bool:
+    """Whether it belongs to the `subscriptions/listen` of the id "listen"."""
+    return message.get("params", {}).get("_meta", {}).get("io.modelcontextprotocol/subscriptionId") == "listen"
 
 
 async def test_a_batch_of_an_old_client_is_answered_by_a_batch(client: StdioClient) -> None:
@@ -227,7 +238,6 @@ async def test_a_batch_of_an_old_client_is_answered_by_a_batch(client: StdioClie
         {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": call("ev__echo", text="two")},
         {"jsonrpc": "1.0", "id": 3, "method": "ping"},
     ]
-    assert client.process.stdin is not None
     after = len(client.lines)
     client.send_raw(json.dumps(parts).encode())
     batch: Any = await client.until(lambda each: isinstance(each, list), after)
@@ -264,10 +274,8 @@ async def test_the_end_of_input_ends_the_session(hub: Hub, client: StdioClient) 
 
 
 async def _sessions(hub: Hub) -> int:
-    from tests.support import raw_http
-
     body = (await raw_http.send("GET", f"{hub.base}/metrics")).body.decode()
-    (line,) = [each for each in body.splitlines() if each.startswith("hub_sessions ")]
+    (line,) = [each for each in body.splitlines() if each.startswith("mcp_hub_sessions ")]
     return int(float(line.split()[1]))
 
 
@@ -324,7 +332,7 @@ async def test_a_hub_that_does_not_come_up_is_an_error(tmp_path: Path) -> None:
 
 
 @asynccontextmanager
-async def _interrupted(restarting: Restarting, log: Path) -> AsyncIterator[StdioClient]:
+async def _interrupted(restarting: Restarting, log: Path) -> AsyncGenerator[StdioClient]:
     """A client in both eras with something of everything under way."""
     await restarting.start()
     async with connected(restarting.url, log) as client:
@@ -360,7 +368,7 @@ async def test_a_killed_hub_is_survived(restarting: Restarting, tmp_path: Path, 
         if forgetting:
             for word in ("tools", "prompts", "resources"):
                 await client.told(f"notifications/{word}/list_changed", before)
-        await client.until(lambda each: _of_listener(each, "notifications/tools/list_changed"), before)
+        await client.until(lambda each: str(each.get("method")).endswith("list_changed") and _of_listener(each), before)
         echoed = await client.ask("tools/call", call("ev__echo", text="again"))
         assert echoed["result"]["content"][0]["text"] == "again"
         await _still_subscribed(client)
@@ -369,21 +377,13 @@ async def test_a_killed_hub_is_survived(restarting: Restarting, tmp_path: Path, 
         assert await client.hang_up() == 0
 
 
-def _of_listener(message: dict[str, Any], method: str) -> bool:
-    meta = message.get("params", {}).get("_meta", {})
-    return message.get("method") == method and meta.get("io.modelcontextprotocol/subscriptionId") == "listen"
-
-
 async def _still_subscribed(client: StdioClient) -> None:
     """Both subscriptions and the log level are as they were, however long the hub takes to know its servers again."""
-    method, after = "notifications/resources/updated", len(client.messages)
+    after = len(client.messages)
 
     async def both() -> tuple[bool, bool]:
         await client.ask("tools/call", call("ev__touch_resource", uri="test://only-ev"))
-        updates = [each for each in client.messages[after:] if each.get("method") == method]
-        return any(_of_listener(each, method) for each in updates), any(
-            "_meta" not in each["params"] for each in updates
-        )
+        return any(map(_updated, client.messages[after:])), any(map(_updated_listener, client.messages[after:]))
 
     await until(both, lambda seen: seen == (True, True), READY_S, "updates for both eras")
     client.send("tools/call", call("ev__log", text="too quiet", level="warning"), "quiet")

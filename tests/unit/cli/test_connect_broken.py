@@ -111,7 +111,9 @@ async def test_many_calls_at_once_are_answered_each(hub: Hub, tmp_path: Path) ->
             params = call("ev__echo", text=f"{number} " + "x" * 20_000)
             client.send("tools/call", enveloped(params) if number % 2 else params, number)
         for number in range(200):
-            text: str = (await client.response(number))["result"]["content"][0]["text"]
+            response = await client.response(number)
+            assert "result" in response, response
+            text: str = response["result"]["content"][0]["text"]
             assert text.startswith(f"{number} ")
 
 

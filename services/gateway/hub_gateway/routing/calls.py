@@ -174,6 +174,8 @@ class Calls:
         mirrored: Sequence[tuple[str, str]] = (),
     ) -> Response:
         supervisor = self._fleet.get(upstream_name)
+        if exchange.session is not None and supervisor.isolated:
+            supervisor = await self._fleet.own(upstream_name, exchange.session.id)
         method = exchange.message.method
 
         def request(params: rewrite.Members, listener: Listener = exchange) -> Awaitable[Reply]:

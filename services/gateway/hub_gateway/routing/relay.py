@@ -41,6 +41,20 @@ class Relay:
         except msgspec.MsgspecError:
             return
 
+    def of_session(self, _upstream_name: str, session_id: str, message: Message) -> None:
+        """Pass on what an upstream says unasked on a session's own connection: to that session alone."""
+        session = self._sessions.find(session_id)
+        if session is None:
+            return
+        try:
+            members = rewrite.members(message.params)
+        except msgspec.MsgspecError:
+            return
+        log = message.method == "notifications/message" and session.wants_log(rewrite.text(members.get("level")))
+        update = message.method == "notifications/resources/updated"
+        if log or (update and rewrite.text(members.get("uri")) in session.subscribed):
+            session.tell(codec.notification(message.method, message.params))
+
     def _log(self, message: Message) -> None:
         """A log line outside any call goes to the sessions that want its level. The stateless era has no such thing
         (2026-07-28 utilities/logging: request-scoped)."""

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from hub_gateway.config.model import Document, InvalidServer, ServerConfig
 from hub_gateway.config.placeholders import Context
 from hub_gateway.errors import UnknownUpstream
+from hub_gateway.upstreams.isolation import Isolation, Told
 from hub_gateway.upstreams.status import Observe
 from hub_gateway.upstreams.supervisor import Ears, Supervisor
 from hub_gateway.wire.message import Message
@@ -50,10 +51,12 @@ class Fleet:
         changed: Callable[[str], None],
         unasked: Callable[[str, Message], None],
         observe: Observe | None = None,
+        told: Told | None = None,
     ) -> None:
         self.supervisors: dict[str, Supervisor] = {}
         self._context = context
         self._ears = Ears(changed, unasked, observe)
+        self._isolation = Isolation(context, told or (lambda name, _session, message: unasked(name, message)), observe)
         self._lock = asyncio.Lock()
 
     def get(self, name: str) -> Supervisor:
@@ -66,6 +69,24 @@ class Fleet:
         if supervisor is None:
             raise UnknownUpstream(f"no server named '{name}' is configured")
         return supervisor
+
+    async def own(self, name: str, session_id: str) -> Supervisor:
+        """The supervisor a session's calls go to: its own where the upstream is isolated, else the shared one.
+
+        Raises:
+            UnknownUpstream: the config has none of that name.
+            UpstreamBusy, UpstreamDown: there is no connection of its own for this session.
+        """
+        shared = self.get(name)
+        if not isinstance(shared.config, ServerConfig) or shared.config.isolation != "session":
+            return shared
+        if shared.connection is None:
+            return shared  # stopped or down: the shared one knows why
+        return await self._isolation.supervisor(shared.config, session_id)
+
+    def end_session(self, session_id: str) -> None:
+        """A session ended, and its own connections with it."""
+        self._isolation.end_session(session_id)
 
     async def apply(self, document: Document) -> Changes:
         """Make the fleet what the document says. New and modified servers are started, not waited for; this returns
@@ -88,6 +109,7 @@ class Fleet:
         Raises:
             UnknownUpstream: the config has none of that name.
         """
+        self._isolation.end_upstream(name)
         await self.get(name).stop()
 
     async def refresh(self, name: str) -> None:
@@ -101,6 +123,7 @@ class Fleet:
 
     async def close(self) -> None:
         """Stop every upstream."""
+        await self._isolation.close()
         async with self._lock:
             await asyncio.gather(*(one.stop("the hub is stopping") for one in self.supervisors.values()))
 
@@ -110,6 +133,8 @@ class Fleet:
         removed = tuple(name for name in old if name not in wanted)
         modified = tuple(name for name in wanted if name in old and name not in kept)
         added = tuple(name for name in wanted if name not in old)
+        for name in (*removed, *modified):
+            self._isolation.end_upstream(name)
         leaving = [old[name] for name in (*removed, *modified)]
         # The old ones leave the map first: from now on nobody can reach them.
         self.supervisors = {

@@ -93,6 +93,11 @@ class Supervisor:
             self.status = Status("stopped", "disabled in the config" if config.disabled else None, time.time())
 
     @property
+    def isolated(self) -> bool:
+        """Whether each session is to have a connection of its own."""
+        return isinstance(self.config, ServerConfig) and self.config.isolation == "session"
+
+    @property
     def in_flight(self) -> int:
         """Calls running on the upstream now."""
         return self._gate.inside

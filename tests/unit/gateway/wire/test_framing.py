@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -29,7 +30,7 @@ def chunked(draw: st.DrawFn, streams: st.SearchStrategy[bytes]) -> tuple[bytes, 
     stream = draw(streams)
     cuts = sorted(draw(st.lists(st.integers(0, len(stream)), max_size=8)))
     edges = [0, *cuts, len(stream)]
-    return stream, [stream[begin:end] for begin, end in zip(edges, edges[1:], strict=False)]
+    return stream, [stream[begin:end] for begin, end in itertools.pairwise(edges)]
 
 
 STREAMS = st.lists(

@@ -17,15 +17,15 @@ OWN = {*HOP, meta.PROGRESS_TOKEN}
 REVISIONS = {Era.HANDSHAKE: "2025-11-25", Era.STATELESS: "2026-07-28"}
 
 
-def _dotted(**members: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    named = {"info": meta.CLIENT_INFO, "capabilities": meta.CLIENT_CAPABILITIES, "version": meta.PROTOCOL_VERSION}
-    return json_text.object_of(**{named.get(key, key): value for key, value in members.items()})
-
-
-METAS = _dotted(
-    progressToken=json_text.ids, version=st.just('"2026-07-28"'), info=json_text.objects, traceparent=json_text.strings
+METAS = json_text.object_of(
+    {
+        meta.PROGRESS_TOKEN: json_text.ids,
+        meta.PROTOCOL_VERSION: st.just('"2026-07-28"'),
+        meta.CLIENT_INFO: json_text.objects,
+        meta.TRACEPARENT: json_text.strings,
+    }
 )
-PARAMS = st.one_of(json_text.objects, json_text.object_of(_meta=METAS, name=json_text.strings))
+PARAMS = st.one_of(json_text.objects, json_text.object_of({"_meta": METAS, "name": json_text.strings}))
 CALLERS = st.builds(
     Caller,
     st.just(b"") | json_text.objects.map(str.encode),

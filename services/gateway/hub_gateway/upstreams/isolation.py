@@ -1,0 +1,98 @@
+"""Upstreams with state: a connection of its own for each client session (`isolation: "session"`).
+
+Owns those connections: made when a session first calls, ended with the session, bounded in number. The shared
+connection of the same upstream stays: its lists are the catalog's. Knows no session but its id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from hub_common.tasks import Tasks
+from hub_gateway.config.model import ServerConfig
+from hub_gateway.config.placeholders import Context
+from hub_gateway.errors import UpstreamBusy, UpstreamDown
+from hub_gateway.upstreams.status import Observe
+from hub_gateway.upstreams.supervisor import Ears, Supervisor
+from hub_gateway.wire.message import Message
+
+MAX_PER_UPSTREAM = 64
+"""Connections beside the shared one; the next session is refused, since none of the others may be taken from it."""
+
+_FINAL = frozenset({"invalid", "unauthorized", "stopped"})
+
+Told = Callable[[str, str, Message], None]
+"""Takes the upstream's name, the session's id and a notification of that session's own connection."""
+
+
+class _Own:
+    """One connection of one session."""
+
+    def __init__(self, supervisor: Supervisor, changed: asyncio.Event) -> None:
+        self.supervisor = supervisor
+        self.changed = changed
+
+
+class Isolation:
+    """All connections that belong to a session. Its maker closes it."""
+
+    def __init__(self, context: Context, told: Told, observe: Observe | None) -> None:
+        self._context = context
+        self._told = told
+        self._observe = observe
+        self._own: dict[tuple[str, str], _Own] = {}
+        self._tasks = Tasks("isolation")
+
+    async def supervisor(self, config: ServerConfig, session_id: str) -> Supervisor:
+        """The session's own supervisor of an upstream, connected.
+
+        Raises:
+            UpstreamBusy: there are too many already.
+            UpstreamDown: it does not connect in time.
+        """
+        own = self._own.get((config.name, session_id)) or self._open(config, session_id)
+        try:
+            async with asyncio.timeout(config.connect_timeout_s):
+                while own.supervisor.connection is None and own.supervisor.status.state not in _FINAL:
+                    own.changed.clear()
+                    await own.changed.wait()
+        except TimeoutError:
+            raise UpstreamDown(f"{config.name}: this session's own connection is not up yet") from None
+        return own.supervisor
+
+    def end_session(self, session_id: str) -> None:
+        """End the connections of a session that ended."""
+        self._end([key for key in self._own if key[1] == session_id], "its session ended")
+
+    def end_upstream(self, name: str) -> None:
+        """End the connections of an upstream that is gone or configured anew; sessions get new ones when they call."""
+        self._end([key for key in self._own if key[0] == name], "its server was configured anew")
+
+    async def close(self) -> None:
+        """End every connection."""
+        own, self._own = self._own, {}
+        await asyncio.gather(*(each.supervisor.stop("the hub is stopping") for each in own.values()))
+        await self._tasks.close()
+
+    def _open(self, config: ServerConfig, session_id: str) -> _Own:
+        if sum(name == config.name for name, _ in self._own) >= MAX_PER_UPSTREAM:
+            raise UpstreamBusy(f"{config.name}: {MAX_PER_UPSTREAM} sessions have connections of their own already")
+        changed = asyncio.Event()
+
+        def unasked(name: str, message: Message) -> None:
+            self._told(name, session_id, message)
+
+        def status_changed(_name: str) -> None:
+            changed.set()
+
+        ears = Ears(status_changed, unasked, self._observe)
+        own = self._own[config.name, session_id] = _Own(Supervisor(config, self._context, ears), changed)
+        own.supervisor.start()
+        return own
+
+    def _end(self, keys: list[tuple[str, str]], reason: str) -> None:
+        for key in keys:
+            own = self._own.pop(key)
+            own.changed.set()
+            self._tasks.spawn(own.supervisor.stop(reason), f"end {key[0]}")
