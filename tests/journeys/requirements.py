@@ -129,6 +129,57 @@ _ALL: Final = (
         "2025-11-25 server/resources §Subscriptions; 2026-07-28 basic/patterns/subscriptions",
     ),
     Requirement(
+        "sampling",
+        "A server that asks the client's model during a call gets the model's answer.",
+        "2025-11-25 client/sampling; 2026-07-28 basic/patterns/mrtr",
+    ),
+    Requirement(
+        "elicitation-form",
+        "A form reaches the client with its schema, and comes back filled in, declined or cancelled.",
+        "2025-11-25 client/elicitation §Form Mode; 2026-07-28 client/elicitation",
+    ),
+    Requirement(
+        "elicitation-url",
+        "A page to be visited reaches the client, with the id that the handshake era requires.",
+        "2025-11-25 client/elicitation §URL Mode; 2026-07-28 changelog, minor change 11",
+    ),
+    Requirement(
+        "elicitation-complete",
+        "The client is told when what it visited a page for is done.",
+        "2025-11-25 client/elicitation §Completion Notifications; removed in 2026-07-28",
+        eras=(HANDSHAKE,),
+    ),
+    Requirement(
+        "roots",
+        "A server that asks for roots gets the client's.",
+        "2025-11-25 client/roots; 2026-07-28 basic/patterns/mrtr",
+    ),
+    Requirement(
+        "several-questions",
+        "A call may ask several things at once and in several rounds.",
+        "2026-07-28 basic/patterns/mrtr §Basic Workflow",
+    ),
+    Requirement(
+        "asking-prompt",
+        "Getting a prompt may ask as a call does.",
+        "2026-07-28 basic/patterns/mrtr §Supported Requests",
+    ),
+    Requirement(
+        "own-questions",
+        "A question reaches the client of the call it belongs to and nobody else.",
+        "issue 3 §2; 2025-11-25 basic/transports §Sending Messages to the Server",
+    ),
+    Requirement(
+        "missing-capability",
+        "A call that asks what the client cannot answer ends with the error the specification names: nothing is invented.",
+        "2025-11-25 client/sampling §Error Handling; 2026-07-28 basic §Per-Request Protocol Fields",
+    ),
+    Requirement(
+        "cancelled-question",
+        "A call that is cancelled while it asks is cancelled at the server.",
+        "2025-11-25 basic/utilities/cancellation",
+    ),
+    Requirement(
         "ping",
         "The hub answers ping.",
         "2025-11-25 basic/utilities/ping; removed in 2026-07-28",

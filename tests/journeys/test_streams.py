@@ -16,13 +16,13 @@ pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.MCPDepr
 TOLD_TIMEOUT_S = 10.0
 
 
-def _key() -> str:
+def fresh_key() -> str:
     return uuid.uuid4().hex[:8]
 
 
 @journey("progress")
 async def test_progress_reaches_its_own_call_only(cell: Cell) -> None:
-    meeting, heard = _key(), {"a": list[tuple[float, str | None]](), "b": list[tuple[float, str | None]]()}
+    meeting, heard = fresh_key(), {"a": list[tuple[float, str | None]](), "b": list[tuple[float, str | None]]()}
 
     async def call(client: Client, label: str) -> None:
         async def progressed(progress: float, total: float | None, message: str | None) -> None:
@@ -60,14 +60,14 @@ async def test_a_log_entry_reaches_who_wants_its_level(cell: Cell) -> None:
 
 @journey("cancellation")
 async def test_a_cancelled_call_is_cancelled_at_the_server(cell: Cell) -> None:
-    key = _key()
+    gate = fresh_key()
     async with cell.client() as client, cell.client() as watcher:
 
         async def state(wanted: str) -> str:
-            return text_of(await watcher.call_tool(cell.name("slow_state"), {"key": key, "state": wanted}))
+            return text_of(await watcher.call_tool(cell.name("slow_state"), {"key": gate, "state": wanted}))
 
         async with anyio.create_task_group() as group:
-            group.start_soon(client.call_tool, cell.name("slow"), {"key": key})
+            group.start_soon(client.call_tool, cell.name("slow"), {"key": gate})
             assert await state("waiting") == "waiting"
             group.cancel_scope.cancel()
         assert await state("cancelled") == "cancelled"
@@ -134,7 +134,7 @@ async def listening(cell: Cell, uri: str | None = None) -> AsyncGenerator[tuple[
 
 @journey("list-changed")
 async def test_a_change_of_tools_is_told_and_listed(cell: Cell) -> None:
-    local = f"added_{_key()}"
+    local = f"added_{fresh_key()}"
     async with listening(cell) as (client, told):
 
         async def has(present: bool) -> bool:
@@ -150,7 +150,7 @@ async def test_a_change_of_tools_is_told_and_listed(cell: Cell) -> None:
 
 @journey("prompts-and-resources-changed")
 async def test_changes_of_prompts_and_resources_are_told_and_listed(cell: Cell) -> None:
-    local = f"added-{_key()}"
+    local = f"added-{fresh_key()}"
     async with listening(cell) as (client, told):
 
         async def has_prompt() -> bool:

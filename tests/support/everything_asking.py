@@ -8,6 +8,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+import anyio
 import mcp_types as types
 from mcp.shared.message import ServerMessageMetadata
 
@@ -20,6 +21,10 @@ DEFAULTS: Final = schema(
     status={"type": "string", "enum": ["active", "inactive", "pending"], "default": "active"},
     verified={"type": "boolean", "description": "Verified", "default": True},
 )
+
+
+SIGN_IN: Final = "https://example.com/sign-in"
+URL_ID: Final = "sign-in-1"
 
 
 def _titled(*options: str) -> list[dict[str, str]]:
@@ -114,6 +119,7 @@ def add_asking_tools(box: Toolbox) -> None:
     """Register every tool of this module."""
     _add_requests(box)
     _add_rounds(box)
+    _add_watched(box)
 
     @box.tool("test_input_required_result_capabilities", "Ask only for what the client declared.")
     async def capabilities(call: Call) -> Answer:
@@ -163,6 +169,13 @@ def _add_requests(box: Toolbox) -> None:
     def roots(_call: Call) -> types.InputRequest:
         return types.ListRootsRequest()
 
+    def page(call: Call) -> types.InputRequest:
+        # Required in the handshake era, and gone in the stateless one.
+        identity = None if call.stateless else URL_ID
+        return types.ElicitRequest(
+            params=types.ElicitRequestURLParams(message="Please sign in", url=SIGN_IN, elicitation_id=identity)
+        )
+
     def hello(answers: types.InputResponses) -> str:
         return f"Hello, {content_of(answers['user_name'], 'name')}!"
 
@@ -177,6 +190,7 @@ def _add_requests(box: Toolbox) -> None:
     add("test_streaming_elicitation", user, "form", _outcome("User response"))
     add("test_elicitation_sep1034_defaults", defaults, "form", _outcome("Elicitation completed"))
     add("test_elicitation_sep1330_enums", enums, "form", _outcome("Elicitation completed"))
+    add("elicit_url", page, "page", _outcome("Visited", "page"))
     add("test_list_roots", roots, "client_roots", counted)
     add("test_input_required_result_elicitation", named, "user_name", hello)
     add("test_input_required_result_list_roots", roots, "client_roots", counted)
@@ -220,3 +234,32 @@ def _add_rounds(box: Toolbox) -> None:
         return f"{name} likes {content_of(second['step2'], 'color')}."
 
     _ = rounds
+
+
+def _add_watched(box: Toolbox) -> None:
+    @box.tool(
+        "ask_watched",
+        "Ask a name; `slow_state` of the same key tells whether the call still waits for it.",
+        schema(("key",), key="string"),
+    )
+    async def watched(call: Call) -> Answer:
+        gate = call.state.gate(str(call.arguments["key"]))
+        await gate.move("waiting")
+        try:
+            answers = await ask(call, {"user_name": elicitation("What is your name?", _form("name"))})
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await gate.move("cancelled")
+            raise
+        if isinstance(answers, types.InputRequiredResult):
+            return answers
+        await gate.move("answered")
+        return f"Hello, {content_of(answers['user_name'], 'name')}!"
+
+    @box.tool("complete_url", "Say that what `elicit_url` asked for is done.")
+    async def complete_url(call: Call) -> Answer:
+        if not call.stateless:
+            await call.ctx.session.send_elicit_complete(URL_ID)
+        return "told"
+
+    _ = (watched, complete_url)

@@ -68,7 +68,10 @@ def _mirrors(raw: bytes) -> tuple[ParamHeader, ...]:
     if ANNOTATION.encode() not in raw:
         return ()
     schema = rewrite.members(raw).get("inputSchema")
-    return () if schema is None else find(msgspec.json.decode(schema))
+    try:
+        return () if schema is None else find(msgspec.json.decode(schema))
+    except (msgspec.MsgspecError, RecursionError) as fault:
+        raise InvalidAnnotation(f"its schema cannot be read: {fault}") from fault
 
 
 class Template(NamedTuple):

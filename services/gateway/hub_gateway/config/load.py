@@ -20,6 +20,7 @@ from hub_gateway.config.model import (
     ConnectionPool,
     Document,
     InvalidServer,
+    OAuth,
     ServerConfig,
     ServerEntry,
     ToolFiltering,
@@ -28,6 +29,7 @@ from hub_gateway.errors import ConfigError
 
 _TOP_LEVEL = ("mcpServers", "servers", "toolFiltering", "connectionPool", "inputs")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 _OLD_VARIABLE = re.compile(r"\$[A-Za-z_]\w*")
 _OLD_COMMAND = re.compile(r"\$:\s")
 
@@ -227,6 +229,8 @@ def _check_stdio(entry: ServerEntry, written: Mapping[str, Any], path: str, find
         findings.fault(f"{path}.type", 'contradicts "command"')
     if "connectionPool" in written:
         findings.fault(f"{path}.connectionPool", 'only with "url"')
+    if entry.oauth is not None:
+        findings.fault(f"{path}.oauth", 'only with "url"')
     if entry.headers:
         findings.warn(f"{path}.headers", 'ignored: only with "url"')
     if entry.dev is not None:
@@ -253,3 +257,25 @@ def _check_remote(entry: ServerEntry, path: str, findings: Findings) -> None:
             findings.fault(header, "no name of an HTTP header")
         if "\r" in value or "\n" in value:
             findings.fault(header, "must not hold a line break")
+        if entry.oauth is not None and key.lower() == "authorization":
+            findings.fault(header, 'contradicts "oauth", which sets this header')
+    if entry.oauth is not None:
+        _check_oauth(entry.oauth, f"{path}.oauth", findings)
+
+
+def _check_oauth(oauth: OAuth, path: str, findings: Findings) -> None:
+    method = oauth.token_endpoint_auth_method
+    if oauth.grant == "client_credentials" and (oauth.client_id is None or oauth.client_secret is None):
+        findings.fault(path, 'grant "client_credentials" needs "clientId" and "clientSecret"')
+    if oauth.client_id is None and (oauth.client_secret is not None or method is not None):
+        findings.fault(path, 'needs "clientId" beside "clientSecret" or "tokenEndpointAuthMethod"')
+    if method not in (None, "none") and oauth.client_secret is None:
+        findings.fault(f"{path}.tokenEndpointAuthMethod", 'needs "clientSecret"')
+    for i, scope in enumerate(oauth.scopes):
+        if not _SCOPE.fullmatch(scope):
+            findings.fault(f"{path}.scopes[{i}]", "no name of a scope")
+    if oauth.issuer is not None and (reason := url_fault(oauth.issuer)):
+        findings.fault(f"{path}.issuer", reason)
+    document = oauth.client_metadata_url
+    if document is not None and (url_fault(document) or not re.match(r"https://[^/]+/[^#]+$", document)):
+        findings.fault(f"{path}.clientMetadataUrl", "must start with https:// and have a path")

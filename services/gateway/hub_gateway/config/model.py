@@ -31,6 +31,8 @@ FilterMode = Literal["server-allowlist", "category", "hybrid", "prompt-based"]
 Exposure = Literal["zero", "meta-only", "minimal", "all"]
 WhenUnavailable = Literal["last-known", "open", "closed"]
 Isolation = Literal["shared", "session"]
+Grant = Literal["authorization_code", "client_credentials"]
+TokenAuthMethod = Literal["none", "client_secret_basic", "client_secret_post"]
 
 Text = Annotated[str, Meta(min_length=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
@@ -72,6 +74,52 @@ class Dev(msgspec.Struct, frozen=True, rename="camel"):
     )
 
 
+class OAuth(msgspec.Struct, frozen=True, rename="camel"):
+    """How the hub gets access to a remote server that wants OAuth. Only what the hub cannot find out by itself.
+
+    `clientId` and `clientSecret` may hold placeholders.
+    """
+
+    grant: Annotated[
+        Grant,
+        Meta(
+            description="`authorization_code`: a person logs in. `client_credentials`: the hub has access of its own; "
+            "needs `clientId` and `clientSecret`."
+        ),
+    ] = "authorization_code"
+    client_id: Annotated[
+        Text | None,
+        Meta(description="Client registered at the authorization server by hand. Without it, the hub registers."),
+    ] = None
+    client_secret: Annotated[Text | None, Meta(description="Secret of that client, best as `${NAME}`.")] = None
+    token_endpoint_auth_method: Annotated[
+        TokenAuthMethod | None,
+        Meta(description="How that client authenticates. Without it, as the authorization server says it can."),
+    ] = None
+    scopes: Annotated[
+        tuple[Text, ...],
+        Meta(description="Scopes to ask for from the start. Without them, those that the server names."),
+    ] = ()
+    issuer: Annotated[
+        Text | None,
+        Meta(
+            description="The only authorization server to trust. Without it, the one that the server names; a `clientId` "
+            "then belongs to the first one it was used with."
+        ),
+    ] = None
+    client_metadata_url: Annotated[
+        Text | None,
+        Meta(
+            description="Address (https) of a client metadata document that stands for the hub, where "
+            "`MCP_HUB_PUBLIC_URL` is none that authorization servers can reach."
+        ),
+    ] = None
+
+    def __repr__(self) -> str:
+        """Without the secret."""
+        return f"OAuth({self.grant})"
+
+
 class ServerEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One server as a person writes it: `command` for a local process, or `url` for a remote one.
 
@@ -92,6 +140,10 @@ class ServerEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     headers: Annotated[dict[str, str], Meta(description="HTTP headers sent with every request.")] = field(
         default_factory=dict[str, str]
     )
+    oauth: Annotated[
+        OAuth | None,
+        Meta(description="Only with `url`. Details of the access to a server that wants OAuth; most need none."),
+    ] = None
     type: Annotated[
         TransportType | None,
         Meta(

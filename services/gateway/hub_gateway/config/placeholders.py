@@ -16,7 +16,7 @@ from hub_common.logs import add_secret
 from hub_gateway.config import command as shell
 from hub_gateway.config.context import Context
 from hub_gateway.config.faults import Findings, member, url_fault
-from hub_gateway.config.model import ServerConfig
+from hub_gateway.config.model import OAuth, ServerConfig
 from hub_gateway.config.templates import Template, is_command, names, parse, variable
 from hub_gateway.errors import ConfigError
 
@@ -42,6 +42,7 @@ class ResolvedServer(msgspec.Struct, frozen=True):
     """Absolute folder that exists; None means the hub's own."""
     url: str | None = None
     headers: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+    oauth: OAuth | None = None
 
     def __repr__(self) -> str:
         """Only the name."""
@@ -75,6 +76,9 @@ async def resolve(server: ServerConfig, context: Context) -> ResolvedServer:
     cwd = _folder(await text(server.cwd, f"{root}.cwd"), context, f"{root}.cwd", findings)
     url = await text(server.url, f"{root}.url")
     headers = {key: await scope.text(v, member(f"{root}.headers", key), findings) for key, v in server.headers.items()}
+    oauth = server.oauth
+    if oauth is not None:
+        oauth = await _client(oauth, scope, f"{root}.oauth", findings)
     if command is not None and not command.strip() and not findings.faults:
         findings.fault(f"{root}.command", "is empty")
     if url is not None and not findings.faults and (reason := url_fault(url)):
@@ -88,7 +92,7 @@ async def resolve(server: ServerConfig, context: Context) -> ResolvedServer:
         if _SECRET_NAME.search(key):
             add_secret(value)
             add_secret(value.rpartition(" ")[2])  # "Bearer abc": the second word stands alone elsewhere
-    return ResolvedServer(server.name, command, tuple(args), context.inherited | env, cwd, url, headers)
+    return ResolvedServer(server.name, command, tuple(args), context.inherited | env, cwd, url, headers, oauth)
 
 
 async def resolve_text(text: str, context: Context, path: str = "") -> str:
@@ -128,6 +132,9 @@ def _texts(server: ServerConfig, root: str) -> Iterator[tuple[str, str, str | No
         yield f"{root}.args[{i}]", "", value
     for key, value in server.headers.items():
         yield member(f"{root}.headers", key), "", value
+    if server.oauth is not None:
+        yield f"{root}.oauth.clientId", "", server.oauth.client_id or ""
+        yield f"{root}.oauth.clientSecret", "", server.oauth.client_secret or ""
 
 
 class _Scope:
@@ -168,6 +175,19 @@ class _Scope:
         if _SECRET_NAME.search(name):
             add_secret(value)
         return value
+
+
+async def _client(oauth: OAuth, scope: _Scope, path: str, findings: Findings) -> OAuth:
+    given = {"client_id": oauth.client_id, "client_secret": oauth.client_secret}
+    found: dict[str, str] = {}
+    for (name, value), key in zip(given.items(), ("clientId", "clientSecret"), strict=True):
+        if value is not None:
+            before = len(findings.faults)
+            found[name] = await scope.text(value, f"{path}.{key}", findings)
+            if not found[name].strip() and len(findings.faults) == before:
+                findings.fault(f"{path}.{key}", "is empty")
+    add_secret(found.get("client_secret", ""))
+    return msgspec.structs.replace(oauth, **found)
 
 
 async def _argument(text: str, scope: _Scope, path: str, findings: Findings) -> str:

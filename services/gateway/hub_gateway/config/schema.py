@@ -18,6 +18,7 @@ from hub_gateway.config.model import (
     ConnectionPool,
     Dev,
     LlmCategorization,
+    OAuth,
     PromptBasedFiltering,
     ServerEntry,
     ServerFilter,
@@ -29,6 +30,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _TABLES: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("`mcpServers.<name>`", ServerEntry),
     ("`connectionPool`, also `mcpServers.<name>.connectionPool`", ConnectionPool),
+    ("`mcpServers.<name>.oauth`", OAuth),
     ("`mcpServers.<name>.dev`", Dev),
     ("`toolFiltering`", ToolFiltering),
     ("`toolFiltering.serverFilter`", ServerFilter),
@@ -43,7 +45,7 @@ def schema() -> dict[str, Any]:
     _, parts = msgspec.json.schema_components((ServerEntry, ToolFiltering, ConnectionPool))
     parts = {name: _tidy(part) for name, part in sorted(parts.items())}
     parts["ServerEntry"]["oneOf"] = [
-        _entry_with("command", ["stdio", None], {"url": {"type": "null"}, "connectionPool": False}),
+        _entry_with("command", ["stdio", None], {"url": {"type": "null"}, "connectionPool": False, "oauth": {"type": "null"}}),
         _entry_with(
             "url", ["streamable-http", "http", "sse", None], {"command": {"type": "null"}, "dev": {"type": "null"}}
         ),

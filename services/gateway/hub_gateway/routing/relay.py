@@ -12,6 +12,8 @@ from hub_gateway.sessions.registry import Sessions
 from hub_gateway.wire import codec, rewrite
 from hub_gateway.wire.message import Message
 
+VISITED = "notifications/elicitation/complete"
+
 ListChanged = Callable[[str, str], None]
 """Takes an upstream's name and the capability word whose list it says has changed."""
 
@@ -36,6 +38,8 @@ class Relay:
                 self._subscriptions.updated(upstream_name, message)
             elif message.method.startswith("notifications/tasks"):
                 self._handles.status(upstream_name, message)
+            elif message.method == VISITED:
+                self._visited(message)
             elif message.method == "notifications/message":
                 self._log(message)
         except msgspec.MsgspecError:
@@ -50,10 +54,19 @@ class Relay:
             members = rewrite.members(message.params)
         except msgspec.MsgspecError:
             return
+        if message.method == VISITED and session.reverse.was_sent_to(rewrite.text(members.get("elicitationId"))):
+            session.tell(codec.notification(message.method, message.params))
         log = message.method == "notifications/message" and session.wants_log(rewrite.text(members.get("level")))
         update = message.method == "notifications/resources/updated"
         if log or (update and rewrite.text(members.get("uri")) in session.subscribed):
             session.tell(codec.notification(message.method, message.params))
+
+    def _visited(self, message: Message) -> None:
+        elicitation_id = rewrite.text(rewrite.members(message.params).get("elicitationId"))
+        encoded = codec.notification(message.method, message.params)
+        for session in self._sessions:
+            if session.reverse.was_sent_to(elicitation_id):
+                session.tell(encoded)
 
     def _log(self, message: Message) -> None:
         """A log line outside any call goes to the sessions that want its level. The stateless era has no such thing

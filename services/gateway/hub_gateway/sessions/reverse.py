@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from hub_gateway.wire import codec
+import msgspec
+
+from hub_gateway.wire import codec, rewrite
 from hub_gateway.wire.errors import METHOD_NOT_FOUND, SERVER_ERROR, error_object
 from hub_gateway.wire.message import Message, own
 
@@ -18,6 +20,9 @@ Answer = Callable[[bytes, bytes], None]
 
 NEEDS = {"sampling/createMessage": "sampling", "elicitation/create": "elicitation", "roots/list": "roots"}
 """The capability a client must have declared to be asked."""
+
+MAX_VISITS = 256
+"""Pages a client was sent to whose end may still be told; the oldest is forgotten first."""
 
 _GONE = "The client ended its session"
 
@@ -37,6 +42,7 @@ class Reverse:
         self._waiting: dict[bytes, Answer] = {}
         self._asked = 0
         self._closed = False
+        self._visits: dict[str, None] = {}
 
     def ask(self, message: Message, answer: Answer) -> Question | None:
         """Register an upstream's request and return it as it goes to the client.
@@ -52,10 +58,17 @@ class Reverse:
         if self._closed:
             answer(b"", error_object(SERVER_ERROR, _GONE))
             return None
+        if message.method == "elicitation/create":
+            self._note_visit(message)
         self._asked += 1
         id_raw = b'"hub-%d"' % self._asked
         self._waiting[id_raw] = answer
         return Question(id_raw, codec.request(id_raw, message.method, own(message.params)))
+
+    def was_sent_to(self, elicitation_id: str | None) -> bool:
+        """Whether this client was asked to visit the page of that id: nobody else is told of its end (2025-11-25
+        client/elicitation §Completion Notifications)."""
+        return elicitation_id in self._visits
 
     def withdraw(self, id_raw: bytes) -> bool:
         """Forget a question; False where it is answered already."""
@@ -75,3 +88,13 @@ class Reverse:
         waiting, self._waiting = self._waiting, {}
         for answer in waiting.values():
             answer(b"", error_object(SERVER_ERROR, _GONE))
+
+    def _note_visit(self, message: Message) -> None:
+        try:
+            elicitation_id = rewrite.text(rewrite.members(message.params).get("elicitationId"))
+        except msgspec.MsgspecError:
+            return
+        if elicitation_id is not None:
+            self._visits[elicitation_id] = None
+            if len(self._visits) > MAX_VISITS:
+                del self._visits[next(iter(self._visits))]

@@ -12,10 +12,11 @@ from hub_gateway.errors import UpstreamBusy
 
 
 class Gate:
-    """Lets `limit` calls in. As many again may wait, each at most `wait_s`; who comes after them is refused."""
+    """Lets `limit` calls in. `queue` more may wait, each at most `wait_s`; who comes after them is refused."""
 
-    def __init__(self, limit: int, wait_s: float) -> None:
+    def __init__(self, limit: int, wait_s: float, queue: int) -> None:
         self.limit = limit
+        self._queue_limit = queue
         self.inside = 0
         self._wait_s = wait_s
         self._queue: deque[asyncio.Future[None]] = deque()
@@ -33,8 +34,8 @@ class Gate:
         Raises:
             UpstreamBusy: the queue is full, or the turn did not come in time.
         """
-        if len(self._queue) >= self.limit:
-            raise UpstreamBusy(f"{self.limit} calls are running and as many are waiting")
+        if len(self._queue) >= self._queue_limit:
+            raise UpstreamBusy(f"{self.inside} calls are running and {len(self._queue)} are waiting")
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.append(turn)
         try:

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_who_finds_no_room_goes_in_when_another_leaves_and_in_turn() -> None:
-    gate, order = Gate(2, 10), list[int]()
+    gate, order = Gate(2, 10, 2), list[int]()
     assert gate.enter()
     assert gate.enter()
     assert not gate.enter()
@@ -37,18 +37,18 @@ async def test_who_finds_no_room_goes_in_when_another_leaves_and_in_turn() -> No
 
 
 async def test_a_full_queue_refuses_at_once() -> None:
-    gate = Gate(1, 10)
+    gate = Gate(1, 10, 1)
     assert gate.enter()
     waiting = asyncio.ensure_future(gate.wait())
     await asyncio.sleep(0)
-    with pytest.raises(UpstreamBusy, match="as many are waiting"):
+    with pytest.raises(UpstreamBusy, match="1 are waiting"):
         await gate.wait()
     gate.leave()
     await waiting
 
 
 async def test_a_turn_that_does_not_come_is_refused_and_forgotten() -> None:
-    gate = Gate(1, 0.01)
+    gate = Gate(1, 0.01, 1)
     assert gate.enter()
     with pytest.raises(UpstreamBusy, match="none ended"):
         await gate.wait()
@@ -57,7 +57,7 @@ async def test_a_turn_that_does_not_come_is_refused_and_forgotten() -> None:
 
 
 async def test_a_cancelled_turn_goes_to_the_next_in_line() -> None:
-    gate = Gate(2, 10)
+    gate = Gate(2, 10, 2)
     assert gate.enter()
     assert gate.enter()
     first, second = asyncio.ensure_future(gate.wait()), asyncio.ensure_future(gate.wait())

@@ -9,9 +9,10 @@ import re
 from typing import NamedTuple
 
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_PARAMETER = re.compile(rf'\s*({_TOKEN})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|({_TOKEN}|[^\s,"=]+))\s*(?:,|$)')
-_SCHEME = re.compile(rf"\s*({_TOKEN})(?:\s+|\s*,|\s*$)")
-_TOKEN68 = re.compile(r"\s*[A-Za-z0-9\-._~+/]+=*\s*(?:,|$)")
+_SEPARATORS = re.compile(r"[\s,]*")
+_SCHEME = re.compile(_TOKEN)
+# Plain values that are no tokens, such as URLs, are against the grammar and common.
+_PARAMETER = re.compile(rf'({_TOKEN})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
 _ESCAPED = re.compile(r"\\(.)")
 
 
@@ -32,19 +33,16 @@ class Challenge(NamedTuple):
 
 def read(header: str | None) -> Challenge:
     """Read the Bearer challenge of a header, which may hold several challenges of several schemes."""
+    text, at, scheme = header or "", 0, ""
     found: dict[str, str] = {}
-    scheme, rest = "", header or ""
-    while rest.strip(" \t,"):
-        rest = rest.lstrip(" \t,")
-        if (parameter := _PARAMETER.match(rest)) is not None:
+    while True:
+        at = _SEPARATORS.match(text, at).end()  # pyright: ignore[reportOptionalMemberAccess]  # it matches nothing too
+        if (parameter := _PARAMETER.match(text, at)) is not None:
             name, quoted, plain = parameter.groups()
             if scheme == "bearer":
                 found.setdefault(name.lower(), plain if quoted is None else _ESCAPED.sub(r"\1", quoted))
-            rest = rest[parameter.end() :]
-        elif (begin := _SCHEME.match(rest)) is not None:
-            scheme, rest = begin[1].lower(), rest[begin.end() :]
-            if _PARAMETER.match(rest) is None and (credentials := _TOKEN68.match(rest)) is not None:
-                rest = rest[credentials.end() :] if not _SCHEME.match(rest) or "=" in credentials[0] else rest
+            at = parameter.end()
+        elif (begin := _SCHEME.match(text, at)) is not None:
+            scheme, at = begin[0].lower(), begin.end()
         else:
-            break
-    return Challenge(found.get("resource_metadata"), found.get("scope") or None, found.get("error"))
+            return Challenge(found.get("resource_metadata"), found.get("scope") or None, found.get("error"))

@@ -1,0 +1,123 @@
+"""Definitions of any shape are read, and what is not well-formed counts as not said."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hub_gateway.catalog.description import Description, Parameter, describe, first_sentence, signature
+from hub_gateway.catalog.entry import Entry, EntryKind
+from tests.support import json_text
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "query": {"type": "string", "description": "What to look for"},
+        "kind": {"enum": ["a", "b"]},
+        "many": {"type": "array", "items": {"type": "integer"}},
+        "either": {"type": ["string", "null"]},
+        "any": {},
+    },
+    "required": ["query"],
+}
+
+
+def _entry(raw: bytes, kind: EntryKind = EntryKind.TOOL) -> Entry:
+    return Entry(
+        kind=kind,
+        upstream_name="a",
+        local_name="search",
+        public_name="a__search",
+        listed_raw=raw,
+        mirrors=(),
+        digest="digest",
+    )
+
+
+def test_a_tool_is_read() -> None:
+    raw = msgspec.json.encode(
+        {"name": "search", "title": "Search", "description": "Finds. And more.", "inputSchema": SCHEMA}
+    )
+    described = describe(_entry(raw))
+    assert (described.title, described.text) == ("Search", "Finds. And more.")
+    assert described.parameters[0] == Parameter("query", "string", "What to look for", True)
+    assert [(p.name, p.type, p.required) for p in described.parameters[1:]] == [
+        ("kind", "a|b", False),
+        ("many", "integer[]", False),
+        ("either", "string|null", False),
+        ("any", "any", False),
+    ]
+    assert signature(_entry(raw)) == {
+        "name": "a__search",
+        "description": "Finds.",
+        "parameters": {
+            "query": "string",
+            "kind?": "a|b",
+            "many?": "integer[]",
+            "either?": "string|null",
+            "any?": "any",
+        },
+    }
+
+
+def test_a_prompt_s_arguments_are_parameters() -> None:
+    raw = msgspec.json.encode({"name": "p", "arguments": [{"name": "city", "required": True}, {"name": "day"}, {}, 1]})
+    assert describe(_entry(raw, EntryKind.PROMPT)).parameters == (
+        Parameter("city", "string", "", True),
+        Parameter("day", "string", "", False),
+    )
+
+
+MEMBERS = {
+    "title": json_text.values,
+    "description": json_text.values,
+    "inputSchema": st.one_of(
+        json_text.values,
+        json_text.object_of(
+            {"properties": st.one_of(json_text.values, json_text.objects), "required": json_text.values}
+        ),
+    ),
+    "arguments": json_text.values,
+}
+
+
+@given(json_text.object_of(MEMBERS))
+def test_a_definition_of_any_shape_is_described(definition: str) -> None:
+    entry = _entry(definition.encode())
+    assert isinstance(describe(entry), Description)
+    assert msgspec.json.encode(signature(entry))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    (
+        b'{"description":"x","inputSchema":{"properties":{"n":{"maximum":1e999}}}}',
+        b'{"description":"x","inputSchema":' + json_text.nested(100_000).encode() + b"}",
+        b"[]",
+    ),
+)
+def test_what_python_cannot_hold_says_nothing(raw: bytes) -> None:
+    assert describe(_entry(raw)) == Description()
+
+
+@given(st.text(max_size=400), st.integers(20, 200))
+def test_a_first_sentence_is_short(text: str, limit: int) -> None:
+    sentence = first_sentence(text, limit)
+    assert len(sentence) <= limit + 1
+    assert "\n" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    (
+        ("Finds v1.2 things. Then more.", "Finds v1.2 things."),
+        ("One\nTwo", "One"),
+        ("", ""),
+        ("  Padded!  Next", "Padded!"),
+        ("word " * 50, ("word " * 32).rstrip() + "…"),
+    ),
+)
+def test_first_sentences(text: str, sentence: str) -> None:
+    assert first_sentence(text) == sentence

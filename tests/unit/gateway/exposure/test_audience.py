@@ -1,0 +1,77 @@
+"""What is open at the start, and that opening only ever adds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hub_gateway.catalog.entry import EntryKind
+from hub_gateway.exposure.audience import ALL, NOTHING, Opened, at_start
+from tests.unit.gateway.catalog.offerings import catalog, offering
+
+CATALOG = catalog(
+    {
+        "filesystem": offering(["read", "write"], ["p"], ["r:1"], ["t:{id}"]),
+        "memory": offering(["recall"]),
+        "github": offering(["search"]),
+    }
+)
+CATEGORIES = {"write": "filesystem", "search": "version-control"}
+SETS = st.frozensets(st.sampled_from(("filesystem", "other", "version-control")))
+NAMES = st.frozensets(st.sampled_from([each.public_name for each in CATALOG.entries]))
+OPENED = st.builds(Opened, st.booleans(), st.booleans(), SETS, st.frozensets(st.just("memory")), NAMES)
+
+
+def shown(opened: Opened) -> set[str]:
+    """The tools that are open."""
+    return {
+        each.public_name
+        for each in CATALOG.entries
+        if each.kind is EntryKind.TOOL and opened.shows(each, CATEGORIES.get(each.local_name, "other"))
+    }
+
+
+@pytest.mark.parametrize(
+    ("exposure", "meta_tools", "tools", "lists_meta"),
+    (
+        ("zero", True, set[str](), False),
+        ("meta-only", True, set[str](), True),
+        ("meta-only", False, set[str](), False),
+        ("minimal", True, {"filesystem__read", "filesystem__write", "memory__recall"}, True),
+        ("all", True, {"filesystem__read", "filesystem__write", "memory__recall", "github__search"}, True),
+        ("all", False, {"filesystem__read", "filesystem__write", "memory__recall", "github__search"}, False),
+    ),
+)
+def test_the_start_of_prompt_based_mode(exposure: str, meta_tools: bool, tools: set[str], lists_meta: bool) -> None:
+    opened = at_start("prompt-based", exposure, meta_tools)
+    assert shown(opened) == tools
+    assert opened.meta_tools == lists_meta
+
+
+@pytest.mark.parametrize("mode", (None, "server-allowlist", "category", "hybrid"))
+def test_in_other_modes_everything_is_open_and_the_hub_has_no_tools(mode: Any) -> None:
+    assert at_start(mode, "zero", True) == Opened(meta_tools=False)
+
+
+@given(OPENED, SETS, NAMES)
+def test_opening_only_adds(opened: Opened, categories: frozenset[str], names: frozenset[str]) -> None:
+    more = opened.adding(categories, names)
+    assert shown(opened) <= shown(more)
+    assert more.adding(categories, names) == more
+    tools = {each.public_name for each in CATALOG.entries if each.kind is EntryKind.TOOL}
+    assert names & tools <= shown(more)
+    assert hash(more) == hash(opened.adding(categories, names))
+
+
+@given(OPENED)
+def test_what_is_no_tool_is_not_held_back(opened: Opened) -> None:
+    others = [each for each in CATALOG.entries if each.kind is not EntryKind.TOOL]
+    assert all(opened.shows(each, "other") for each in others)
+
+
+def test_all_and_nothing() -> None:
+    assert len(shown(ALL)) == 4
+    assert shown(NOTHING) == set()

@@ -1,0 +1,67 @@
+"""The policy in force: the threshold turns filtering on, and never says another mode than the document."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hub_gateway.config.model import CategoryFilter, FilterMode, PromptBasedFiltering, ToolFiltering
+from hub_gateway.exposure.audience import Opened
+from hub_gateway.exposure.policy import AUTO_CATEGORIES, effective
+
+MODES = get_args(FilterMode)
+FILTERINGS = st.builds(
+    ToolFiltering,
+    enabled=st.sampled_from((None, True, False)),
+    mode=st.sampled_from((None, *MODES)),
+    auto_enable_threshold=st.sampled_from((0, 1, 5, 1_000)),
+    category_filter=st.sampled_from((None, CategoryFilter(("web",)))),
+)
+
+
+@given(FILTERINGS, st.integers(0, 2_000))
+def test_a_configured_mode_is_never_another(filtering: ToolFiltering, tools: int) -> None:
+    policy = effective(filtering, tools)
+    if filtering.mode is not None:
+        assert policy.mode in (None, filtering.mode)
+    if filtering.enabled is not None:
+        assert not policy.automatic
+        assert policy.mode == (filtering.mode if filtering.enabled else None)
+    if filtering.category_filter is not None:
+        assert policy.filtering == filtering
+
+
+@given(FILTERINGS, st.integers(0, 10_000))
+def test_zero_is_never(filtering: ToolFiltering, tools: int) -> None:
+    if filtering.auto_enable_threshold == 0:
+        assert not effective(filtering, tools).automatic
+
+
+@pytest.mark.parametrize(("tools", "mode"), ((10, None), (11, "category")))
+def test_more_tools_than_the_threshold_turn_it_on(tools: int, mode: str | None) -> None:
+    policy = effective(ToolFiltering(auto_enable_threshold=10), tools)
+    assert (policy.mode, policy.automatic) == (mode, mode is not None)
+
+
+def test_turned_on_by_itself_it_shows_the_usual_categories_or_the_document_s() -> None:
+    own = effective(ToolFiltering(auto_enable_threshold=1), 2)
+    assert own.filtering.category_filter == CategoryFilter(AUTO_CATEGORIES)
+    said = effective(ToolFiltering(auto_enable_threshold=1, category_filter=CategoryFilter(("docker",))), 2)
+    assert said.filtering.category_filter == CategoryFilter(("docker",))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_past_the_threshold_the_configured_mode_holds(mode: Any) -> None:
+    policy = effective(ToolFiltering(mode=mode, auto_enable_threshold=1), 2)
+    assert (policy.mode, policy.automatic) == (mode, True)
+    assert policy.needs_categories == (mode in ("category", "hybrid"))
+
+
+@pytest.mark.parametrize("mode", [mode for mode in (None, *MODES) if mode != "prompt-based"])
+def test_outside_prompt_based_mode_everything_is_open(mode: Any) -> None:
+    zero = PromptBasedFiltering(default_exposure="zero")
+    policy = effective(ToolFiltering(enabled=True, mode=mode, prompt_based_filtering=zero), 5)
+    assert policy.opened_at_start == Opened(everything=True, meta_tools=False)
