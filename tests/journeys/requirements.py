@@ -178,6 +178,7 @@ _ALL: Final = (
         "cancelled-question",
         "A call that is cancelled while it asks is cancelled at the server.",
         "2025-11-25 basic/utilities/cancellation",
+        eras=(HANDSHAKE,),
     ),
     Requirement(
         "ping",

@@ -206,5 +206,4 @@ async def test_cancelling_a_call_that_asks_cancels_it_at_the_server(cell: Cell) 
                 await asked.wait()
             assert await state("waiting") == "waiting"
             group.cancel_scope.cancel()
-        if not cell.stateless:
-            assert await state("cancelled") == "cancelled"
+        assert await state("cancelled") == "cancelled"

@@ -8,9 +8,11 @@ into one frequency before saturation as in its BM25F (§3.6).
 
 from __future__ import annotations
 
-import math
 from array import array
 from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 Weights = Mapping[str, float]
 """A weight per term: in a document its frequency times the weight of the field it stands in."""
@@ -27,31 +29,35 @@ class Postings:
             k1: how late repetition saturates.
             b: how much long documents are held back, 0 to 1.
         """
-        lengths = [sum(document.values()) for document in documents]
-        mean = sum(lengths) / len(lengths) if lengths else 0.0
-        positions: dict[str, array[int]] = {}
-        gains: dict[str, array[float]] = {}
+        self._documents = len(documents)
+        columns: dict[str, int] = {}
+        terms, positions, frequencies = array("q"), array("q"), array("d")
         for position, document in enumerate(documents):
-            damping = k1 * (1 - b + b * lengths[position] / mean) if mean else k1
             for term, frequency in document.items():
-                if term not in positions:
-                    positions[term] = array("I")
-                    gains[term] = array("d")
-                positions[term].append(position)
-                gains[term].append(frequency * (k1 + 1) / (frequency + damping))
-        for column in gains.values():
-            rarity = math.log(1 + (len(documents) - len(column) + 0.5) / (len(column) + 0.5))
-            for at, gain in enumerate(column):
-                column[at] = gain * rarity
-        self._columns = {term: (positions[term], gains[term]) for term in positions}
+                terms.append(columns.setdefault(term, len(columns)))
+                positions.append(position)
+                frequencies.append(frequency)
+        by_term = np.argsort(np.array(terms, dtype=np.int64), kind="stable")
+        column = np.array(terms, dtype=np.int64)[by_term]
+        self._positions = np.array(positions, dtype=np.intp)[by_term]
+        frequency = np.array(frequencies, dtype=np.float64)[by_term]
+        lengths = np.bincount(self._positions, weights=frequency, minlength=len(documents))
+        mean = float(lengths.mean()) if documents else 0.0
+        damping = k1 * (1 - b + b * lengths / mean) if mean else np.full(len(documents), k1)
+        starts = np.searchsorted(column, np.arange(len(columns) + 1))
+        holders = np.diff(starts)
+        rarity = np.log(1 + (len(documents) - holders + 0.5) / (holders + 0.5))
+        self._gains = frequency * (k1 + 1) / (frequency + damping[self._positions]) * rarity[column]
+        ends = starts.tolist()
+        self._columns = {term: slice(ends[at], ends[at + 1]) for term, at in columns.items()}
 
-    def score(self, query: Weights) -> dict[int, float]:
-        """Return the score of every document that has a term of `query`; always above 0."""
-        scores: dict[int, float] = {}
-        for term, weight in query.items():
-            column = self._columns.get(term)
-            if column is None:
-                continue
-            for position, gain in zip(*column, strict=True):
-                scores[position] = scores.get(position, 0.0) + gain * weight
+    def scores(self, queries: Sequence[Weights]) -> NDArray[np.float64]:
+        """Return a row per query and a column per document: 0 where they share no term, else above 0."""
+        scores = np.zeros((len(queries), self._documents))
+        for row, query in zip(scores, queries, strict=True):
+            for term, weight in query.items():
+                column = self._columns.get(term)
+                if column is not None:
+                    # A document holds a term once, so that plain indexed addition adds every gain.
+                    row[self._positions[column]] += self._gains[column] * weight
         return scores

@@ -45,7 +45,9 @@ def schema() -> dict[str, Any]:
     _, parts = msgspec.json.schema_components((ServerEntry, ToolFiltering, ConnectionPool))
     parts = {name: _tidy(part) for name, part in sorted(parts.items())}
     parts["ServerEntry"]["oneOf"] = [
-        _entry_with("command", ["stdio", None], {"url": {"type": "null"}, "connectionPool": False, "oauth": {"type": "null"}}),
+        _entry_with(
+            "command", ["stdio", None], {"url": {"type": "null"}, "connectionPool": False, "oauth": {"type": "null"}}
+        ),
         _entry_with(
             "url", ["streamable-http", "http", "sse", None], {"command": {"type": "null"}, "dev": {"type": "null"}}
         ),

@@ -50,7 +50,8 @@ _RECHECK_S = 2.0
 _LIST_S = 60.0
 _RELIST_S = 5.0
 _QUEUE_S = 30.0
-_QUEUE = 1024
+QUEUE = 1024
+"""Calls that may wait for their turn on one upstream."""
 _BREAKER_THRESHOLD, _BREAKER_OPEN_S = 5, 30.0
 
 _LIST_CHANGED = {f"notifications/{kind.capability}/list_changed": kind.capability for kind in EntryKind}
@@ -86,7 +87,7 @@ class Supervisor:
         self._acknowledged = 0
         self._pause = Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S, random.random)
         self._breaker = Breaker(_BREAKER_THRESHOLD, _BREAKER_OPEN_S, time.monotonic)
-        self._gate = Gate(1 if isinstance(config, InvalidServer) else config.max_in_flight, _QUEUE_S, _QUEUE)
+        self._gate = Gate(1 if isinstance(config, InvalidServer) else config.max_in_flight, _QUEUE_S, QUEUE)
         self._timeout_s = 0.0 if isinstance(config, InvalidServer) else config.timeout_s
         if isinstance(config, InvalidServer):
             self.status = Status("invalid", config.reason, time.time())

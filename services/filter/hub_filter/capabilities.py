@@ -1,0 +1,66 @@
+"""What a prompt needs without saying so: the everyday tools behind a path, an address or a wish for news.
+
+Owns the signs of such a need in a prompt and what an entry must talk about to serve it. Pure. Does not know scores.
+
+"Save it to /root/report.md" says nothing of writing files, and its other words lead to tools about reports. The list is
+kept to what nearly every set of servers has a tool for, and every sign is one that a person would point at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Sequence
+
+import msgspec
+
+from hub_filter import words
+
+
+class Capability(msgspec.Struct, frozen=True):
+    """Something that everyday tools do."""
+
+    asked_as: str
+    """The need in words, as a prompt of its own."""
+    requires: tuple[tuple[str, ...], ...] = ()
+    """An entry serves it when it has a term of every group. Without groups nothing serves it for certain."""
+
+    def served_by(self, terms: Container[str]) -> bool:
+        """Whether an entry that holds `terms` does this, as far as words can tell."""
+        return bool(self.requires) and all(any(term in terms for term in group) for group in self.requires)
+
+
+def _groups(*texts: str) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(words.terms(text)) for text in texts)
+
+
+WRITE_FILE = Capability("write file create a new file with content", _groups("write save", "file"))
+READ_FILE = Capability("read file contents from a path", _groups("read", "file"))
+FETCH_PAGE = Capability(
+    "fetch a web page by url", _groups("fetch scrape browse navigate crawl", "url web page website html")
+)
+READ_NEWS = Capability("search the web for recent news")
+
+CAPABILITIES: Sequence[Capability] = (WRITE_FILE, READ_FILE, FETCH_PAGE, READ_NEWS)
+
+_FILE = re.compile(
+    r"(?:^|[\s`'\"(])(?:\.{0,2}/|~/)[\w./-]+|\b[A-Za-z]:\\|\.(?:txt|md|csv|json|pdf|docx?|xlsx?|py|html|log|png|jpe?g)\b"
+)
+_MAKES = re.compile(
+    r"\b(?:save|write|creat|generat|stor(?:e|ing)|export|output|put|produce|make|append|download|draft|record|compile)"
+    r"|保存|写入|生成|创建|导出",
+    re.IGNORECASE,
+)
+_ADDRESS = re.compile(r"https?://\S+|\bwww\.\S+")
+_RECENT = re.compile(r"\b(?:latest|recent\w*|news|trending|up-to-date)\b|最新|新闻", re.IGNORECASE)
+
+
+def implied(text: str) -> list[int]:
+    """Return the capabilities that `text` shows a need of, as indexes into `CAPABILITIES`, the surest first."""
+    found: list[Capability] = []
+    if _FILE.search(text):
+        found += [WRITE_FILE, READ_FILE] if _MAKES.search(text) else [READ_FILE]
+    if _ADDRESS.search(text):
+        found.append(FETCH_PAGE)
+    if _RECENT.search(text):
+        found.append(READ_NEWS)
+    return [CAPABILITIES.index(capability) for capability in found]
