@@ -17,6 +17,8 @@ from bench.upstream import HANDSHAKE, STATELESS_REVISION
 
 HANDSHAKE_REVISION = "2025-11-25"
 TEXT = "hello world"
+REQUEST_ID = 1_000_000
+"""Of every request; where it stands in a request that is sent again, each time has another of as many digits."""
 _INFO = {"name": "bench", "version": "1.0"}
 _TIMEOUT_S = 15.0
 
@@ -135,7 +137,9 @@ def eventually(attempt: Callable[[], T], timeout_s: float, pause_s: float = 0.05
 
 
 def _body(method: str, params: dict[str, Any]) -> bytes:
-    return json.dumps({"jsonrpc": "2.0", "id": 7, "method": method, "params": params}, separators=(",", ":")).encode()
+    return json.dumps(
+        {"jsonrpc": "2.0", "id": REQUEST_ID, "method": method, "params": params}, separators=(",", ":")
+    ).encode()
 
 
 def _result(answer: bytes) -> dict[str, Any]:
@@ -144,7 +148,7 @@ def _result(answer: bytes) -> dict[str, Any]:
         answer = next((line[5:] for line in answer.splitlines() if line.startswith(b"data:") and b'"id"' in line), b"")
     try:
         message = json.loads(answer)
-        if message["id"] != 7:
+        if message["id"] != REQUEST_ID:
             raise WrongAnswer(f"another id: {answer[:300]!r}")
         return message["result"]
     except (ValueError, KeyError) as fault:

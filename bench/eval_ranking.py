@@ -4,10 +4,10 @@ DATA holds a folder per set (or is one), each with `catalog.jsonl` (a tool a lin
 `inputSchema`) and `queries.jsonl` (`prompt`, `relevant`: a list of `{server, tool}`, where any of an item's `alt`
 serves as well). The catalog is indexed once, then prompts are ranked one at a time.
 
-Printed per set, for the ranking and for plain BM25 (the same terms, stemmed and without stop words, in one field; the
-prompt as a whole): recall at 5, 10 and 20, NDCG@10, the share of prompts with all that is needed within 20,
-milliseconds per prompt, seconds to index. `--rpc` adds a line with the same prompts sent to the service over a unix
-socket and over loopback TCP.
+Printed per set, for plain BM25 (the same terms, stemmed and without stop words, in one field; the prompt as a whole),
+for the ranking by terms alone and for the ranking as the service runs it: recall at 5, 10 and 20, NDCG@10, the share
+of prompts with all that is needed within 20, milliseconds per prompt, seconds to index. `--rpc` adds a line
+with the same prompts sent to the service over a unix socket and over loopback TCP.
 """
 
 from __future__ import annotations
@@ -26,14 +26,18 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import msgspec
+import numpy as np
 
 from hub.filter.v1 import filter_pb2, filter_pb2_grpc
 from hub_common import rpc_channel
-from hub_filter import words
+from hub_filter import embedding, words
 from hub_filter.bm25 import Postings
-from hub_filter.ranking import Document, Ranking, analyse
+from hub_filter.document import Document, analyse
+from hub_filter.embedding import EmbeddingAbsent
+from hub_filter.ranking import Ranking
 from hub_filter.servicer import start
 from hub_filter.settings import Settings
+from hub_filter.vectors import Embed, Vectors
 
 CUTS = (5, 10, 20)
 DEEPEST = CUTS[-1]
@@ -86,9 +90,10 @@ def query(line: dict[str, Any]) -> Query:
     return Query(line["prompt"], needs)
 
 
-def hub_ranking(documents: list[Document]) -> Search:
-    """The ranking as the service runs it."""
-    ranking = Ranking([analyse(document) for document in documents])
+def hub_ranking(documents: list[Document], embed: Embed | None) -> Search:
+    """The ranking as the service runs it; without `embed`, as it runs where the weights are not installed."""
+    entries = [analyse(document) for document in documents]
+    ranking = Ranking(entries, Vectors(embed([entry.text for entry in entries]), embed) if embed else None)
     return lambda prompt: [hit.index for hit in ranking.search(prompt, limit=DEEPEST)]
 
 
@@ -98,8 +103,8 @@ def plain_bm25(documents: list[Document]) -> Search:
     postings = Postings([Counter(words.terms(" ".join(text))) for text in texts], k1=1.2, b=0.75)
 
     def search(prompt: str) -> list[int]:
-        scores = postings.score(dict.fromkeys(words.terms(prompt), 1.0))
-        return sorted(scores, key=lambda index: (-scores[index], index))[:DEEPEST]
+        scores = postings.scores([dict.fromkeys(words.terms(prompt), 1.0)])[0]
+        return [at for at in np.argsort(-scores, kind="stable")[:DEEPEST].tolist() if scores[at] > 0]
 
     return search
 
@@ -143,13 +148,17 @@ def percentile(values: list[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
-def print_set(folder: Path) -> None:
+def print_set(folder: Path, embed: Embed | None) -> None:
     """Measure one set and print its rows."""
     documents = [document(tool) for tool in read_lines(folder / "catalog.jsonl")]
     queries = [query(line) for line in read_lines(folder / "queries.jsonl")]
     print(f"\n{folder.name}: {len(documents)} tools, {len(queries)} prompts")
     print(f"{'':14}{'R@5':>7}{'R@10':>7}{'R@20':>7}{'NDCG@10':>9}{'all@20':>8}{'p50 ms':>8}{'p95 ms':>8}{'index s':>9}")
-    for name, build in (("plain BM25", plain_bm25), ("hub", hub_ranking)):
+    rows: dict[str, Callable[[list[Document]], Search]] = {"plain BM25": plain_bm25}
+    rows["hub, terms"] = lambda documents: hub_ranking(documents, None)
+    if embed is not None:
+        rows["hub"] = lambda documents: hub_ranking(documents, embed)
+    for name, build in rows.items():
         begin = time.perf_counter()
         search = build(documents)
         index_s = time.perf_counter() - begin
@@ -199,6 +208,14 @@ async def _timed(stub: Any, digest: str, prompt: str) -> float:
     return (time.perf_counter() - begin) * 1000
 
 
+def _installed_embedding() -> Embed | None:
+    try:
+        return embedding.load().embed
+    except EmbeddingAbsent as absent:
+        print(f"terms alone: {absent}", file=sys.stderr)
+        return None
+
+
 def main(arguments: Sequence[str]) -> int:
     """Measure every set under the folder that is named; return the exit status."""
     parser = argparse.ArgumentParser(description="Measure the filter's ranking on tool-selection data.")
@@ -211,8 +228,9 @@ def main(arguments: Sequence[str]) -> int:
     if not folders:
         print(f"{options.data}: no catalog.jsonl in it or in a folder below", file=sys.stderr)
         return 2
+    embed = _installed_embedding()
     for folder in folders:
-        print_set(folder)
+        print_set(folder, embed)
     if options.rpc:
         print()
         for folder in folders:

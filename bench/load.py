@@ -1,6 +1,7 @@
 """Load by wrk: the same request again and again on a fixed number of connections.
 
-Owns the files that tell wrk what to send and what to expect. An answer other than the expected bytes is an error.
+Owns the files that tell wrk what to send and what to expect. An answer other than the expected bytes,
+or under an id that nobody waits for, is an error.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from bench.client import Request
+from bench.client import REQUEST_ID, Request
 
 _SCRIPT = Path(__file__).with_name("load.lua")
 
@@ -50,7 +51,9 @@ def press(url: str, request: Request, load: Load) -> Figures:
         (folder / "sessions").write_text("\n".join(request.session_ids))
         seconds = max(1, round(load.seconds))
         command = ["wrk", "-t1", f"-c{load.connections}", f"-d{seconds}s", "--timeout", "20s", "-s", str(_SCRIPT), url]
-        done = subprocess.run([*command, "--", name], capture_output=True, text=True, timeout=seconds + 30, check=False)
+        done = subprocess.run(
+            [*command, "--", name, str(REQUEST_ID)], capture_output=True, text=True, timeout=seconds + 30, check=False
+        )
     line = done.stdout.strip().rpartition("\n")[2]
     if done.returncode or not line.startswith("{"):
         raise RuntimeError(f"wrk failed: {(done.stdout + done.stderr)[-600:]}")

@@ -73,6 +73,8 @@ async def _run(endpoint: Endpoint, out: int, timeout_s: float) -> tuple[Stdout, 
     Stdin(0, bridge.take, ending.set).start()
     _log.info("connecting standard input and output to %s", endpoint.url)
     await ending.wait()
+    if bridge.reason is not None:
+        hurry.set()
     await bridge.finish(_GRACE_S, hurry, _HURRY_S)
     return stdout, bridge.reason
 
@@ -84,5 +86,6 @@ def _headers(given: Sequence[str]) -> dict[str, str]:
         if not colon or not name.strip():
             raise ValueError("--header must be 'Name: value'")
         found[name.strip()] = value.strip()
-        logs.add_secret(value.strip())
+        for secret in (value.strip(), value.split()[-1] if value.strip() else ""):
+            logs.add_secret(secret)
     return found

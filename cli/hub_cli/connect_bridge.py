@@ -14,8 +14,9 @@ import msgspec
 
 from hub_cli.connect_call import Call, Key, Reply, key_of
 from hub_cli.connect_http import Endpoint
+from hub_cli.connect_listening import LISTEN
 from hub_cli.connect_session import Session
-from hub_cli.connect_stateless import LISTEN, Stateless, revision_of
+from hub_cli.connect_stateless import Stateless, revision_of
 from hub_cli.connect_stdio import Stdout
 from hub_common.tasks import Tasks
 from hub_gateway.wire import codec, rewrite

@@ -37,6 +37,9 @@ REPEATABLE = frozenset(
 )
 """Methods that may be sent again when nobody knows whether they ran: they only read, or set what may be set twice."""
 
+_MAX_REPEATS = 5
+"""What breaks more often than this does not break by chance."""
+
 _FIRST_PAUSE_S = 0.1
 _MAX_PAUSE_S = 1.0
 
@@ -126,7 +129,7 @@ class Call:
         self.answered = False
         self.failed = False
         self.ended = asyncio.Event()
-        self.noticed: Callable[[Message], None] | None = None
+        self.noticed: Callable[[Message], object] | None = None
         """Sees every message on the way to the client."""
         self._stdout = stdout
         self._reply = reply
@@ -165,6 +168,7 @@ class Call:
 
 async def carry(call: Call, attempt: Callable[[], Awaitable[None]], patience: Patience) -> None:
     """Attempt the call until it is answered, as often as that is safe and the patience lasts."""
+    repeats = 0
     while True:
         try:
             await attempt()
@@ -174,6 +178,10 @@ async def carry(call: Call, attempt: Callable[[], Awaitable[None]], patience: Pa
         except MayHaveRun as fault:
             if call.method not in REPEATABLE:
                 call.fail(f"{fault}; {call.method} may have run, so it is not sent again")
+                return
+            repeats += 1
+            if repeats > _MAX_REPEATS:
+                call.fail(f"{fault}, again and again")
                 return
             why = str(fault)
         except HubError as fault:

@@ -79,9 +79,14 @@ class Endpoint:
     ) -> Response:
         if self._pool is None:
             raise NotTaken("the endpoint is not open")
+
+        def heard(chunk: bytes) -> bool:
+            self._back()
+            return feed is not None and feed(chunk)
+
         head = request_head(verb, self._address, self._configured + encode_headers(headers))
         try:
-            response = await self._pool.exchange(head, body, feed, own=own)
+            response = await self._pool.exchange(head, body, None if feed is None else heard, own=own)
         except Unreachable as fault:
             if not self._away:
                 _log.warning("the hub is away: %s", fault)
@@ -89,10 +94,13 @@ class Endpoint:
             raise NotTaken(f"{fault}") from fault
         except Broken as fault:
             raise MayHaveRun(f"The connection to the hub at {self._address.origin} broke ({fault})") from fault
+        self._back()
+        return response
+
+    def _back(self) -> None:
         if self._away:
             _log.warning("the hub is back")
             self._away = False
-        return response
 
 
 def settle(call: Call, response: Response) -> None:
@@ -104,7 +112,9 @@ def settle(call: Call, response: Response) -> None:
     """
     status, body = response.status, response.body
     if 200 <= status < 300:
-        if not (body and call.hear(body)) and not call.cancelled:
+        if not body and not call.cancelled:
+            raise MayHaveRun("The hub ended the request without an answer")
+        if body and not call.hear(body):
             kind = response.header(b"content-type") or "no content type"
             raise UpstreamGarbage(f"HTTP {status} ({kind}) is no answer to the request{excerpt(body)}")
     elif (refusal := _refusal_of(body)) is not None:
@@ -112,8 +122,8 @@ def settle(call: Call, response: Response) -> None:
             call.refuse(bytes(refusal.error))
     elif status in (429, 503):
         raise NotTaken(f"HTTP {status}{excerpt(body)}")
-    elif status in (502, 504):
-        raise MayHaveRun(f"A proxy lost the hub (HTTP {status})")
+    elif status in (500, 502, 504):
+        raise MayHaveRun(f"The hub, or a proxy before it, failed (HTTP {status})")
     elif status in (401, 403):
         call.fail(f"The hub wants credentials (HTTP {status}): give them with --header")
     else:

@@ -27,7 +27,8 @@ def _entries(stack: ExitStack, logs: Path) -> dict[str, object]:
         else:
             entries[name] = stdio_entry(EVERYTHING, *options)
     for name in RAW_UPSTREAMS:
-        options = ("--era", "handshake" if name.endswith("_old") else "stateless", "--page", "3", "--tools", "40")
+        era = "handshake" if name.endswith("_old") else "stateless"
+        options = ("--era", era, "--page", "3", "--tools", "40", "--extras")
         if "http" in name:
             entries[name] = {"url": stack.enter_context(serving(RAW, *options)), "timeoutSeconds": 2}
         else:

@@ -181,6 +181,71 @@ _ALL: Final = (
         eras=(HANDSHAKE,),
     ),
     Requirement(
+        "held-call",
+        "A stateless client is asked by a server with sessions through input_required results, and its retry goes on "
+        "with the same call.",
+        "issue 3 §3; 2026-07-28 basic/patterns/mrtr §Basic Workflow",
+        transports=(HTTP,),
+        eras=(STATELESS,),
+    ),
+    Requirement(
+        "request-state",
+        "A requestState that is forged, expired, used before or another request's is refused with error -32602.",
+        "2026-07-28 basic/patterns/mrtr §Server Requirements (Basic Workflow)",
+        transports=(HTTP,),
+        eras=(STATELESS,),
+    ),
+    Requirement(
+        "isolation",
+        "With isolation `session` each session has a connection of its own to the server, which ends with the session.",
+        "issue 3 §2",
+        eras=(HANDSHAKE,),
+    ),
+    Requirement(
+        "tasks",
+        "The handle of a task carries its server; polls, results and cancels are routed from any session, and its "
+        "status is told to the session that made it.",
+        "2025-11-25 basic/utilities/tasks",
+        transports=(HTTP,),
+        eras=(HANDSHAKE,),
+    ),
+    Requirement(
+        "tasks-extension",
+        "The handle of a task of the io.modelcontextprotocol/tasks extension carries its server; polls, updates and "
+        "cancels are routed.",
+        "issue 3 §4; SEP-2663",
+        transports=(HTTP,),
+        eras=(STATELESS,),
+    ),
+    Requirement(
+        "param-headers-out",
+        "Parameters that a tool marks with x-mcp-header are mirrored into headers toward a stateless server over HTTP.",
+        "2026-07-28 basic/transports/streamable-http §Custom Headers from Tool Parameters",
+        transports=(HTTP,),
+    ),
+    Requirement(
+        "param-headers-in",
+        "A stateless request whose Mcp-Param headers do not say what its arguments say is refused with 400 and -32020.",
+        "2026-07-28 basic/transports/streamable-http §Server Behavior for Custom Headers",
+        transports=(HTTP,),
+        eras=(STATELESS,),
+    ),
+    Requirement(
+        "survives-kill",
+        "After the hub was killed and started again, sessions go on without initialize; calls that were in flight fail, "
+        "and ended sessions stay ended.",
+        "issue 3 §6",
+        transports=(HTTP,),
+        eras=(HANDSHAKE,),
+    ),
+    Requirement(
+        "any-replica",
+        "A replica goes on with a session it never saw, and an ended one is ended on all.",
+        "issue 3 §6",
+        transports=(HTTP,),
+        eras=(HANDSHAKE,),
+    ),
+    Requirement(
         "ping",
         "The hub answers ping.",
         "2025-11-25 basic/utilities/ping; removed in 2026-07-28",

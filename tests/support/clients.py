@@ -81,9 +81,10 @@ class RawClient:
     Without `session_id` it is stateless: every request carries the envelope and the standard headers of 2026-07-28.
     """
 
-    def __init__(self, url: str, session_id: str | None = None) -> None:
+    def __init__(self, url: str, session_id: str | None = None, capabilities: Mapping[str, Any] | None = None) -> None:
         self.url = url
         self.session_id = session_id
+        self.capabilities = dict(capabilities or {})
         self._ids = itertools.count(1)
 
     @property
@@ -106,7 +107,7 @@ class RawClient:
         return {
             f"{prefix}protocolVersion": STATELESS,
             f"{prefix}clientInfo": INFO,
-            f"{prefix}clientCapabilities": {},
+            f"{prefix}clientCapabilities": self.capabilities,
         }
 
     def body(self, method: str, params: Mapping[str, Any], client_id: object = None) -> bytes:
@@ -117,11 +118,16 @@ class RawClient:
         return json.dumps({"jsonrpc": "2.0", "id": identity, "method": method, "params": full}).encode()
 
     async def request(
-        self, method: str, params: Mapping[str, Any] | None = None, timeout_s: float = READ_TIMEOUT_S
+        self,
+        method: str,
+        params: Mapping[str, Any] | None = None,
+        timeout_s: float = READ_TIMEOUT_S,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Send a request and read its whole answer."""
+        """Send a request, with these headers besides its own, and read its whole answer."""
         sent = params or {}
-        return await raw_http.post(self.url, self.body(method, sent), self.headers(method, sent), timeout_s)
+        fields = {**self.headers(method, sent), **(headers or {})}
+        return await raw_http.post(self.url, self.body(method, sent), fields, timeout_s)
 
     async def call(self, name: str, arguments: Mapping[str, Any] | None = None) -> Answer:
         """`tools/call` of this tool."""
@@ -136,9 +142,11 @@ class RawClient:
 
 
 @asynccontextmanager
-async def raw_session(url: str, revision: str = HANDSHAKE) -> AsyncGenerator[RawClient]:
+async def raw_session(
+    url: str, revision: str = HANDSHAKE, capabilities: Mapping[str, Any] | None = None
+) -> AsyncGenerator[RawClient]:
     """A raw client that shook hands; its session is deleted at the end."""
-    params = {"protocolVersion": revision, "capabilities": {}, "clientInfo": INFO}
+    params = {"protocolVersion": revision, "capabilities": dict(capabilities or {}), "clientInfo": INFO}
     hello = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}).encode()
     answer = await raw_http.post(url, hello)
     assert answer.status == 200, answer

@@ -256,10 +256,29 @@ def _add_watched(box: Toolbox) -> None:
         await gate.move("answered")
         return f"Hello, {content_of(answers['user_name'], 'name')}!"
 
+    named: dict[str, types.InputRequest] = {"user_name": elicitation("What is your name?", _form("name"))}
+
+    @box.tool("ask_then_wait", "Ask a name, then do as `slow`.", schema(("key",), key="string"))
+    async def then_wait(call: Call) -> Answer:
+        answers = await ask(call, named)
+        if not isinstance(answers, types.InputRequiredResult):
+            await call.state.gate(str(call.arguments["key"])).wait()
+            return "released"
+        return answers
+
+    @box.tool("ask_then_progress", "Ask a name, then report progress twice.")
+    async def then_progress(call: Call) -> Answer:
+        answers = await ask(call, named)
+        if isinstance(answers, types.InputRequiredResult):
+            return answers
+        for step in (1, 2):
+            await call.ctx.session.report_progress(step, 2, "on the way")
+        return content_of(answers["user_name"], "name")
+
     @box.tool("complete_url", "Say that what `elicit_url` asked for is done.")
     async def complete_url(call: Call) -> Answer:
         if not call.stateless:
             await call.ctx.session.send_elicit_complete(URL_ID)
         return "told"
 
-    _ = (watched, complete_url)
+    _ = (watched, then_wait, then_progress, complete_url)

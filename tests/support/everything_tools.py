@@ -208,7 +208,11 @@ def _add_waiting(box: Toolbox) -> None:
         call.state.gate(str(call.arguments["key"])).released.set()
         return "ok"
 
-    _ = (slow, slow_state, slow_release)
+    @box.tool("gate_state", "Answer the state of the `slow` call of that key at once.", schema(("key",), key="string"))
+    async def gate_state(call: Call) -> Answer:
+        return call.state.gate(str(call.arguments["key"])).state
+
+    _ = (slow, slow_state, slow_release, gate_state)
 
 
 def _add_changing(box: Toolbox) -> None:

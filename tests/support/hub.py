@@ -37,11 +37,15 @@ def free_port() -> int:
 class Hub:
     """A running hub."""
 
-    def __init__(self, port: int, process: subprocess.Popen[bytes], config: Path, log: Path) -> None:
+    def __init__(
+        self, port: int, config: Path, log: Path, arguments: tuple[str, ...] = (), environ: Mapping[str, str] = {}
+    ) -> None:
         self.port = port
-        self.process = process
         self.config = config
         self.log = log
+        self._arguments = arguments
+        self._environ = environ
+        self.process = self._start()
         self.base = f"http://127.0.0.1:{port}"
         self.url = f"{self.base}/mcp"
 
@@ -84,6 +88,22 @@ class Hub:
         """End it as a crash would."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(5)
+
+    def start_again(self) -> None:
+        """Start it anew where it was, after `kill`, and wait until `/readyz` says so."""
+        self.process = self._start()
+        self.wait_until_up()
+
+    def wait_until_up(self) -> None:
+        """Wait until `/readyz` says so.
+
+        Raises:
+            NotReached: it does not in `READY_TIMEOUT_S`, with the end of its log.
+        """
+        _wait_ready(self.port, self.process, self.log)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        return start(self.config, self.log.parent, self.port, self._arguments, self._environ)
 
 
 def wait_ready_sync(hub: Hub, *names: str, timeout_s: float = LINK_TIMEOUT_S) -> None:
@@ -139,9 +159,9 @@ def running(
     """
     path, port, log = directory / "mcp-servers.json", free_port(), directory / "hub.log"
     path.write_text(json.dumps(config, indent=1))
-    process = start(path, directory, port, arguments, environ or {})
+    hub = Hub(port, path, log, arguments, environ or {})
     try:
-        _wait_ready(port, process, log)
-        yield Hub(port, process, path, log)
+        hub.wait_until_up()
+        yield hub
     finally:
-        end(process)
+        end(hub.process)

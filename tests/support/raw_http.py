@@ -42,6 +42,11 @@ def event_data(block: bytes) -> bytes:
     return b"\n".join(value.removeprefix(b" ") for name, _, value in fields if name == b"data")
 
 
+def events_of(answer: Answer) -> list[bytes]:
+    """The data of every event of a whole SSE answer."""
+    return [data for data in map(event_data, answer.body.replace(b"\r\n", b"\n").split(b"\n\n")) if data]
+
+
 class Exchange:
     """One request under way: its status and headers are known, its body is still to be read."""
 
@@ -77,19 +82,20 @@ class Exchange:
                     yield data
 
 
+def _head(method: str, url: str, body: bytes, headers: Mapping[str, str] | None) -> bytes:
+    parts = urlsplit(url)
+    target = parts.path + (f"?{parts.query}" if parts.query else "")
+    fields = {"Host": parts.netloc, "Content-Length": str(len(body)), **(headers or {})}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    return f"{method} {target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
+
+
 @asynccontextmanager
 async def opened(
     method: str, url: str, body: bytes = b"", headers: Mapping[str, str] | None = None
 ) -> AsyncGenerator[Exchange]:
     """Send a request and give the exchange once its head came; leaving the block hangs up."""
-    parts = urlsplit(url)
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=1 << 26)
-    try:
-        target = parts.path + (f"?{parts.query}" if parts.query else "")
-        fields = {"Host": parts.netloc, "Content-Length": str(len(body)), **(headers or {})}
-        head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
-        writer.write(f"{method} {target} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body)
-        await writer.drain()
+    async with opened_early(method, url, body, headers) as reader:
         async with asyncio.timeout(TIMEOUT_S):
             status_line = await reader.readline()
             answered: dict[str, str] = {}
@@ -97,6 +103,19 @@ async def opened(
                 name, _, value = line.partition(":")
                 answered[name.lower()] = value.strip()
         yield Exchange(int(status_line.split(b" ")[1]), answered, reader)
+
+
+@asynccontextmanager
+async def opened_early(
+    method: str, url: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+) -> AsyncGenerator[asyncio.StreamReader]:
+    """Send a request and wait for nothing; leaving the block hangs up."""
+    parts = urlsplit(url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=1 << 26)
+    try:
+        writer.write(_head(method, url, body, headers) + body)
+        await writer.drain()
+        yield reader
     finally:
         writer.close()
 

@@ -8,6 +8,9 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from tests.support import raw_tasks
+from tests.support.raw_tasks import Tasks
+
 EXOTIC: Final = (
     b'{"large":1E5, "small" : -0.0e-3,"big":12345678901234567890,"one":1.0,"wide":1.2345678901234567890123,'
     b'"escapes":"\\u00e9\\/\\ud83d\\ude00\\u2028","same":"\xc3\xa9","deep":[[[[{"a":null}]]]],"":true,"twice":1}'
@@ -32,6 +35,15 @@ SPECIAL_TOOLS: Final = (
     "raw_sse",
     "raw_cut",
 )
+
+HEADERS_DEFINITION: Final = (
+    b'{"name":"raw_headers","description":"Answer with the headers of its own request.","inputSchema":{"type":"object",'
+    b'"properties":{"region":{"type":"string","x-mcp-header":"Region"},"count":{"type":"integer","x-mcp-header":'
+    b'"Count"},"flag":{"type":"boolean","x-mcp-header":"flag"},"plain":{"type":"string"},"where":{"type":"object",'
+    b'"properties":{"zone":{"type":"string","x-mcp-header":"Deep-Zone"}}}}}}'
+)
+"""A tool some of whose parameters are mirrored into headers (2026-07-28 transports/streamable-http)."""
+
 ERROR: Final = b'{"code":-32123,"message":"raw error","data":' + EXOTIC + b',"x-more":1E5}'
 MODERN_KEY: Final = "io.modelcontextprotocol/protocolVersion"
 
@@ -49,15 +61,27 @@ class Reply(NamedTuple):
 
     body: bytes
     manner: str = "plain"
+    after: bytes = b""
+    """A notification that follows, where the transport has a way for it (stdio)."""
 
 
 class Offer(NamedTuple):
-    """How much the server lists and how it pages."""
+    """How much the server lists and how it pages; `extras` are the tools for tasks and for mirrored parameters."""
 
     tools: int
     page: int
     era: str
     endless: bool = False
+    extras: bool = False
+
+
+class Memory:
+    """What the server remembers: the last messages it saw, its tasks, and the headers of the last request."""
+
+    def __init__(self) -> None:
+        self.seen: list[bytes] = []
+        self.tasks = Tasks()
+        self.headers: dict[str, str] = {}
 
 
 _decoder = msgspec.json.Decoder(Request)
@@ -76,7 +100,9 @@ def is_modern(request: Request) -> bool:
 
 def result(request: Request, members: bytes) -> bytes:
     """A response whose result has these members (`"a":1,"b":2`), completed as the caller's era asks."""
-    extra = b',"resultType":"complete","ttlMs":0,"cacheScope":"private"' if is_modern(request) else b""
+    extra = b',"ttlMs":0,"cacheScope":"private"' if is_modern(request) and b'"ttlMs"' not in members else b""
+    if is_modern(request) and b'"resultType"' not in members:
+        extra = b',"resultType":"complete"' + extra
     return b'{"jsonrpc":"2.0","result":{' + members + extra + b'},"id":' + bytes(request.id) + b',"x-envelope":1E5}'
 
 
@@ -98,7 +124,10 @@ def _page(request: Request, member: bytes, items: list[bytes], offer: Offer) -> 
 def definitions(offer: Offer) -> list[bytes]:
     """Every tool definition as listed, the special ones first."""
     names = [*SPECIAL_TOOLS, *(f"tool_{n:05d}" for n in range(offer.tools))]
-    return [DEFINITION % (name.encode(), name.encode(), EXOTIC) for name in names]
+    found = [DEFINITION % (name.encode(), name.encode(), EXOTIC) for name in names]
+    if offer.extras:
+        found += [DEFINITION % (b"raw_task", b"raw_task", EXOTIC), HEADERS_DEFINITION]
+    return found
 
 
 def _lists(request: Request, offer: Offer) -> bytes | None:
@@ -117,8 +146,28 @@ def _lists(request: Request, offer: Offer) -> bytes | None:
     return None
 
 
-def _called(request: Request, seen: list[bytes]) -> Reply:
+def _task(request: Request, tasks: Tasks) -> Reply:
+    """Answer a call that may become a task, or a method about one."""
+    modern = is_modern(request)
+    if request.method == "tools/call":
+        members = tasks.create(request.params, modern=modern)
+        if members is None:
+            return Reply(result(request, b'"content":[{"type":"text","text":"at once"}]'))
+        after = b"" if modern else tasks.status(next(reversed(tasks.states)))
+        return Reply(result(request, members), after=after)
+    members = tasks.answer(request.method, request.params, modern=modern)
+    if members is None:
+        return Reply(error(request, b'{"code":-32602,"message":"Unknown task"}'))
+    return Reply(result(request, members))
+
+
+def _called(request: Request, memory: Memory) -> Reply:
     name = str(msgspec.json.decode(request.params.get("name", msgspec.Raw(b'""'))))
+    if name == "raw_task":
+        return _task(request, memory.tasks)
+    if name == "raw_headers":
+        headers = msgspec.json.encode(memory.headers)
+        return Reply(result(request, b'"content":[],"structuredContent":{"headers":' + headers + b"}"))
     arguments = bytes(request.params.get("arguments", b"{}"))
     text = b'"content":[{"type":"text","text":"ok"}]'
     if name == "raw_error":
@@ -127,7 +176,7 @@ def _called(request: Request, seen: list[bytes]) -> Reply:
         return Reply(result(request, text + b',"structuredContent":{"echo":' + arguments + b"}"))
     if name == "raw_seen":
         return Reply(
-            result(request, text + b',"structuredContent":{"seen":' + msgspec.json.encode(_texts(seen)) + b"}")
+            result(request, text + b',"structuredContent":{"seen":' + msgspec.json.encode(_texts(memory.seen)) + b"}")
         )
     if name == "raw_big":
         size = int(msgspec.json.decode(arguments)["bytes"])
@@ -142,14 +191,15 @@ def _texts(seen: list[bytes]) -> list[str]:
     return [raw.decode("utf-8", "replace") for raw in seen]
 
 
-def answer(request: Request, offer: Offer, seen: list[bytes]) -> Reply:
+def answer(request: Request, offer: Offer, memory: Memory) -> Reply:
     """The answer to one message; notifications have an empty one."""
     if not bytes(request.id) or not request.method:
         return Reply(b"")
     method = request.method
     if (listed := _lists(request, offer)) is not None:
         return Reply(listed)
-    capabilities = b'"capabilities":{"tools":{},"prompts":{},"resources":{},"x-unknown":{"n":1E5}}'
+    offered = raw_tasks.EXTENSIONS if is_modern(request) else raw_tasks.CAPABILITY
+    capabilities = b'"capabilities":{"tools":{},"prompts":{},"resources":{},%b,"x-unknown":{"n":1E5}}' % offered
     if method == "initialize" and offer.era != "stateless":
         info = b'"protocolVersion":"2025-11-25","serverInfo":{"name":"raw","version":"1"},"instructions":"Raw."'
         return Reply(result(request, info + b"," + capabilities))
@@ -163,7 +213,9 @@ def answer(request: Request, offer: Offer, seen: list[bytes]) -> Reply:
     if method == "ping":
         return Reply(result(request, b""))
     if method == "tools/call":
-        return _called(request, seen)
+        return _called(request, memory)
+    if method.startswith("tasks/"):
+        return _task(request, memory.tasks)
     if method == "prompts/get":
         content = b'{"role":"user","content":{"type":"text","text":"raw","x-n":1E5}}'
         return Reply(result(request, b'"messages":[' + content + b"]"))

@@ -11,7 +11,7 @@ import os
 import sys
 
 from tests.support import raw_messages
-from tests.support.raw_messages import Offer, Reply
+from tests.support.raw_messages import Memory, Offer, Reply
 
 NOISE = b'starting up...\n\n\xff\xfe broken utf-8\n[1,2,3]\n{"hello":"world"}\n42\n"text"\nnull\n'
 GARBAGE = b"<html>this is no JSON</html>"
@@ -19,17 +19,18 @@ MODERN = "2026-07-28"
 
 
 class Raw:
-    """One server: what it offers, its fault, and the last messages it saw."""
+    """One server: what it offers, its fault, and what it remembers."""
 
     def __init__(self, offer: Offer, fault: str) -> None:
         self.offer = offer
         self.fault = fault
-        self.seen: list[bytes] = []
+        self.memory = Memory()
 
-    def take(self, raw: bytes) -> Reply:
+    def take(self, raw: bytes, headers: dict[str, str] | None = None) -> Reply:
         """Keep the message as it came and decide on the answer."""
-        self.seen = [*self.seen[-19:], raw]
-        reply = raw_messages.answer(raw_messages.decode(raw), self.offer, self.seen)
+        self.memory.headers = headers or {}
+        self.memory.seen = [*self.memory.seen[-19:], raw]
+        reply = raw_messages.answer(raw_messages.decode(raw), self.offer, self.memory)
         if self.fault == "none" or not reply.body:
             return reply
         return Reply(reply.body, self.fault)
@@ -55,7 +56,7 @@ def lines(reply: Reply) -> list[bytes]:
         return [b'{"jsonrpc":"2.0","id":987654,"result":{}}\n', reply.body + b"\n"]
     if manner == "cut":
         return [reply.body[: len(reply.body) // 2] + b"\n"]
-    return [reply.body + b"\n"]
+    return [reply.body + b"\n", reply.after + b"\n"] if reply.after else [reply.body + b"\n"]
 
 
 async def serve_stdio(server: Raw) -> None:
@@ -133,7 +134,7 @@ class Http:
         if self._refused(headers.get("mcp-protocol-version", "")):
             self._writer.write(_whole("400 Bad Request", "text/plain", b"Bad Request: unsupported protocol version"))
             return True
-        return await self._deliver(self._server.take(body))
+        return await self._deliver(self._server.take(body, headers))
 
     def _refused(self, asked: str) -> bool:
         return self._server.offer.era == "handshake" and asked == MODERN
@@ -192,10 +193,12 @@ def main() -> None:
     parser.add_argument("--tools", type=int, default=5, help="tools besides the special ones")
     parser.add_argument("--page", type=int, default=0, help="entries per page of every list; 0: one page")
     parser.add_argument("--endless", action="store_true", help="give the first page with a next cursor forever")
+    parser.add_argument("--extras", action="store_true", help="list the tools for tasks and mirrored parameters too")
     parser.add_argument("--fault", choices=("none", "hang", "garbage", "noise", "crash"), default="none")
     parser.add_argument("--until-eof", action="store_true", help="end when standard input ends (http)")
     arguments = parser.parse_args()
-    server = Raw(Offer(arguments.tools, arguments.page, arguments.era, arguments.endless), arguments.fault)
+    offer = Offer(arguments.tools, arguments.page, arguments.era, arguments.endless, arguments.extras)
+    server = Raw(offer, arguments.fault)
     if arguments.transport == "stdio":
         asyncio.run(serve_stdio(server))
     else:

@@ -43,19 +43,27 @@ class _Secrets:
     """Known secret strings, each also in the forms it takes when it is quoted into JSON, Python or a URL."""
 
     def __init__(self) -> None:
-        self._forms: set[str] = set()
+        self._forms: dict[str, set[str]] = {}
         self._pattern: re.Pattern[str] | None = None
 
     def add(self, value: str) -> None:
         if len(value) < SHORTEST_SECRET:
             return
+        if value in self._forms:
+            return
         forms = {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], repr(value)[1:-1]}
         forms |= {quote(value), quote(value, safe="")}
-        if forms <= self._forms:
-            return
-        self._forms |= forms
-        longest_first = sorted(self._forms, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+        self._forms[value] = forms
+        self._compile()
+
+    def remove(self, value: str) -> None:
+        if self._forms.pop(value, None) is not None:
+            self._compile()
+
+    def _compile(self) -> None:
+        forms = {form for each in self._forms.values() for form in each}
+        longest_first = sorted(forms, key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
     def redact(self, text: str) -> str:
         return self._pattern.sub(REDACTED, text) if self._pattern is not None else text
@@ -67,6 +75,11 @@ _secrets = _Secrets()
 def add_secret(value: str) -> None:
     """Never let `value` appear in the log from now on. Strings under `SHORTEST_SECRET` characters are left alone."""
     _secrets.add(value)
+
+
+def forget_secret(value: str) -> None:
+    """`value` is no secret any more: for those that are replaced again and again, such as access tokens."""
+    _secrets.remove(value)
 
 
 def redacted(text: str) -> str:

@@ -47,13 +47,14 @@ class Postings:
         starts = np.searchsorted(column, np.arange(len(columns) + 1))
         holders = np.diff(starts)
         rarity = np.log(1 + (len(documents) - holders + 0.5) / (holders + 0.5))
-        self._gains = frequency * (k1 + 1) / (frequency + damping[self._positions]) * rarity[column]
+        gains = frequency * (k1 + 1) / (frequency + damping[self._positions]) * rarity[column]
+        self._gains = gains.astype(np.float32)
         ends = starts.tolist()
         self._columns = {term: slice(ends[at], ends[at + 1]) for term, at in columns.items()}
 
-    def scores(self, queries: Sequence[Weights]) -> NDArray[np.float64]:
+    def scores(self, queries: Sequence[Weights]) -> NDArray[np.float32]:
         """Return a row per query and a column per document: 0 where they share no term, else above 0."""
-        scores = np.zeros((len(queries), self._documents))
+        scores = np.zeros((len(queries), self._documents), dtype=np.float32)
         for row, query in zip(scores, queries, strict=True):
             for term, weight in query.items():
                 column = self._columns.get(term)

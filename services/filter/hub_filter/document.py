@@ -41,8 +41,6 @@ class Analysed(msgspec.Struct, frozen=True, eq=False, weakref=True):
 
     upstream_name: str
     weights: Mapping[str, float]
-    name: str
-    """The local name in words."""
     text: str
     """Upstream, name, title and description in words."""
 
@@ -65,7 +63,7 @@ def analyse(document: Document) -> Analysed:
             weights[term] = weights.get(term, 0.0) + _FIELDS[field]
     name = _spoken(texts["name"])
     heading = f"{name}. {title}" if title else name
-    return Analysed(document.upstream_name, weights, name, f"{_spoken(texts['upstream'])} {heading}. {description}")
+    return Analysed(document.upstream_name, weights, f"{_spoken(texts['upstream'])} {heading}. {description}")
 
 
 def _bilingual(text: str) -> str:

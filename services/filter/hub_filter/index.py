@@ -1,7 +1,8 @@
 """The catalogs this replica holds, each with a ranking made when it is first wanted.
 
 Owns what is held and for how long, and the one thread that makes rankings. Does not know where digests come from: a
-digest stands for a content, so what is held under it is never replaced.
+digest stands for a content, so what is held under it is never replaced. Nor where embeddings come from: until they are
+handed in, rankings stand on terms alone; then those that are held are made again, and answer as before until they are.
 """
 
 from __future__ import annotations
@@ -10,12 +11,17 @@ import asyncio
 import hashlib
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from weakref import WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hub.filter.v1 import filter_pb2
-from hub_filter.ranking import Analysed, Document, Ranking, analyse
+from hub_filter.document import Analysed, Document, analyse
+from hub_filter.ranking import Ranking
+from hub_filter.vectors import Embed, Vectors
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +46,15 @@ class Index:
             self._ranking = self._build(self._catalog)
             self._catalog = filter_pb2.Catalog()
 
+    def improve(self, again: Callable[[Future[Ranking]], Future[Ranking]]) -> None:
+        """Have the ranking made `again`, if it is made or being made; searches go on with the present one meanwhile."""
+        if self._ranking is not None:
+            again(self._ranking).add_done_callback(self._swap)
+
+    def _swap(self, ranking: Future[Ranking]) -> None:
+        if not ranking.cancelled() and ranking.exception() is None:
+            self._ranking = ranking
+
     async def ranking(self) -> Ranking:
         """Return the ranking, made once whoever asks. Cancelling a waiter stops nothing for the others."""
         self.prepare()
@@ -61,6 +76,9 @@ class Indexes:
         self._clock = clock
         self._held: OrderedDict[str, Index] = OrderedDict()
         self._analysed: WeakValueDictionary[bytes, Analysed] = WeakValueDictionary()
+        self._embed: Embed | None = None
+        # Half precision: what an entry means survives it, and it halves what waits here for the next catalog.
+        self._vectors: WeakKeyDictionary[Analysed, NDArray[np.float16]] = WeakKeyDictionary()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="filter-index")
 
     def __len__(self) -> int:
@@ -88,16 +106,42 @@ class Indexes:
                 self._held.popitem(last=False)
         return index
 
+    def learn(self, embed: Embed) -> None:
+        """Let meaning take part from now on: in rankings to come, and in those held as soon as they are made again."""
+        self._embed = embed
+        for index in self._held.values():
+            index.improve(lambda ranking: self._watched(self._thread.submit(self._make_again, ranking)))
+
     def _submit(self, catalog: filter_pb2.Catalog) -> Future[Ranking]:
-        ranking = self._thread.submit(self._make, catalog)
+        return self._watched(self._thread.submit(self._make, catalog))
+
+    def _watched(self, ranking: Future[Ranking]) -> Future[Ranking]:
         ranking.add_done_callback(_log_fault)
         return ranking
 
     def _make(self, catalog: filter_pb2.Catalog) -> Ranking:
         begin = self._clock()
-        ranking = Ranking([self._analyse(entry) for entry in catalog.entries])
-        self._built(self._clock() - begin)
+        return self._ranking([self._analyse(entry) for entry in catalog.entries], begin)
+
+    def _make_again(self, ranking: Future[Ranking]) -> Ranking:
+        # Made before this job by the same thread, so nothing is waited for.
+        made = ranking.result()
+        return made if made.has_vectors else self._ranking(made.entries, self._clock())
+
+    def _ranking(self, entries: Sequence[Analysed], begin_s: float) -> Ranking:
+        ranking = Ranking(entries, self._vectors_of(entries))
+        self._built(self._clock() - begin_s)
         return ranking
+
+    def _vectors_of(self, entries: Sequence[Analysed]) -> Vectors | None:
+        """The vectors of `entries`; only those that no ranking held has stood on are computed."""
+        embed = self._embed
+        if embed is None or not entries:
+            return None
+        new = [entry for entry in dict.fromkeys(entries) if entry not in self._vectors]
+        for entry, vector in zip(new, embed([entry.text for entry in new]).astype(np.float16), strict=True):
+            self._vectors[entry] = vector.copy()
+        return Vectors(np.stack([self._vectors[entry] for entry in entries]).astype(np.float32), embed)
 
     def _analyse(self, entry: filter_pb2.Entry) -> Analysed:
         key = hashlib.blake2b(entry.SerializeToString(deterministic=True), digest_size=16).digest()

@@ -31,6 +31,9 @@ class Metrics:
             "hub_filter_index_seconds", "Time to make a ranking.", buckets=_SECONDS, registry=registry
         )
         self.catalogs = Gauge("hub_filter_catalogs", "Catalogs held.", registry=registry)
+        self.embedding = Gauge(
+            "hub_filter_embedding", "1 when meaning takes part in rankings, 0 when terms alone do.", registry=registry
+        )
 
 
 def serve(port: int, host: str, registry: CollectorRegistry) -> Stop:

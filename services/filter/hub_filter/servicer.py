@@ -6,6 +6,8 @@ know the gateway, nor where categories come from. The service holds no state but
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -19,11 +21,15 @@ from hub.filter.v1 import filter_pb2 as pb
 from hub.filter.v1 import filter_pb2_grpc
 from hub_common import rpc_server
 from hub_common.rpc_server import RpcServer
-from hub_filter import rules
+from hub_filter import embedding, rules
+from hub_filter.embedding import EmbeddingAbsent, StaticEmbedding
 from hub_filter.index import Index, Indexes
 from hub_filter.metrics import Metrics
 from hub_filter.rules import Mode, Policy, ServerFilter
 from hub_filter.settings import Settings
+from hub_filter.vectors import Embed
+
+_log = logging.getLogger(__name__)
 
 UNKNOWN_CATALOG = "unknown catalog"
 """The detail text that asks the caller to repeat the call with the catalog attached."""
@@ -56,6 +62,11 @@ class Filter(filter_pb2_grpc.FilterServiceServicer):
         self._default_limit = default_limit
         self._metrics = metrics
         self._clock = clock
+
+    def learn(self, embed: Embed) -> None:
+        """Let meaning take part in rankings from now on."""
+        self._indexes.learn(embed)
+        self._metrics.embedding.set(1)
 
     async def Decide(self, request: pb.DecideRequest, context: _Context) -> pb.DecideResponse:  # noqa: N802
         try:
@@ -140,6 +151,18 @@ def _policy(request: pb.DecideRequest) -> Policy:
     return Policy(mode, server_filter, categories)
 
 
+def _learn(servicer: Filter, loaded: asyncio.Future[StaticEmbedding]) -> None:
+    if loaded.cancelled():
+        return
+    match loaded.exception():
+        case None:
+            servicer.learn(loaded.result().embed)
+        case EmbeddingAbsent() as absent:
+            _log.warning("entries are ranked by their words alone: %s", absent)
+        case fault:
+            _log.error("entries are ranked by their words alone: the weights did not load", exc_info=fault)
+
+
 async def start(
     settings: Settings,
     address: str,
@@ -155,6 +178,9 @@ async def start(
     """
     metrics = Metrics(CollectorRegistry() if registry is None else registry)
     servicer = Filter(settings.catalogs_held, settings.default_limit, metrics)
+    # Read in a thread: the service answers at once, by terms alone until the weights are there, and for good without.
+    loading = asyncio.get_running_loop().run_in_executor(None, embedding.load)
+    loading.add_done_callback(lambda loaded: _learn(servicer, loaded))
 
     def register(server: grpc.aio.Server) -> None:
         filter_pb2_grpc.add_FilterServiceServicer_to_server(servicer, server)

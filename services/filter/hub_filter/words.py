@@ -39,6 +39,8 @@ _PART_END = re.compile(
     re.IGNORECASE,
 )
 
+_SENTENCE_END = re.compile(r"[\n\r]+|(?<=[.!?;:])\s+|[。；！？]")
+
 _SUFFIXES = ("ations", "ation", "ings", "ing", "edly", "ed", "ions", "ion", "ers", "er", "or", "ment", "ly")
 _VOWEL = re.compile("[aeiouy]")
 
@@ -82,17 +84,7 @@ def terms(text: str) -> list[str]:
     """
     found: list[str] = []
     for run in _RUN.findall(text if text.isascii() else _plain(text)):
-        if _IS_NO_SPACES.match(run):
-            found += [run[at : at + 2] for at in range(len(run) - 1)] or [run]
-            continue
-        pieces: list[str] = _PIECE.findall(run)
-        if len(pieces) > 1:
-            pieces.append(run)
-        found += [
-            _stem(word)
-            for word in (piece.lower() for piece in pieces)
-            if word not in _STOP_WORDS and (len(word) > 1 or word.isdigit())
-        ]
+        found += _terms_of(run)
     return found
 
 
@@ -111,6 +103,11 @@ def parts(text: str) -> Iterator[str]:
     yield from _PART_END.split(text)
 
 
+def sentences(text: str) -> Iterator[str]:
+    """Cut a prompt into sentences and lines, which hold more of what is meant than parts do. They may be blank."""
+    yield from _SENTENCE_END.split(text)
+
+
 def _plain(text: str) -> str:
     """The text with width and ligature variants made one, and accents taken off."""
     letters = unicodedata.normalize("NFD", unicodedata.normalize("NFKC", text))
@@ -118,6 +115,20 @@ def _plain(text: str) -> str:
 
 
 @lru_cache(maxsize=32_768)
+def _terms_of(run: str) -> tuple[str, ...]:
+    """The terms of one unbroken run of letters and digits; a prompt's whole, sentences and parts share their runs."""
+    if _IS_NO_SPACES.match(run):
+        return tuple(run[at : at + 2] for at in range(len(run) - 1)) or (run,)
+    pieces: list[str] = _PIECE.findall(run)
+    if len(pieces) > 1:
+        pieces.append(run)
+    return tuple(
+        _stem(word)
+        for word in (piece.lower() for piece in pieces)
+        if word not in _STOP_WORDS and (len(word) > 1 or word.isdigit())
+    )
+
+
 def _stem(word: str) -> str:
     """Strip English endings so that notify, notifies and notified meet. Not a word, and not meant to be one."""
     if len(word) <= 3 or not word.isascii():

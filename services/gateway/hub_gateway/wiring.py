@@ -53,6 +53,7 @@ from hub_gateway.sessions.registry import Sessions
 from hub_gateway.sessions.session import Session
 from hub_gateway.settings import GatewaySettings
 from hub_gateway.upstreams.fleet import Fleet
+from hub_gateway.upstreams.oauth.authorizations import Authorizations
 from hub_gateway.wire.message import Message
 
 _log = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ _log = logging.getLogger(__name__)
 SERVER_NAME = "mcp-hub"
 
 _EXPIRE_EVERY_S = 30.0
+_HEED_EVERY_S = 3.0
 _DRAIN_S = 3
 _KEEP_ALIVE_S = 75
 
@@ -75,7 +77,8 @@ def listen(host: str, port: int) -> socket.socket:
         PortBusy: it is taken, or the address is not this machine's; the text says which.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol is named because asyncio sends without delay (TCP_NODELAY) only where it is.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
@@ -121,6 +124,7 @@ class Gateway:
         self._socket = listen(settings.host, settings.port)
         self.port: int = self._socket.getsockname()[1]
         self._tasks = Tasks("gateway")
+        self._serving: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
 
         self.store = open_store(settings.redis_url or None, Path(settings.state_dir or state_dir()))
@@ -136,8 +140,14 @@ class Gateway:
         )
         self.current = Current(look)
         self.metrics = Metrics()
+        self.authorizations = Authorizations(self.store, self._base_url)
         self.fleet = Fleet(
-            Context.from_environ(os.environ, Path.cwd()), self._changed, self._unasked, self.metrics.observe, self._told
+            Context.from_environ(os.environ, Path.cwd()),
+            self._changed,
+            self._unasked,
+            self.metrics.observe,
+            self._told,
+            self.authorizations,
         )
         self._calls = calls = Calls(self.fleet, self.current, ALL)
         self._subscriptions = Subscriptions(self.fleet, calls, lambda session: self.sessions.changed(session))
@@ -171,10 +181,14 @@ class Gateway:
     @property
     def endpoint(self) -> str:
         """The URL for MCP clients."""
+        return self._base_url + MCP_PATH
+
+    @property
+    def _base_url(self) -> str:
+        """Where the hub is reached, without a slash at its end."""
         host = self.settings.host
         shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
-        base = self.settings.public_url.rstrip("/") or f"http://{shown}:{self.port}"
-        return base + MCP_PATH
+        return self.settings.public_url.rstrip("/") or f"http://{shown}:{self.port}"
 
     @property
     def config_files(self) -> list[Path]:
@@ -190,11 +204,12 @@ class Gateway:
             _log.warning("%s", fault)
         self._tasks.spawn(self.republish.run(), "republish")
         self._tasks.spawn(self._expire(), "expire")
+        self._tasks.spawn(self._heed(), "heed")
         self._tasks.spawn(self._archive.run(), "archive")
         self._tasks.spawn(self.workspaces.run(), "workspaces")
         if self.settings.watch:
             self._tasks.spawn(self._watch(self._edits), "watch")
-        serving = self._tasks.spawn(self._http.serve(sockets=[self._socket]), "http")
+        serving = self._serving = self._tasks.spawn(self._http.serve(sockets=[self._socket]), "http")
         await self.fleet.apply(self.document)
         self.republish.notice()
         self.state = "ready"
@@ -212,10 +227,14 @@ class Gateway:
         """End everything: streams first, so that clients hear the end, then the port, then the upstreams."""
         self.state = "stopping"
         await self._subscriptions.close()
+        self._mcp.stop()
         await self._calls.holding.close()
         self.sessions.close_all()
         await self.workspaces.close()
         self._http.should_exit = True
+        if self._serving is not None:
+            # It ends by itself, and only then has it let go of the port and of every connection.
+            await asyncio.wait((self._serving,), timeout=_DRAIN_S + 1)
         await self._tasks.close()
         await self._archive.flush()
         self._socket.close()
@@ -239,7 +258,7 @@ class Gateway:
         if settings.host not in ("0.0.0.0", "::"):
             hosts.append(settings.host)
         http_sse = HttpSse(router, hello, self.sessions, settings.body_limit_bytes, self._tasks)
-        mcp = StreamableHttp(router, hello, self.sessions, http_sse, settings.body_limit_bytes, self._tasks)
+        mcp = self._mcp = StreamableHttp(router, hello, self.sessions, http_sse, settings.body_limit_bytes, self._tasks)
         app = App(Guard(hosts, settings.allowed_origins), mcp, http_sse, management_app(self._deps()))
         config = uvicorn.Config(
             app,
@@ -259,6 +278,7 @@ class Gateway:
     def _deps(self) -> Deps:
         return Deps(
             fleet=self.fleet,
+            authorizations=self.authorizations,
             current=self.current,
             sessions=self.sessions,
             republish=self.republish,
@@ -297,6 +317,11 @@ class Gateway:
             self.sessions.expire()
             if turn % rounds == 0:
                 self.sessions.refresh()
+
+    async def _heed(self) -> None:
+        while True:
+            await asyncio.sleep(_HEED_EVERY_S)
+            await self.sessions.heed()
 
     async def _watch(self, edits: AsyncIterator[None]) -> None:
         async for _ in edits:

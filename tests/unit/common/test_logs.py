@@ -83,6 +83,14 @@ def test_the_longer_of_two_secrets_goes_first() -> None:
     assert logs.redacted("a prefix-secret-longer b prefix-secret c") == "a [redacted] b [redacted] c"
 
 
+def test_a_secret_that_is_none_any_more_is_shown_again() -> None:
+    logs.add_secret("of-yesterday")
+    logs.add_secret("of-yesterday-and-today")
+    logs.forget_secret("of-yesterday")
+    logs.forget_secret("never-was-one")
+    assert logs.redacted("of-yesterday of-yesterday-and-today") == "of-yesterday [redacted]"
+
+
 def test_very_short_secrets_are_left_alone() -> None:
     logs.add_secret("")
     logs.add_secret("a")

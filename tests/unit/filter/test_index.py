@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
+from collections.abc import Sequence
 
+import numpy as np
 import pytest
 
 from hub.filter.v1 import filter_pb2 as pb
-from hub_filter.index import Indexes
+from hub_filter.index import Index, Indexes
+from hub_filter.ranking import Ranking
+from hub_filter.vectors import Matrix
 
 pytestmark = pytest.mark.anyio
 
@@ -90,3 +94,61 @@ async def test_entries_of_catalogs_no_longer_held_are_let_go() -> None:
         await held.add("b", catalog("bird")).ranking()
     gc.collect()
     assert held.analysed == 1
+
+
+class Counting:
+    """Embeds into two dimensions, and counts the texts."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def __call__(self, texts: Sequence[str]) -> Matrix:
+        self.texts += texts
+        return np.array([[1.0, 0.0] if "cat" in text else [0.0, 1.0] for text in texts], dtype=np.float32)
+
+
+async def until_by_meaning(index: Index) -> Ranking:
+    async with asyncio.timeout(BOUND_S):
+        while not (ranking := await index.ranking()).has_vectors:
+            await asyncio.sleep(0)
+    return ranking
+
+
+async def test_rankings_stand_on_terms_until_there_are_embeddings_and_are_then_made_again() -> None:
+    held = indexes(2, [])
+    index = held.add("a", catalog("cat", "dog"))
+    untouched = held.add("b", catalog("bird"))
+    async with asyncio.timeout(BOUND_S):
+        by_terms = await index.ranking()
+    assert not by_terms.has_vectors
+    assert [hit.index for hit in by_terms.search("cat", limit=2)] == [0]
+    held.learn(Counting())
+    by_meaning = await until_by_meaning(index)
+    assert by_meaning.entries == by_terms.entries
+    async with asyncio.timeout(BOUND_S):
+        assert (await untouched.ranking()).has_vectors
+
+
+async def test_only_entries_that_are_new_are_embedded() -> None:
+    held = indexes(2, [])
+    embed = Counting()
+    held.learn(embed)
+    async with asyncio.timeout(BOUND_S):
+        await held.add("a", catalog("cat", "dog")).ranking()
+        embed.texts.clear()
+        await held.add("b", catalog("dog", "bird", "bird")).ranking()
+    assert [text for text in embed.texts if text.startswith("up ")] == ["up bird. About bird."]
+
+
+async def test_an_embedding_that_fails_leaves_the_ranking_by_terms(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(texts: Sequence[str]) -> Matrix:
+        raise ValueError("no")
+
+    held = indexes(2, [])
+    index = held.add("a", catalog("cat", "dog"))
+    async with asyncio.timeout(BOUND_S):
+        by_terms = await index.ranking()
+        held.learn(fail)
+        while "could not be indexed" not in caplog.text:
+            await asyncio.sleep(0)
+        assert await index.ranking() is by_terms

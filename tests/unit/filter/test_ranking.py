@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
+from functools import lru_cache
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub_filter.ranking import PARTS, QUERY_CHARACTERS, Document, Hit, Ranking, analyse
+from hub_filter import embedding
+from hub_filter.document import Document, analyse
+from hub_filter.ranking import PARTS, QUERY_CHARACTERS, Hit, Ranking
+from hub_filter.vectors import Embed, Vectors
 
 CATALOG = [
     Document("github", "list_notifications", description="Lists notifications of the user."),
@@ -26,8 +31,19 @@ CATALOG = [
 ]
 
 
-def ranking() -> Ranking:
-    return Ranking([analyse(document) for document in CATALOG])
+@lru_cache
+def embed() -> Embed:
+    return embedding.load().embed
+
+
+def rank(documents: Sequence[Document], *, by_meaning: bool = False) -> Ranking:
+    entries = [analyse(document) for document in documents]
+    return Ranking(entries, Vectors(embed()([entry.text for entry in entries]), embed()) if by_meaning else None)
+
+
+@pytest.fixture(scope="module", params=["terms", "meaning"])
+def ranking(request: pytest.FixtureRequest) -> Ranking:
+    return rank(CATALOG, by_meaning=request.param == "meaning")
 
 
 def names(hits: list[Hit]) -> list[str]:
@@ -45,13 +61,13 @@ def names(hits: list[Hit]) -> list[str]:
         ("a poem with one more stanza", "append"),
     ],
 )
-def test_the_entry_that_fits_comes_first(prompt: str, first: str) -> None:
-    assert names(ranking().search(prompt, limit=5))[0] == first
+def test_the_entry_that_fits_comes_first(ranking: Ranking, prompt: str, first: str) -> None:
+    assert names(ranking.search(prompt, limit=5))[0] == first
 
 
-def test_each_wish_of_a_prompt_finds_its_tool() -> None:
+def test_each_wish_of_a_prompt_finds_its_tool(ranking: Ranking) -> None:
     prompt = "Get the weather forecast for Oslo, then write it to /tmp/oslo.txt and send an e-mail to Eva."
-    assert {"forecast", "write_file", "send"} <= set(names(ranking().search(prompt, limit=4)))
+    assert {"forecast", "write_file", "send"} <= set(names(ranking.search(prompt, limit=4)))
 
 
 def test_what_an_upstream_offers_altogether_lifts_its_entries() -> None:
@@ -64,28 +80,28 @@ def test_what_an_upstream_offers_altogether_lifts_its_entries() -> None:
     assert [hit.index for hit in hits].index(1) < [hit.index for hit in hits].index(0)
 
 
-def test_scores_fall_from_first_to_last_and_stay_within_one() -> None:
-    hits = ranking().search("read a file, search code and list notifications", limit=10)
+def test_scores_fall_from_first_to_last_and_stay_within_one(ranking: Ranking) -> None:
+    hits = ranking.search("read a file, search code and list notifications", limit=10)
     scores = [hit.score for hit in hits]
     assert scores == sorted(scores, reverse=True)
     assert all(0 < score <= 1 for score in scores)
 
 
-def test_only_the_scope_is_hit() -> None:
-    assert names(ranking().search("read or write a file", scope={4, 6}, limit=10)) == ["write_file"]
+def test_only_the_scope_is_hit(ranking: Ranking) -> None:
+    assert names(ranking.search("read or write a file", scope={4, 6}, limit=10)) == ["write_file"]
 
 
-def test_no_more_than_the_limit_is_hit() -> None:
-    assert len(ranking().search("file issue code weather", limit=2)) == 2
+def test_no_more_than_the_limit_is_hit(ranking: Ranking) -> None:
+    assert len(ranking.search("file issue code weather", limit=2)) == 2
 
 
 @pytest.mark.parametrize("prompt", ["", "   \n", "what is the", "zzzzqqq", "?!"])
-def test_a_prompt_that_says_nothing_hits_nothing(prompt: str) -> None:
-    assert ranking().search(prompt, limit=10) == []
+def test_a_prompt_that_says_nothing_hits_nothing(ranking: Ranking, prompt: str) -> None:
+    assert ranking.search(prompt, limit=10) == []
 
 
-def test_the_context_stands_in_for_a_blank_prompt() -> None:
-    assert names(ranking().search(" ", context="weather in Rome", limit=1)) == ["forecast"]
+def test_the_context_stands_in_for_a_blank_prompt(ranking: Ranking) -> None:
+    assert names(ranking.search(" ", context="weather in Rome", limit=1)) == ["forecast"]
 
 
 def test_the_context_decides_between_entries_that_fit_equally() -> None:
@@ -103,24 +119,24 @@ def test_an_empty_catalog_has_no_hits() -> None:
     assert Ranking([]).search("anything", limit=5) == []
 
 
-def test_what_lies_beyond_the_bounds_of_a_prompt_is_not_read() -> None:
+def test_what_lies_beyond_the_bounds_of_a_prompt_is_not_read(ranking: Ranking) -> None:
     padded = " " * QUERY_CHARACTERS + "weather"
-    assert ranking().search("x " + padded, limit=5) == []
+    assert ranking.search("x " + padded, limit=5) == []
     many = "\n".join(["read a file"] * (PARTS * 10))
-    assert names(ranking().search(many, limit=1)) == ["read_file"]
+    assert names(ranking.search(many, limit=1)) == ["read_file"]
 
 
 @given(st.text(max_size=400), st.text(max_size=100))
-def test_any_prompt_gives_the_same_hits_every_time(prompt: str, context: str) -> None:
-    first = ranking().search(prompt, context=context, limit=10)
-    assert first == ranking().search(prompt, context=context, limit=10)
+def test_any_prompt_gives_the_same_hits_every_time(ranking: Ranking, prompt: str, context: str) -> None:
+    first = ranking.search(prompt, context=context, limit=10)
+    assert first == ranking.search(prompt, context=context, limit=10)
     assert len({hit.index for hit in first}) == len(first)
 
 
 def test_a_prompt_is_ranked_the_same_in_a_process_with_another_hash_seed() -> None:
     script = (
-        "from tests.unit.filter.test_ranking import ranking;"
-        "print(ranking().search('write ./a.xlsx and ./b.md, mail it; see https://x.y', limit=9))"
+        "from tests.unit.filter.test_ranking import CATALOG, rank;"
+        "print(rank(CATALOG, by_meaning=True).search('write ./a.xlsx and ./b.md, mail it; see https://x.y', limit=9))"
     )
     answers = {
         subprocess.run(
@@ -134,3 +150,58 @@ def test_a_prompt_is_ranked_the_same_in_a_process_with_another_hash_seed() -> No
         for seed in ("1", "2", "3")
     }
     assert len(answers) == 1
+
+
+ELSEWHERE = [
+    Document("shop", "purchase_item", description="Purchase an item."),
+    Document("gallery", "crop_picture", description="Crop a picture."),
+    Document("mail", "send", description="Sends an e-mail.", parameters=["recipient"]),
+    Document("amap", "route", description="路径规划,支持步行和公交"),
+]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "first"), [("buy a product", "purchase_item"), ("cut this photo down to a square image", "crop_picture")]
+)
+def test_meaning_finds_what_shares_no_word(prompt: str, first: str) -> None:
+    hits = rank(ELSEWHERE, by_meaning=True).search(prompt, limit=1)
+    assert [ELSEWHERE[hit.index].local_name for hit in hits] == [first]
+
+
+@pytest.mark.parametrize("by_meaning", [False, True])
+@pytest.mark.parametrize(("prompt", "first"), [("plan a route for walking", "route"), ("发送邮件", "send")])
+def test_chinese_and_english_meet(prompt: str, first: str, by_meaning: bool) -> None:
+    hits = rank(ELSEWHERE, by_meaning=by_meaning).search(prompt, limit=1)
+    assert [ELSEWHERE[hit.index].local_name for hit in hits] == [first]
+
+
+REPORTS = [
+    *(Document("reports", f"report_{topic}", description=f"Report about {topic}.") for topic in "abcdefghijkl"),
+    Document("filesystem", "write_file", description="Create or overwrite a file.", parameters=["path"]),
+    Document("notes", "write_note", description="Write a note."),
+]
+
+
+@pytest.mark.parametrize("by_meaning", [False, True])
+def test_what_a_prompt_implies_has_a_place_without_being_named(by_meaning: bool) -> None:
+    ranking = rank(REPORTS, by_meaning=by_meaning)
+
+    def found(prompt: str) -> list[str]:
+        return [REPORTS[hit.index].local_name for hit in ranking.search(prompt, limit=8)]
+
+    assert "write_file" in found("put the report into /root/out.md")
+    assert "write_file" not in found("put the report before me")
+
+
+def test_scores_do_not_rise_where_an_implied_entry_stands_before_a_better_one() -> None:
+    scores = [hit.score for hit in rank(REPORTS).search("save the report a to /root/out.md", limit=14)]
+    assert scores == sorted(scores, reverse=True)
+    assert all(0 < score <= 1 for score in scores)
+
+
+def test_the_scope_is_ranked_as_if_there_were_nothing_else() -> None:
+    scope = {0, 3, 5, 6}
+    alone = [document for index, document in enumerate(CATALOG) if index in scope]
+    of_scope = rank(CATALOG, by_meaning=True).search("list the sheets, then the weather", scope=scope, limit=2)
+    of_alone = rank(alone, by_meaning=True).search("list the sheets, then the weather", limit=2)
+    assert [CATALOG[hit.index] for hit in of_scope] == [alone[hit.index] for hit in of_alone]

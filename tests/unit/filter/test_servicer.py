@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,9 @@ class Service:
     async def rankings_made(self) -> float | None:
         return self.registry.get_sample_value("hub_filter_index_seconds_count")
 
+    async def by_meaning(self) -> float | None:
+        return self.registry.get_sample_value("hub_filter_embedding")
+
     def count(self, rpc: str, outcome: str) -> float | None:
         return self.registry.get_sample_value("hub_filter_calls_total", {"rpc": rpc, "outcome": outcome})
 
@@ -56,7 +60,10 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
     registry = CollectorRegistry()
     server = await start(Settings(catalogs_held=2, default_limit=2), f"unix:{tmp_path}/filter.sock", (), registry)
     async with open_channel(server.address) as channel:
-        yield Service(filter_pb2_grpc.FilterServiceStub(channel), registry)
+        service = Service(filter_pb2_grpc.FilterServiceStub(channel), registry)
+        # Rankings made before are made again, which tests that count them would see or not.
+        await until(service.by_meaning, lambda gauge: gauge == 1, BOUND_S, "meaning takes part soon after the start")
+        yield service
     await server.stop(1.0)
 
 
@@ -179,3 +186,42 @@ async def test_several_filters_live_in_one_process(tmp_path: Path) -> None:
     assert all([await probe(server.address, BOUND_S) for server in servers])
     for server in servers:
         await server.stop(1.0)
+
+
+async def test_meaning_takes_part(service: Service) -> None:
+    catalog = pb.Catalog(
+        entries=[
+            pb.Entry(
+                kind=pb.KIND_TOOL, upstream_name="shop", local_name="purchase_item", description="Purchase an item."
+            ),
+            pb.Entry(kind=pb.KIND_TOOL, upstream_name="shop", local_name="crop_picture", description="Crop a picture."),
+        ]
+    )
+    answer = await service.stub.Search(
+        pb.SearchRequest(catalog_digest="m", catalog=catalog, query="cut the photo", limit=1), timeout=BOUND_S
+    )
+    assert [hit.index for hit in answer.hits] == [1]
+
+
+async def test_without_the_weights_words_alone_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "wordllama").mkdir()
+    (tmp_path / "wordllama" / "__init__.py").touch()
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    registry = CollectorRegistry()
+    server = await start(Settings(), f"unix:{tmp_path}/filter.sock", (), registry)
+
+    async def said() -> bool:
+        return "ranked by their words alone" in caplog.text
+
+    try:
+        await until(said, bool, BOUND_S, "the absence is said")
+        async with open_channel(server.address) as channel:
+            answer = await filter_pb2_grpc.FilterServiceStub(channel).Search(
+                pb.SearchRequest(catalog_digest="a", catalog=CATALOG, query="fetch a page", limit=1), timeout=BOUND_S
+            )
+    finally:
+        await server.stop(1.0)
+    assert [hit.index for hit in answer.hits] == [1]
+    assert registry.get_sample_value("hub_filter_embedding") == 0

@@ -103,8 +103,8 @@ class OAuth(msgspec.Struct, frozen=True, rename="camel"):
     issuer: Annotated[
         Text | None,
         Meta(
-            description="The only authorization server to trust. Without it, the one that the server names; a `clientId` "
-            "then belongs to the first one it was used with."
+            description="The only authorization server to trust. Without it, the one that the server names; a "
+            "`clientId` then belongs to the first one it was used with."
         ),
     ] = None
     client_metadata_url: Annotated[

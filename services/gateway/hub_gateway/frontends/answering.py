@@ -16,6 +16,7 @@ from hub_gateway.frontends.guards import send_body
 from hub_gateway.routing.exchange import Exchange, Outlet, Response
 from hub_gateway.sessions.outbox import Outbox
 from hub_gateway.sessions.session import Session
+from hub_gateway.wire.errors import SERVER_ERROR, error_object
 from hub_gateway.wire.framing import KEEP_ALIVE, encode_event
 from hub_gateway.wire.revisions import Era
 
@@ -56,6 +57,7 @@ class Answering:
         self._writer: asyncio.Task[None] | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._task: asyncio.Task[object] | None = None
+        self._why: str | None = None
         self.cancelled = False
 
     async def answer(self, exchange: Exchange, answered: Awaitable[Response], status_of: StatusOf) -> None:
@@ -76,8 +78,10 @@ class Answering:
             watch.cancel()
             if self._watcher is not None:
                 self._watcher.cancel()
-            if response is None and self._stream is not None:
+            if response is None and self._why is None and self._stream is not None:
                 self._stream.end()
+        if response is None and self._why is not None:
+            response = exchange.error(error_object(SERVER_ERROR, self._why))
         if self._stream is not None and self._writer is not None:
             if response is not None:
                 self._stream.put(response.body)
@@ -94,6 +98,11 @@ class Answering:
         if self._task is not None and not self.cancelled:
             self.cancelled = True
             self._task.cancel()
+
+    def fail(self, why: str) -> None:
+        """The hub cannot answer any more: cancel the call and say so."""
+        self._why = why
+        self.cancel()
 
     def _put(self, message: bytes) -> None:
         self._open_stream().put(message)

@@ -55,6 +55,12 @@ class StreamableHttp:
         self._http_sse = http_sse
         self._body_limit_bytes = body_limit_bytes
         self._tasks = tasks
+        self._open: set[Answering] = set()
+
+    def stop(self) -> None:
+        """The gateway stops: every call that is still running is answered with an error that says so."""
+        for answering in list(self._open):
+            answering.fail("The hub is stopping")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request to the MCP endpoint."""
@@ -104,7 +110,11 @@ class StreamableHttp:
         except Refusal as fault:
             await send_body(send, 400, fault.reply)
             return
-        await answering.answer(exchange, self._answered(exchange, headers), http_status)
+        self._open.add(answering)
+        try:
+            await answering.answer(exchange, self._answered(exchange, headers), http_status)
+        finally:
+            self._open.discard(answering)
 
     async def _initialize(self, message: Message, send: Send) -> None:
         id_raw = own(message.id)
@@ -144,9 +154,11 @@ class StreamableHttp:
         answering = Answering(receive, send, session, _accepts_stream(headers), self._tasks)
         exchange = Exchange(message, era=Era.HANDSHAKE, caller=session.caller, session=session, outlet=answering.outlet)
         cancel = session.running[exchange.id_raw] = answering.cancel
+        self._open.add(answering)
         try:
             await answering.answer(exchange, self._answered(exchange, headers), _ok)
         finally:
+            self._open.discard(answering)
             if session.running.get(exchange.id_raw) is cancel:  # not another's of the same id
                 del session.running[exchange.id_raw]
 

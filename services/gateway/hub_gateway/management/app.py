@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub_common.store import StoreUnavailable
 from hub_gateway.errors import HubError
-from hub_gateway.management import filtering, health, metrics, servers, tools, workspaces
+from hub_gateway.management import filtering, health, metrics, oauth, servers, tools, workspaces
 from hub_gateway.management.bodies import answer, iso
 from hub_gateway.management.deps import Deps
 from hub_gateway.management.reach import Reach
@@ -52,6 +52,7 @@ def routes(deps: Deps) -> list[Route]:
     return [
         *health.routes(deps, reach),
         *servers.routes(deps),
+        *oauth.routes(deps),
         *tools.routes(deps),
         *filtering.routes(deps),
         *workspaces.routes(deps.workspaces, deps.clock),

@@ -16,6 +16,7 @@ from hub_gateway.satellites.filter import Filter
 from hub_gateway.sessions.registry import Sessions
 from hub_gateway.settings import GatewaySettings
 from hub_gateway.upstreams.fleet import Fleet
+from hub_gateway.upstreams.oauth.authorizations import Authorizations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,7 @@ class Deps:
     Attributes:
         settings: as in force; `filter_target` and `categorizer_target` are the addresses really dialled.
         document: returns the config document in force now.
+        authorizations: which the fleet was given.
         metrics: whose `observe` the fleet was given.
         state: returns "starting", "ready" or "stopping".
         started_at: Unix time at which the process began to serve, in seconds.
@@ -34,6 +36,7 @@ class Deps:
     settings: GatewaySettings
     document: Callable[[], Document]
     fleet: Fleet
+    authorizations: Authorizations
     current: Current
     sessions: Sessions
     republish: Republish

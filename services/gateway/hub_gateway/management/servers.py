@@ -54,7 +54,7 @@ def routes(deps: Deps) -> list[Route]:
         supervisor = get((await read(request, Named, limit_bytes)).server_name)
         _must_be_valid(supervisor)
         disable = request.query_params.get("disable", "false").lower() == "true"
-        await supervisor.stop("disabled by request" if disable else "stopped by request")
+        await deps.fleet.stop(supervisor.name, "disabled by request" if disable else "stopped by request")
         return told(supervisor, status="ok", persisted=False)
 
     async def refresh(request: Request) -> Response:
@@ -127,7 +127,7 @@ def describe(supervisor: Supervisor, unix_s: float) -> dict[str, Any]:
         "counts": {word: len(found) for word, found in definitions.items()},
         "uptime": max(0.0, round(unix_s - status.since, 3)) if connected else 0,
         "lastStarted": iso(status.since) if connected else None,
-        "authorizationUrl": None,
+        "authorizationUrl": None if supervisor.credential is None else supervisor.credential.authorization_url,
         "serverInfo": Raw(connection.server_info_raw)
         if connection is not None and connection.server_info_raw
         else None,

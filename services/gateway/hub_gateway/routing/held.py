@@ -20,6 +20,7 @@ from hub_common.tasks import Tasks
 from hub_gateway.errors import CallerError
 from hub_gateway.routing.exchange import Exchange
 from hub_gateway.sessions.reverse import NEEDS
+from hub_gateway.upstreams.inbound import PROGRESS
 from hub_gateway.upstreams.pending import Answer, Listener, Reply
 from hub_gateway.wire import rewrite
 from hub_gateway.wire.errors import METHOD_NOT_FOUND, MISSING_CLIENT_CAPABILITY, error_object
@@ -59,7 +60,12 @@ class Held:
         self._count = 0
 
     def relay(self, message: Message) -> None:
-        """Progress and logs go to whichever request of the client is open now."""
+        """Progress and logs go to whichever request of the client is open now, progress under that one's token."""
+        if message.method == PROGRESS:
+            token_raw = self.exchange.progress_token_raw
+            if token_raw is None:
+                return
+            message.params = Raw(rewrite.replaced(message.params, "progressToken", token_raw))
         self.exchange.relay(message)
 
     def ask(self, message: Message, answer: Answer) -> None:
@@ -100,17 +106,23 @@ class Held:
 
 
 class Holding:
-    """All calls that wait on this gateway. Whoever makes it closes it."""
+    """All calls that wait on this gateway. Whoever makes it closes it.
 
-    def __init__(self) -> None:
+    Args:
+        expire_s: how long a call waits for its client.
+        limit: calls waiting at one time.
+    """
+
+    def __init__(self, expire_s: float = EXPIRE_S, limit: int = MAX_HELD) -> None:
+        self._expire_s = expire_s
+        self._limit = limit
         self._key = secrets.token_bytes(32)
         self._waiting: dict[str, Held] = {}
         self._tasks = Tasks("held")
 
     def owns(self, exchange: Exchange) -> bool:
-        """Whether a request is the retry of a call that waits here, or did once."""
-        state = exchange.params.get("requestState")
-        return state is not None and exchange.session is None and bytes(state).startswith(b'"' + _PREFIX.encode())
+        """Whether a request says that it is the retry of a call that waits here."""
+        return exchange.session is None and "requestState" in exchange.params
 
     async def call(self, exchange: Exchange, request: Request) -> Reply:
         """Make a call whose upstream may ask.
@@ -176,11 +188,11 @@ class Holding:
         return Reply(held.result_raw(self._hold(held)))
 
     def _hold(self, held: Held) -> str:
-        while len(self._waiting) >= MAX_HELD:
+        while len(self._waiting) >= self._limit:
             self._drop(next(iter(self._waiting)))
         token = secrets.token_urlsafe(18)
         self._waiting[token] = held
-        held.expiry = asyncio.get_running_loop().call_later(EXPIRE_S, self._drop, token)
+        held.expiry = asyncio.get_running_loop().call_later(self._expire_s, self._drop, token)
         return f"{_PREFIX}{token}.{self._seal(token)}"
 
     def _drop(self, token: str) -> None:

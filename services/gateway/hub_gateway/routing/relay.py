@@ -45,21 +45,24 @@ class Relay:
         except msgspec.MsgspecError:
             return
 
-    def of_session(self, _upstream_name: str, session_id: str, message: Message) -> None:
-        """Pass on what an upstream says unasked on a session's own connection: to that session alone."""
+    def of_session(self, upstream_name: str, session_id: str, message: Message) -> None:
+        """Pass on what an upstream says unasked on a session's own connection: to that session alone. Its lists are
+        the shared connection's, so changes of them are not told."""
         session = self._sessions.find(session_id)
         if session is None:
             return
         try:
             members = rewrite.members(message.params)
+            if message.method == "notifications/resources/updated":
+                self._subscriptions.updated(upstream_name, message, session_id)
+            elif message.method.startswith("notifications/tasks"):
+                self._handles.status(upstream_name, message)
+            elif (
+                message.method == VISITED and session.reverse.was_sent_to(rewrite.text(members.get("elicitationId")))
+            ) or (message.method == "notifications/message" and session.wants_log(rewrite.text(members.get("level")))):
+                session.tell(codec.notification(message.method, message.params))
         except msgspec.MsgspecError:
             return
-        if message.method == VISITED and session.reverse.was_sent_to(rewrite.text(members.get("elicitationId"))):
-            session.tell(codec.notification(message.method, message.params))
-        log = message.method == "notifications/message" and session.wants_log(rewrite.text(members.get("level")))
-        update = message.method == "notifications/resources/updated"
-        if log or (update and rewrite.text(members.get("uri")) in session.subscribed):
-            session.tell(codec.notification(message.method, message.params))
 
     def _visited(self, message: Message) -> None:
         elicitation_id = rewrite.text(rewrite.members(message.params).get("elicitationId"))

@@ -46,6 +46,9 @@ _LIST_CHANGED = {
 UP = frozenset({"ready", "degraded"})
 """States in which an upstream's entries are listed."""
 
+REFINE_AGAIN_S = 30.0
+"""When entries are refined again after the categorizer went away in between."""
+
 MAX_CATEGORIES = 50_000
 """Categories remembered; past that, those of entries that are not offered now are forgotten."""
 
@@ -189,13 +192,19 @@ class Republish:
 
     async def _refine(self, entries: Sequence[Entry], policy: Policy) -> None:
         """Ask again for each entry the LLM has decided on; the lists follow without a restart."""
-        by_digest: dict[str, list[Entry]] = {}
+        left: dict[str, set[tuple[str, str]]] = {}
         for entry in entries:
-            by_digest.setdefault(entry.digest, []).append(entry)
-        async for digest in self._categorizer.refine(entries, policy.filtering):
-            # Two upstreams may have the same definition and different categories: which is whose, only the answer to
-            # `categorize` tells, and it costs no LLM call any more.
-            self._unsettled |= {_key(entry) for entry in by_digest.get(digest, ())}
+            left.setdefault(entry.digest, set()).add(_key(entry))
+        try:
+            async for digest in self._categorizer.refine(entries, policy.filtering):
+                # Two upstreams may have the same definition and different categories: which is whose, only the answer
+                # to `categorize` tells, and it costs no LLM call any more.
+                self._unsettled |= left.pop(digest, set())
+                self.notice()
+        except SatelliteError as fault:
+            _log.warning("%s: %d definitions are not refined yet", fault, len(left))
+            await asyncio.sleep(REFINE_AGAIN_S)
+            self._unsettled |= {key for keys in left.values() for key in keys}
             self.notice()
 
     async def _decide(self, catalog: Catalog, policy: Policy) -> Verdicts:

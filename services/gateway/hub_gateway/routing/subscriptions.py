@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -19,12 +19,19 @@ from hub_gateway.routing.exchange import Exchange, Response
 from hub_gateway.sessions.session import Session
 from hub_gateway.upstreams.fleet import Fleet
 from hub_gateway.upstreams.handshake import HUB
+from hub_gateway.upstreams.supervisor import Supervisor
 from hub_gateway.wire import codec, meta, rewrite
 from hub_gateway.wire.message import Message
 from hub_gateway.wire.revisions import Era
 
-Owned = tuple[str, str]
-"""An upstream's name and a URI as that upstream knows it."""
+
+class Owned(NamedTuple):
+    """A resource as its upstream knows it."""
+
+    upstream_name: str
+    uri: str
+    session_id: str = ""
+    """Whose own connection is meant, where the upstream is isolated; else empty."""
 
 
 class _Wanted(msgspec.Struct):
@@ -86,7 +93,7 @@ class Subscriptions:
         listening = Listening(exchange, wanted)
         for uri in wanted.resourceSubscriptions:
             if owners := self._calls.owners(self._calls.view(exchange), uri):
-                listening.uris[uri] = owners[0]
+                listening.uris[uri] = Owned(*owners[0])
         self._listening.add(listening)
         try:
             listening.tell("notifications/subscriptions/acknowledged", {"notifications": _honoured(listening)})
@@ -105,8 +112,8 @@ class Subscriptions:
         if not owners or exchange.session is None:
             raise UnknownEntry(f"Unknown resource: {uri}")
         exchange.session.subscribed.add(uri)
-        self._sessions.setdefault(exchange.session, {})[uri] = owners[0]
-        self._hold(owners[0])
+        owned = self._sessions.setdefault(exchange.session, {})[uri] = self._owned(owners[0], exchange.session)
+        self._hold(owned)
         self._kept(exchange.session)
         return exchange.result(b"{}")
 
@@ -125,12 +132,16 @@ class Subscriptions:
         view = self._calls.session_view(session)
         for uri in session.subscribed:
             if owners := self._calls.owners(view, uri):
-                self._sessions.setdefault(session, {})[uri] = owners[0]
-                self._hold(owners[0])
+                owned = self._sessions.setdefault(session, {})[uri] = self._owned(owners[0], session)
+                self._hold(owned)
 
     def forget(self, session: Session) -> None:
-        """A session ended: what only it wanted is given back."""
-        self._release(set(self._sessions.pop(session, {}).values()))
+        """A session ended: what only it wanted is given back. Its own connections end with it."""
+        owned = set(self._sessions.pop(session, {}).values())
+        for own in [each for each in owned if each.session_id]:
+            if (task := self._held.pop(own, None)) is not None:
+                task.cancel()
+        self._release({each for each in owned if not each.session_id})
 
     def list_changed(self, capability: str) -> None:
         """Tell every stateless listener that asked for it."""
@@ -138,11 +149,12 @@ class Subscriptions:
             if capability in listening.capabilities:
                 listening.tell(f"notifications/{capability}/list_changed", {})
 
-    def updated(self, upstream_name: str, message: Message) -> None:
-        """Pass `notifications/resources/updated` to whoever subscribed, under the URI they asked with."""
+    def updated(self, upstream_name: str, message: Message, session_id: str = "") -> None:
+        """Pass `notifications/resources/updated` to whoever subscribed, under the URI they asked with. With
+        `session_id` it came on that session's own connection."""
         members = rewrite.members(message.params)
         local_uri = rewrite.text(members.get("uri"))
-        owned = (upstream_name, local_uri or "")
+        owned = Owned(upstream_name, local_uri or "", session_id)
         for session, uris in list(self._sessions.items()):
             for uri in (uri for uri, owner in uris.items() if owner == owned):
                 params = rewrite.replaced(message.params, "uri", rewrite.encode_text(uri))
@@ -155,7 +167,7 @@ class Subscriptions:
     def restore(self, upstream_name: str) -> None:
         """An upstream is back: subscribe again to what its clients still want."""
         for owned, task in list(self._held.items()):
-            if owned[0] == upstream_name:
+            if owned.upstream_name == upstream_name and not owned.session_id:
                 task.cancel()
                 self._held[owned] = self._tasks.spawn(self._keep(owned), f"hold {upstream_name}")
 
@@ -166,9 +178,22 @@ class Subscriptions:
                 listening.ended.set_result(None)
         await self._tasks.close()
 
+    def _owned(self, owner: tuple[str, str], session: Session) -> Owned:
+        return Owned(*owner, session.id if self._fleet.get(owner[0]).isolated else "")
+
+    async def _supervisor(self, owned: Owned) -> Supervisor:
+        """Who is subscribed at.
+
+        Raises:
+            UnknownUpstream, UpstreamBusy, UpstreamDown: as `Fleet.own`.
+        """
+        if owned.session_id:
+            return await self._fleet.own(owned.upstream_name, owned.session_id)
+        return self._fleet.get(owned.upstream_name)
+
     def _hold(self, owned: Owned) -> None:
         if owned not in self._held or self._held[owned].done():
-            self._held[owned] = self._tasks.spawn(self._keep(owned), f"hold {owned[0]}")
+            self._held[owned] = self._tasks.spawn(self._keep(owned), f"hold {owned.upstream_name}")
 
     def _release(self, given_back: set[Owned]) -> None:
         wanted = {owner for uris in self._sessions.values() for owner in uris.values()}
@@ -176,19 +201,19 @@ class Subscriptions:
         for owned in given_back - wanted:
             if (task := self._held.pop(owned, None)) is not None:
                 task.cancel()
-                self._tasks.spawn(self._unsubscribe(owned), f"release {owned[0]}")
+                self._tasks.spawn(self._unsubscribe(owned), f"release {owned.upstream_name}")
 
     async def _keep(self, owned: Owned) -> None:
         """Subscribe at the upstream in its era's words. In the stateless era the request itself is the subscription."""
-        upstream_name, uri = owned
-        supervisor = self._fleet.get(upstream_name)
-        connection = supervisor.connection
+        uri = owned.uri
         try:
+            supervisor = await self._supervisor(owned)
+            connection = supervisor.connection
             if connection is not None and connection.era is Era.STATELESS:
                 params = rewrite.members(msgspec.json.encode({"notifications": {"resourceSubscriptions": [uri]}}))
                 # Not a call: it lasts as long as it is wanted, and takes no place among the calls in flight.
                 await connection.request(
-                    "subscriptions/listen", params, caller=HUB, timeout_s=None, listener=_Updates(self, upstream_name)
+                    "subscriptions/listen", params, caller=HUB, timeout_s=None, listener=_Updates(self, owned)
                 )
             else:
                 params = rewrite.members(msgspec.json.encode({"uri": uri}))
@@ -197,11 +222,11 @@ class Subscriptions:
             return  # the supervisor has logged it, and `restore` tries again when the upstream is back
 
     async def _unsubscribe(self, owned: Owned) -> None:
-        supervisor = self._fleet.get(owned[0])
-        if supervisor.connection is None or supervisor.connection.era is Era.STATELESS:
-            return
-        params = rewrite.members(msgspec.json.encode({"uri": owned[1]}))
+        params = rewrite.members(msgspec.json.encode({"uri": owned.uri}))
         try:
+            supervisor = await self._supervisor(owned)
+            if supervisor.connection is None or supervisor.connection.era is Era.STATELESS:
+                return
             await supervisor.request("resources/unsubscribe", params, caller=HUB)
         except HubError:
             return  # gone or refusing: either way it sends no more than can be dropped here
@@ -210,14 +235,14 @@ class Subscriptions:
 class _Updates:
     """Hears a stateless upstream's own `subscriptions/listen` stream."""
 
-    def __init__(self, subscriptions: Subscriptions, upstream_name: str) -> None:
+    def __init__(self, subscriptions: Subscriptions, owned: Owned) -> None:
         self._subscriptions = subscriptions
-        self._upstream_name = upstream_name
+        self._owned = owned
 
     def relay(self, message: Message) -> None:
         """Take an update to whoever subscribed; the acknowledgement is for the hub alone."""
         if message.method == "notifications/resources/updated":
-            self._subscriptions.updated(self._upstream_name, message)
+            self._subscriptions.updated(self._owned.upstream_name, message, self._owned.session_id)
 
     def ask(self, message: Message, answer: Any) -> None:
         """A stateless upstream sends no requests (2026-07-28 transports §Receiving Messages)."""

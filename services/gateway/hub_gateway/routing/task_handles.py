@@ -26,6 +26,9 @@ RELATED = "io.modelcontextprotocol/related-task"
 MAX_OWNERS = 10_000
 """Tasks whose session is remembered for status notifications; the oldest is forgotten first, and polls work without."""
 
+MAX_EARLY = 256
+"""Statuses kept that came before the answer that made their task: a stdio server may write both at once."""
+
 
 class TaskHandles:
     """Routes `tasks/*` and dresses task ids. Remembers which session started what, for notifications alone."""
@@ -34,6 +37,7 @@ class TaskHandles:
         self._fleet = fleet
         self._current = current
         self._owners: dict[str, Session] = {}
+        self._early: dict[str, bytes] = {}
 
     def created(self, exchange: Exchange, upstream_name: str, result_raw: bytes) -> bytes:
         """Return a call's result with public ids where it created a task; any other result as it is."""
@@ -59,7 +63,10 @@ class TaskHandles:
             raise CallerError(f"Unknown task: {task_id}")
         upstream_name, local_id = split
         params = {**exchange.params, "taskId": Raw(rewrite.encode_text(local_id))}
-        reply = await self._fleet.get(upstream_name).request(
+        supervisor = self._fleet.get(upstream_name)
+        if exchange.session is not None and supervisor.isolated:
+            supervisor = await self._fleet.own(upstream_name, exchange.session.id)
+        reply = await supervisor.request(
             exchange.message.method,
             params,
             caller=exchange.caller,
@@ -89,9 +96,14 @@ class TaskHandles:
     def status(self, upstream_name: str, message: Message) -> None:
         """Pass a task's status notification to the session that started it."""
         params = self.public(upstream_name, message.params, None)
-        owner = self._owners.get(rewrite.text(rewrite.members(params).get("taskId")) or "")
-        if owner is not None:
-            owner.tell(codec.notification(message.method, params))
+        task_id = rewrite.text(rewrite.members(params).get("taskId")) or ""
+        told = codec.notification(message.method, params)
+        if (owner := self._owners.get(task_id)) is not None:
+            owner.tell(told)
+            return
+        self._early[task_id] = told
+        if len(self._early) > MAX_EARLY:
+            del self._early[next(iter(self._early))]
 
     def forget(self, session: Session) -> None:
         """A session ended; polls of its tasks go on working from any other."""
@@ -131,5 +143,7 @@ class TaskHandles:
 
     def _remember(self, task_id: str, owner: Session) -> None:
         self._owners[task_id] = owner
+        if (told := self._early.pop(task_id, None)) is not None:
+            owner.tell(told)
         while len(self._owners) > MAX_OWNERS:
             del self._owners[next(iter(self._owners))]

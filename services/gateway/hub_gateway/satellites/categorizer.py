@@ -70,13 +70,18 @@ class Categorizer:
         return [_assigned(assignment) for assignment in answer.assignments]
 
     async def refine(self, entries: Sequence[Entry], policy: ToolFiltering) -> AsyncIterator[str]:
-        """Yield the digest of each entry as the LLM has decided on it. Ends early where the service goes away."""
+        """Yield the digest of each entry as the LLM has decided on it. Ends early where the LLM does not go on.
+
+        Raises:
+            SatelliteError: the service went away.
+        """
         request = pb.CategorizeRequest(definitions=map(_definition, entries), taxonomy=_taxonomy(policy))
         try:
             async for assignment in self._stub.Refine(request):
                 yield assignment.hash
         except grpc.aio.AioRpcError as fault:
             self.reason = f"categorizer: {fault.code().name}"
+            raise SatelliteError(self.reason) from fault
 
     async def analyze_prompt(
         self, prompt: str, context: str, shortlist: Mapping[Entry, str], policy: ToolFiltering

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 
 import msgspec
 
@@ -17,6 +18,15 @@ from hub_gateway.sessions.session import Session
 from hub_gateway.wire.meta import Caller
 
 SPACE = "sessions"
+ENDED = b""
+"""What stands in the place of a session that ended, so that replicas which know it hear of its end."""
+
+ENDED_FOR_S = 120.0
+"""How long that stands there: replicas look far more often."""
+
+AGAIN_S = 5.0
+"""How long after a failed write the next is tried."""
+
 COMMIT_WITHIN_S = 1.0
 """How long `initialize` waits for its session to be kept before it answers all the same."""
 
@@ -95,13 +105,22 @@ class Archive:
         self._gone.add(session_id)
         self._wake.set()
 
+    async def ended_elsewhere(self, session_ids: Iterable[str]) -> list[str]:
+        """Which of these sessions another replica has ended; none where the store is away."""
+        try:
+            found = await self._store.get_many(SPACE, session_ids)
+        except StoreUnavailable as fault:
+            _log.debug("not heard which sessions ended: %s", fault)
+            return []
+        return [session_id for session_id, record in found.items() if record == ENDED]
+
     async def recall(self, session_id: str) -> Session | None:
         """The session of that id as it was last written; None where there is none, or the store is away."""
         if session_id in self._gone:
             return None
         try:
             record = await self._store.get(SPACE, session_id)
-            return None if record is None else revived(session_id, msgspec.json.decode(record, type=Kept))
+            return revived(session_id, msgspec.json.decode(record, type=Kept)) if record else None
         except (StoreUnavailable, msgspec.MsgspecError, ValueError) as fault:
             _log.debug("session not recalled: %s", fault)
             return None
@@ -111,21 +130,26 @@ class Archive:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            await self.flush()
+            if not await self.flush():
+                await asyncio.sleep(AGAIN_S)
+                self._wake.set()
 
-    async def flush(self) -> None:
-        """Write what was noted until now."""
+    async def flush(self) -> bool:
+        """Write what was noted until now; False where it was not possible, and it stays noted."""
         changed, self._changed = self._changed, {}
         gone = set(self._gone)  # stays known as gone until it is
         written, self._written = self._written, None
         try:
             if changed:
                 await self._store.put_many(SPACE, changed, self._ttl_s)
-            for session_id in gone:
-                await self._store.delete(SPACE, session_id)
+            if gone:
+                await self._store.put_many(SPACE, dict.fromkeys(gone, ENDED), ENDED_FOR_S)
             self._gone -= gone
+            return True
         except StoreUnavailable as fault:
             _log.debug("%d sessions not kept: %s", len(changed), fault)
+            self._changed = {**{key: value for key, value in changed.items() if key not in self._gone}, **self._changed}
+            return False
         finally:
             if written is not None and not written.done():
                 written.set_result(None)

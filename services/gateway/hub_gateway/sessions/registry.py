@@ -92,6 +92,12 @@ class Sessions:
             self._revived(session)
         return session
 
+    async def heed(self) -> None:
+        """End the sessions that another replica has ended."""
+        if self._archive is not None and self._sessions:
+            for session_id in await self._archive.ended_elsewhere(tuple(self._sessions)):
+                self.close(session_id)
+
     def changed(self, session: Session) -> None:
         """Something that is kept of the session changed."""
         if self._archive is not None:

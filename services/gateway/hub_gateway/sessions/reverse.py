@@ -35,9 +35,13 @@ class Question(NamedTuple):
 
 
 class Reverse:
-    """The open questions to one client. Whoever asks withdraws what it waits for no longer."""
+    """The open questions to one client. Whoever asks withdraws what it waits for no longer.
 
-    def __init__(self, capabilities: Mapping[str, Any]) -> None:
+    `epoch` sets the ids of one life of a session apart from those of the next, so that a late answer settles nothing.
+    """
+
+    def __init__(self, capabilities: Mapping[str, Any], epoch: str = "") -> None:
+        self._epoch = epoch and f"{epoch}-"
         self._capabilities = capabilities
         self._waiting: dict[bytes, Answer] = {}
         self._asked = 0
@@ -61,7 +65,7 @@ class Reverse:
         if message.method == "elicitation/create":
             self._note_visit(message)
         self._asked += 1
-        id_raw = b'"hub-%d"' % self._asked
+        id_raw = b'"hub-%s%d"' % (self._epoch.encode(), self._asked)
         self._waiting[id_raw] = answer
         return Question(id_raw, codec.request(id_raw, message.method, own(message.params)))
 

@@ -39,8 +39,8 @@ class Session:
         self.revision = revision
         self.caller = caller
         self.capabilities = capabilities
-        self.reverse = Reverse(capabilities)
         self._epoch = secrets.token_hex(3)
+        self.reverse = Reverse(capabilities, self._epoch)
         # Ids differ from one process to the next: after a restart an old event id must not pass for a new one.
         self.standing = Outbox(f"{STANDING}{self._epoch}")
         """The stream of a GET, and the only stream of an HTTP+SSE client."""

@@ -25,6 +25,7 @@ from hub_gateway.upstreams.handshake import (
     judge_initialize,
 )
 from hub_gateway.upstreams.inbound import Unasked
+from hub_gateway.upstreams.oauth.credential import Credential
 from hub_gateway.upstreams.transports.http1 import Broken
 from hub_gateway.upstreams.transports.http_sse import HttpSse
 from hub_gateway.upstreams.transports.stdio import Stdio
@@ -44,12 +45,19 @@ class Dialer:
     """Dials one configured server."""
 
     def __init__(
-        self, config: ServerConfig, context: Context, unasked: Unasked, *, stdio_probe_s: float = STDIO_PROBE_S
+        self,
+        config: ServerConfig,
+        context: Context,
+        unasked: Unasked,
+        credential: Credential | None = None,
+        *,
+        stdio_probe_s: float = STDIO_PROBE_S,
     ) -> None:
         """`stdio_probe_s` is how long silence after `server/discover` is taken for a stateless server's slow start."""
         self._config = config
         self._context = context
         self._unasked = unasked
+        self._credential = credential
         self._stdio_probe_s = stdio_probe_s
         self._probes = True
         self._sse = config.type == "sse"
@@ -89,8 +97,11 @@ class Dialer:
 
     async def _dial_http(self, resolved: ResolvedServer) -> Connection:
         url, limits = resolved.url or "", self._config.connection_pool
+        access = None if has_authorization(resolved) else self._credential
+        if access is not None:
+            await access.prepare(url, resolved.oauth)
         if not self._sse:
-            transport = StreamableHttp(self._config.name, url, dict(resolved.headers), limits)
+            transport = StreamableHttp(self._config.name, url, dict(resolved.headers), limits, access)
             try:
                 return await self._shake(self._connection(transport), HTTP_PROBE_S)
             except Refused as fault:
@@ -99,7 +110,7 @@ class Dialer:
                 refusal = fault
         else:
             refusal = None
-        transport = HttpSse(self._config.name, url, dict(resolved.headers), limits)
+        transport = HttpSse(self._config.name, url, dict(resolved.headers), limits, access)
         try:
             return await self._shake(self._connection(transport), None)
         except Refused as fault:
@@ -131,6 +142,11 @@ class Dialer:
             raise
         await tasks.close()
         return connection
+
+
+def has_authorization(resolved: ResolvedServer) -> bool:
+    """Whether the config itself says what the upstream is shown; then the hub gets no token for it."""
+    return any(name.lower() == "authorization" for name in resolved.headers)
 
 
 async def _probe(connection: Connection, tasks: Tasks, probe_s: float) -> None:

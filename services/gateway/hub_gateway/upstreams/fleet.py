@@ -13,6 +13,7 @@ from hub_gateway.config.model import Document, InvalidServer, ServerConfig
 from hub_gateway.config.placeholders import Context
 from hub_gateway.errors import UnknownUpstream
 from hub_gateway.upstreams.isolation import Isolation, Told
+from hub_gateway.upstreams.oauth.authorizations import Authorizations
 from hub_gateway.upstreams.status import Observe
 from hub_gateway.upstreams.supervisor import Ears, Supervisor
 from hub_gateway.wire.message import Message
@@ -24,6 +25,7 @@ _CONNECT_FIELDS = (
     "cwd",
     "url",
     "headers",
+    "oauth",
     "type",
     "disabled",
     "connect_timeout_s",
@@ -52,9 +54,11 @@ class Fleet:
         unasked: Callable[[str, Message], None],
         observe: Observe | None = None,
         told: Told | None = None,
+        authorizations: Authorizations | None = None,
     ) -> None:
         self.supervisors: dict[str, Supervisor] = {}
         self._context = context
+        self._authorizations = authorizations
         self._ears = Ears(changed, unasked, observe)
         self._isolation = Isolation(context, told or (lambda name, _session, message: unasked(name, message)), observe)
         self._lock = asyncio.Lock()
@@ -82,7 +86,7 @@ class Fleet:
             return shared
         if shared.connection is None:
             return shared  # stopped or down: the shared one knows why
-        return await self._isolation.supervisor(shared.config, session_id)
+        return await self._isolation.supervisor(shared.config, session_id, shared.credential)
 
     def end_session(self, session_id: str) -> None:
         """A session ended, and its own connections with it."""
@@ -103,14 +107,14 @@ class Fleet:
         """
         self.get(name).start()
 
-    async def stop(self, name: str) -> None:
-        """Stop one upstream and return when it is down.
+    async def stop(self, name: str, reason: str = "stopped by request") -> None:
+        """Stop one upstream, sessions' own connections included, and return when it is down.
 
         Raises:
             UnknownUpstream: the config has none of that name.
         """
         self._isolation.end_upstream(name)
-        await self.get(name).stop()
+        await self.get(name).stop(reason)
 
     async def refresh(self, name: str) -> None:
         """List anew what one upstream offers.
@@ -125,7 +129,7 @@ class Fleet:
         """Stop every upstream."""
         await self._isolation.close()
         async with self._lock:
-            await asyncio.gather(*(one.stop("the hub is stopping") for one in self.supervisors.values()))
+            await asyncio.gather(*(_end(one, "the hub is stopping") for one in self.supervisors.values()))
 
     async def _apply(self, wanted: dict[str, ServerConfig | InvalidServer]) -> Changes:
         old = self.supervisors
@@ -138,8 +142,7 @@ class Fleet:
         leaving = [old[name] for name in (*removed, *modified)]
         # The old ones leave the map first: from now on nobody can reach them.
         self.supervisors = {
-            name: old[name] if name in kept else Supervisor(config, self._context, self._ears)
-            for name, config in wanted.items()
+            name: old[name] if name in kept else self._supervisor(config) for name, config in wanted.items()
         }
         for name in kept:
             config = wanted[name]
@@ -148,17 +151,28 @@ class Fleet:
                 self._ears.changed(name)
         for name in added:
             self._launch(name)
-        await asyncio.gather(*(one.stop("removed from the config") for one in leaving))
+        await asyncio.gather(*(_end(one, "removed from the config") for one in leaving))
         for name in modified:
             self._launch(name)
         for name in (*removed, *added, *modified):
             self._ears.changed(name)
         return Changes(added, removed, modified, tuple(name for name in wanted if name in kept))
 
+    def _supervisor(self, config: ServerConfig | InvalidServer) -> Supervisor:
+        remote = isinstance(config, ServerConfig) and not config.is_stdio
+        credential = self._authorizations.credential(config.name) if remote and self._authorizations else None
+        return Supervisor(config, self._context, self._ears, credential)
+
     def _launch(self, name: str) -> None:
         supervisor = self.supervisors[name]
         if isinstance(supervisor.config, ServerConfig) and not supervisor.config.disabled:
             supervisor.start()
+
+
+async def _end(supervisor: Supervisor, reason: str) -> None:
+    await supervisor.stop(reason)
+    if supervisor.credential is not None:
+        await supervisor.credential.rest()
 
 
 def _same_link(one: ServerConfig | InvalidServer, other: ServerConfig | InvalidServer) -> bool:

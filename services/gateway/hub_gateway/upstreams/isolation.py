@@ -13,6 +13,7 @@ from hub_common.tasks import Tasks
 from hub_gateway.config.model import ServerConfig
 from hub_gateway.config.placeholders import Context
 from hub_gateway.errors import UpstreamBusy, UpstreamDown
+from hub_gateway.upstreams.oauth.credential import Credential
 from hub_gateway.upstreams.status import Observe
 from hub_gateway.upstreams.supervisor import Ears, Supervisor
 from hub_gateway.wire.message import Message
@@ -35,23 +36,31 @@ class _Own:
 
 
 class Isolation:
-    """All connections that belong to a session. Its maker closes it."""
+    """All connections that belong to a session. Its maker closes it.
 
-    def __init__(self, context: Context, told: Told, observe: Observe | None) -> None:
+    Args:
+        context: what placeholders are resolved with.
+        told: hears what comes unasked on them.
+        observe: told of every request.
+        limit: connections beside the shared one, for each upstream.
+    """
+
+    def __init__(self, context: Context, told: Told, observe: Observe | None, limit: int = MAX_PER_UPSTREAM) -> None:
+        self._limit = limit
         self._context = context
         self._told = told
         self._observe = observe
         self._own: dict[tuple[str, str], _Own] = {}
         self._tasks = Tasks("isolation")
 
-    async def supervisor(self, config: ServerConfig, session_id: str) -> Supervisor:
-        """The session's own supervisor of an upstream, connected.
+    async def supervisor(self, config: ServerConfig, session_id: str, credential: Credential | None) -> Supervisor:
+        """The session's own supervisor of an upstream, connected with the access that all share.
 
         Raises:
             UpstreamBusy: there are too many already.
             UpstreamDown: it does not connect in time.
         """
-        own = self._own.get((config.name, session_id)) or self._open(config, session_id)
+        own = self._own.get((config.name, session_id)) or self._open(config, session_id, credential)
         try:
             async with asyncio.timeout(config.connect_timeout_s):
                 while own.supervisor.connection is None and own.supervisor.status.state not in _FINAL:
@@ -75,9 +84,9 @@ class Isolation:
         await asyncio.gather(*(each.supervisor.stop("the hub is stopping") for each in own.values()))
         await self._tasks.close()
 
-    def _open(self, config: ServerConfig, session_id: str) -> _Own:
-        if sum(name == config.name for name, _ in self._own) >= MAX_PER_UPSTREAM:
-            raise UpstreamBusy(f"{config.name}: {MAX_PER_UPSTREAM} sessions have connections of their own already")
+    def _open(self, config: ServerConfig, session_id: str, credential: Credential | None) -> _Own:
+        if sum(name == config.name for name, _ in self._own) >= self._limit:
+            raise UpstreamBusy(f"{config.name}: {self._limit} sessions have connections of their own already")
         changed = asyncio.Event()
 
         def unasked(name: str, message: Message) -> None:
@@ -87,7 +96,8 @@ class Isolation:
             changed.set()
 
         ears = Ears(status_changed, unasked, self._observe)
-        own = self._own[config.name, session_id] = _Own(Supervisor(config, self._context, ears), changed)
+        supervisor = Supervisor(config, self._context, ears, credential)
+        own = self._own[config.name, session_id] = _Own(supervisor, changed)
         own.supervisor.start()
         return own
 

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from hub_gateway.catalog.entry import EntryKind, Offering
-from hub_gateway.errors import UpstreamDown, UpstreamError, UpstreamGarbage
+from hub_gateway.errors import UpstreamDown, UpstreamError, UpstreamGarbage, UpstreamUnauthorized
 from hub_gateway.upstreams.connection import Connection
 from hub_gateway.upstreams.handshake import HUB
 from hub_gateway.wire import rewrite
@@ -39,6 +39,7 @@ class Refresh:
         self._timeout_s = timeout_s
         self._wanted: set[EntryKind] = set()
         self._running: asyncio.Future[None] | None = None
+        self._refused: dict[EntryKind, UpstreamUnauthorized] = {}
         self.offering = previous
         self.faults: dict[EntryKind, str] = {}
 
@@ -47,6 +48,7 @@ class Refresh:
 
         Raises:
             UpstreamDown: the connection is gone. What was listed until then stands.
+            UpstreamUnauthorized: it refuses to show any list.
         """
         self._wanted.update(kinds)
         if self._running is not None:
@@ -58,10 +60,16 @@ class Refresh:
                 kind = next(kind for kind in EntryKind if kind in self._wanted)
                 self._wanted.discard(kind)
                 await self._list(kind)
+            if self._refused and all(kind in self._refused for kind in self._announced()):
+                fault = next(iter(self._refused.values()))
+                raise UpstreamUnauthorized(str(fault), fault.data)
         finally:
             self._wanted.clear()
             self._running.set_result(None)
             self._running = None
+
+    def _announced(self) -> list[EntryKind]:
+        return [kind for kind in EntryKind if kind.capability in self._connection.capabilities]
 
     async def _list(self, kind: EntryKind) -> None:
         if kind.capability not in self._connection.capabilities:
@@ -73,9 +81,12 @@ class Refresh:
                 if self._connection.gone is not None:
                     raise UpstreamDown(self._connection.gone) from fault
                 self.faults[kind] = str(fault)
+                if isinstance(fault, UpstreamUnauthorized):
+                    self._refused[kind] = fault
                 _log.warning("%s: %s failed: %s", self._connection.name, kind.list_method, fault)
                 return
         self.faults.pop(kind, None)
+        self._refused.pop(kind, None)
         if definitions != self.offering.of(kind):
             self.offering = msgspec.structs.replace(self.offering, **{_FIELDS[kind]: definitions})
 

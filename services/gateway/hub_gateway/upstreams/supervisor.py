@@ -17,9 +17,10 @@ from hub_common.breaker import Breaker
 from hub_common.tasks import Tasks
 from hub_gateway.catalog.entry import EntryKind, Offering
 from hub_gateway.config.model import InvalidServer, ServerConfig
-from hub_gateway.config.placeholders import Context
+from hub_gateway.config.placeholders import Context, resolve
 from hub_gateway.errors import (
     ConfigError,
+    Conflict,
     HubError,
     UpstreamBusy,
     UpstreamDown,
@@ -30,10 +31,11 @@ from hub_gateway.errors import (
 from hub_gateway.upstreams import subscription
 from hub_gateway.upstreams.backoff import Backoff
 from hub_gateway.upstreams.connection import Connection
-from hub_gateway.upstreams.dialer import Dialer
+from hub_gateway.upstreams.dialer import Dialer, has_authorization
 from hub_gateway.upstreams.gate import Gate
 from hub_gateway.upstreams.handshake import HUB
 from hub_gateway.upstreams.inbound import ACKNOWLEDGED
+from hub_gateway.upstreams.oauth.credential import Credential
 from hub_gateway.upstreams.pending import Listener, Reply
 from hub_gateway.upstreams.refresh import Refresh
 from hub_gateway.upstreams.status import Observe, Outcome, State, Stats, Status
@@ -70,9 +72,17 @@ class Ears(NamedTuple):
 class Supervisor:
     """One configured upstream. `start` and `stop` as often as wanted; whoever starts it stops it."""
 
-    def __init__(self, config: ServerConfig | InvalidServer, context: Context, ears: Ears) -> None:
+    def __init__(
+        self,
+        config: ServerConfig | InvalidServer,
+        context: Context,
+        ears: Ears,
+        credential: Credential | None = None,
+    ) -> None:
         self.name = config.name
         self.config = config
+        self.credential = credential
+        """The access to it, where it may want OAuth; whoever gave it ends it."""
         self.connection: Connection | None = None
         self.offering = Offering()
         """What the upstream offers now: nothing while there is no connection."""
@@ -126,11 +136,31 @@ class Supervisor:
         if not isinstance(self.config, InvalidServer):
             self._tell("stopped", reason, attempt=0)
 
+    async def authorize(self, forget: bool) -> str:
+        """Begin a person's login to it and return the URL to open; see `Credential.authorize`.
+
+        Raises:
+            Conflict: nobody logs in to it.
+            ConfigError: a placeholder cannot be resolved.
+            UpstreamUnauthorized: no login can be begun; the text says why.
+        """
+        if self.credential is None or isinstance(self.config, InvalidServer):
+            raise Conflict(f"nobody logs in to {self.name}: it is no remote server")
+        resolved = await resolve(self.config, self._context)
+        if has_authorization(resolved):
+            raise Conflict(f"nobody logs in to {self.name}: its config sends an Authorization header of its own")
+        await self.credential.prepare(resolved.url or "", resolved.oauth)
+        try:
+            return await self.credential.authorize(forget)
+        except UpstreamError as fault:
+            raise self._named(fault) from fault
+
     async def refresh(self) -> None:
         """List everything anew and return when that is done.
 
         Raises:
             UpstreamDown: there is no connection, or it broke.
+            UpstreamUnauthorized: it refuses to show any list.
         """
         refresh = self._refresh
         if refresh is None:
@@ -214,6 +244,10 @@ class Supervisor:
     def _failed_call(self, fault: UpstreamError) -> Outcome:
         if isinstance(fault, UpstreamBusy):
             return "failed"
+        if isinstance(fault, UpstreamUnauthorized):
+            self._breaker.success()  # it answers
+            self._wake.set()
+            return "failed"
         self._breaker.failure()
         self._wake.set()  # the link is looked at now, not at the next regular check
         return "timeout" if isinstance(fault, UpstreamTimeout) else "failed"
@@ -226,19 +260,33 @@ class Supervisor:
     def _absence(self) -> UpstreamError:
         status = self.status
         text = f"{self.name} is {status.state}" + (f": {status.reason}" if status.reason else "")
-        return UpstreamUnauthorized(text) if status.state == "unauthorized" else UpstreamDown(text)
+        if status.state != "unauthorized":
+            return UpstreamDown(text)
+        url = None if self.credential is None else self.credential.authorization_url
+        return UpstreamUnauthorized(text, None if url is None else {"authorizationUrl": url})
 
     def _named(self, fault: UpstreamError) -> UpstreamError:
         for kind in (UpstreamTimeout, UpstreamUnauthorized, UpstreamBusy, UpstreamDown):
             if isinstance(fault, kind):
-                return kind(f"{self.name}: {fault}")
-        return type(fault)(f"{self.name}: {fault}")
+                return kind(f"{self.name}: {fault}", fault.data)
+        return type(fault)(f"{self.name}: {fault}", fault.data)
 
     # Life
 
     async def _run(self, config: ServerConfig) -> None:
-        dialer = Dialer(config, self._context, self._hear)
+        if self.credential is None:
+            await self._keep_connected(config)
+            return
+        unwatch = self.credential.watch(self._wake.set)
+        try:
+            await self._keep_connected(config)
+        finally:
+            unwatch()
+
+    async def _keep_connected(self, config: ServerConfig) -> None:
+        dialer = Dialer(config, self._context, self._hear, self.credential)
         while True:
+            logins = self._logins
             connection: Connection | None = None
             tasks = Tasks(f"upstream.{self.name}.live")
             try:
@@ -256,7 +304,22 @@ class Supervisor:
                 await tasks.close()
                 if connection is not None:
                     await connection.close()
-            await asyncio.sleep(self._pause.next_s())
+            await self._rest(logins)
+
+    @property
+    def _logins(self) -> int:
+        return 0 if self.credential is None else self.credential.logins
+
+    async def _rest(self, logins: int) -> None:
+        """Wait before the next attempt; no longer than until a login is answered."""
+        try:
+            async with asyncio.timeout(self._pause.next_s()):
+                while self._logins == logins:
+                    self._wake.clear()
+                    await self._wake.wait()
+            self._pause.reset()
+        except TimeoutError:
+            pass
 
     async def _live(self, config: ServerConfig, connection: Connection, tasks: Tasks) -> None:
         """One connection from its handshake to its end, which is always an exception."""
@@ -348,8 +411,9 @@ class Supervisor:
     async def _relist_quietly(self, refresh: Refresh, kinds: Iterable[EntryKind], said: str | None = None) -> None:
         try:
             await self._relist(refresh, kinds)
-        except UpstreamDown as fault:
+        except (UpstreamDown, UpstreamUnauthorized) as fault:
             _log.debug("%s: not refreshed: %s", self.name, fault)
+            self._wake.set()
             return
         if said is not None:
             # Also where the lists came out the same: the upstream said it, so its clients are to hear it.

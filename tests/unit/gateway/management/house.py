@@ -38,6 +38,7 @@ from hub_gateway.satellites.filter import Filter
 from hub_gateway.sessions.registry import Sessions
 from hub_gateway.settings import GatewaySettings
 from hub_gateway.upstreams.fleet import Fleet
+from hub_gateway.upstreams.oauth.authorizations import Authorizations
 from hub_gateway.wire.message import Message
 from tests.unit.gateway.management.asgi import Answer, ask
 
@@ -109,7 +110,14 @@ def _tied(
 ) -> Deps:
     current, metrics = Current(Look(b"{}")), Metrics()
     sources: list[Republish] = []
-    fleet = Fleet(Context.from_environ({}, directory), lambda name: sources[0].notice(name), _ignore, metrics.observe)
+    authorizations = Authorizations(store, "http://127.0.0.1:7000")
+    fleet = Fleet(
+        Context.from_environ({}, directory),
+        lambda name: sources[0].notice(name),
+        _ignore,
+        metrics.observe,
+        authorizations=authorizations,
+    )
     calls = Calls(fleet, current, ALL)
     subscriptions = Subscriptions(fleet, calls, lambda session: sessions.changed(session))
     sessions = Sessions(100, 3600.0, time.monotonic, subscriptions.forget)
@@ -134,6 +142,7 @@ def _tied(
         settings=settings,
         document=lambda: document,
         fleet=fleet,
+        authorizations=authorizations,
         current=current,
         sessions=sessions,
         republish=republish,

@@ -1,7 +1,7 @@
 """The access to all upstreams, and what becomes of a browser's answer.
 
-Owns the check of an authorization response before anything is done with it (RFC 6749 §10.12, RFC 9207 §2.4). How a person
-is told is `management/oauth`.
+Owns the check of an authorization response before anything is done with it (RFC 6749 §10.12, RFC 9207 §2.4). How a
+person is told is `management/oauth`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from weakref import WeakValueDictionary
 
 from hub_common.store import Store
 from hub_gateway.errors import CallerError, UpstreamUnauthorized
-from hub_gateway.upstreams.oauth.credential import Credential, Shared
+from hub_gateway.upstreams.oauth.applicant import Shared
+from hub_gateway.upstreams.oauth.credential import Credential
 from hub_gateway.upstreams.oauth.pending import Pending, Pendings
 from hub_gateway.upstreams.oauth.registration import Identity
 from hub_gateway.upstreams.oauth.vault import Vault
@@ -64,9 +65,11 @@ class Authorizations:
         credential = self._credentials.get(pending.name)
         if credential is None or credential.key != pending.key:
             raise LoginRefused(f"{pending.name} is not configured any more as it was when this login began")
-        fault = _fault(pending, answer)
+        stranger = _stranger(pending, answer)
+        fault = stranger or _refusal(answer)
         if fault is not None:
-            credential.failed(pending, fault, unlearn=answer.get("error") == "invalid_scope")
+            scope_at_fault = stranger is None and answer.get("error") == "invalid_scope"
+            await credential.refuse(pending, fault, scope_at_fault=scope_at_fault)
             raise LoginRefused(f"{pending.name}: {fault}")
         try:
             await credential.redeem(pending, answer["code"])
@@ -75,17 +78,20 @@ class Authorizations:
         return pending.name
 
 
-def _fault(pending: Pending, answer: Mapping[str, str]) -> str | None:
-    """Why an answer is not good. Of one from a wrong sender nothing is repeated (2026-07-28 §Authorization Response
-    Validation)."""
+def _stranger(pending: Pending, answer: Mapping[str, str]) -> str | None:
+    """Why an answer is not from the server that was asked; nothing it says is repeated (2026-07-28 §Authorization
+    Response Validation)."""
     issuer = answer.get("iss")
     if issuer is None and pending.says_issuer:
         return "the answer does not say which authorization server it is from"
     if issuer is not None and issuer != pending.issuer:
         return "the answer is from another authorization server than the one that was asked"
+    return None
+
+
+def _refusal(answer: Mapping[str, str]) -> str | None:
+    """Why an answer brings nothing."""
     if (error := answer.get("error")) is not None:
         told = ": ".join(filter(None, (error, answer.get("error_description"))))
         return "the login was refused: " + "".join(c for c in told if c.isprintable())[:_SHOWN]
-    if not answer.get("code"):
-        return "the answer holds no code"
-    return None
+    return None if answer.get("code") else "the answer holds no code"

@@ -1,12 +1,13 @@
 """Which client the hub is at an authorization server: named in the config, by its own document, or registered now.
 
-Owns the order of the three (2026-07-28 basic/authorization/client-registration) and the hub's metadata. Credentials belong
-to one issuer and are shown to no other.
+Owns the order of the three (2026-07-28 basic/authorization/client-registration) and the hub's metadata. Credentials
+belong to one issuer and are shown to no other.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, get_args
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -18,7 +19,7 @@ from hub_gateway.upstreams.oauth.urls import is_document_url, is_loopback, unite
 from hub_gateway.upstreams.oauth.web import Web
 
 _NAME = "MCP Hub"
-_METHODS: tuple[TokenAuthMethod, ...] = get_args(TokenAuthMethod)
+_METHODS: tuple[TokenAuthMethod, ...] = ("none", "client_secret_basic", "client_secret_post")
 _JSON = {"Content-Type": "application/json"}
 
 
@@ -130,7 +131,7 @@ async def register(web: Web, server: AuthorizationServer, identity: Identity, sc
     if found is None or not found.client_id:
         raise UpstreamUnauthorized("its authorization server answers a registration with no client id")
     add_secret(found.client_secret or "")
-    method = next((known for known in _METHODS if known == (found.token_endpoint_auth_method or asked)), None)
+    method = _first_of((found.token_endpoint_auth_method or asked,))
     if method is None or (method != "none" and not found.client_secret):
         raise UpstreamUnauthorized("its authorization server wants a client authentication that the hub cannot give")
     expires_at = found.client_secret_expires_at or None  # 0 means never
@@ -148,5 +149,11 @@ def _secret_method(server: AuthorizationServer, secret: str | None) -> TokenAuth
 
 def _wanted_method(server: AuthorizationServer) -> TokenAuthMethod:
     """The simplest that the server has; without a word of it, none: the hub is a public client with PKCE."""
-    supported = server.token_endpoint_auth_methods_supported
-    return "none" if supported is None else next((method for method in _METHODS if method in supported), "none")
+    return _first_of(server.token_endpoint_auth_methods_supported or ()) or "none"
+
+
+def _first_of(offered: Sequence[str]) -> TokenAuthMethod | None:
+    for method in _METHODS:
+        if method in offered:
+            return method
+    return None

@@ -14,7 +14,6 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from hub_common.logs import add_secret
 from hub_gateway.errors import UpstreamUnauthorized
 from hub_gateway.upstreams.oauth.registration import Client
 from hub_gateway.upstreams.oauth.web import Web
@@ -102,8 +101,6 @@ class TokenEndpoint:
         granted = answer.decoded(_Granted)
         if granted is None or not _HEADER_SAFE.fullmatch(granted.access_token):
             raise UpstreamUnauthorized("its authorization server answers with no token")
-        add_secret(granted.access_token)
-        add_secret(granted.refresh_token or "")
         if granted.token_type is not None and granted.token_type.lower() != "bearer":
             raise UpstreamUnauthorized("its authorization server gives tokens of another type than Bearer")
         now, lives_s = self._clock(), granted.expires_in

@@ -1,6 +1,6 @@
 """Small documents over HTTP, fetched and sent for the sake of OAuth.
 
-Owns their limits and which addresses may be asked. Knows no OAuth. The client is the one that upstreams are called with.
+Owns their limits and which addresses may be asked. Knows no OAuth. What carries them is what carries calls.
 """
 
 from __future__ import annotations

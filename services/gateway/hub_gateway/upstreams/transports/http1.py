@@ -50,6 +50,12 @@ class Response:
                 return value.decode("latin-1")
         return None
 
+    @property
+    def challenge(self) -> str | None:
+        """`WWW-Authenticate`, all of them in one line."""
+        found = [value.decode("latin-1") for key, value in self.headers if key.lower() == b"www-authenticate"]
+        return ", ".join(found) or None
+
 
 class Owner(Protocol):
     """The pool a socket belongs to."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -17,9 +17,9 @@ from hub_gateway.config.model import ConnectionPool
 from hub_gateway.errors import UpstreamBusy, UpstreamDown, UpstreamError, UpstreamGarbage, UpstreamUnauthorized
 from hub_gateway.upstreams.transports.address import Address, encode_headers, parse, request_head
 from hub_gateway.upstreams.transports.event_stream import EventStream
-from hub_gateway.upstreams.transports.http1 import Broken, Response, Unreachable
+from hub_gateway.upstreams.transports.http1 import Broken, Feed, Response, Unreachable
 from hub_gateway.upstreams.transports.pool import Pool
-from hub_gateway.upstreams.transports.transport import Lost, Receive, Refused
+from hub_gateway.upstreams.transports.transport import Access, Lost, Receive, Refused, bearer_line
 from hub_gateway.wire import codec, headers
 from hub_gateway.wire.errors import MODERN_CODES, read_error
 from hub_gateway.wire.revisions import Era, era_of
@@ -51,18 +51,24 @@ _RETRY_S = 1.0
 _MAX_RETRY_S = 30.0
 _DELETE_S = 2.0
 _MAX_REFUSALS = 3
+_RENEWALS = 2
 
 
 class StreamableHttp:
-    """One endpoint of an upstream. `headers` are the configured ones; they win over none of the protocol's own."""
+    """One endpoint of an upstream. `headers` are the configured ones; they win over none of the protocol's own, and
+    hold no Authorization where there is an `access`."""
 
     streams = True
 
-    def __init__(self, name: str, url: str, headers_: dict[str, str], limits: ConnectionPool) -> None:
+    def __init__(
+        self, name: str, url: str, headers_: dict[str, str], limits: ConnectionPool, access: Access | None = None
+    ) -> None:
         self._name = name
         self._address: Address = parse(url)
         self._configured = configured_headers(headers_)
         self._limits = limits
+        self._access = access
+        self._unwatch: Callable[[], None] | None = None
         self._pool: Pool | None = None
         self._tasks = Tasks(f"upstream.{name}.http")
         self._receive: Receive | None = None
@@ -76,6 +82,8 @@ class StreamableHttp:
         """Prepare the pool; the first message opens the first socket."""
         self._receive, self._lost = receive, lost
         self._pool = Pool(self._address, self._limits)
+        if self._access is not None:
+            self._unwatch = self._access.watch(self._forget_heads)
 
     def speak(self, revision: str) -> None:
         """Set the revision of the following messages."""
@@ -122,6 +130,8 @@ class StreamableHttp:
     async def close(self) -> None:
         """End the HTTP session, if there is one, and close every socket."""
         pool, self._pool = self._pool, None
+        if self._unwatch is not None:
+            self._unwatch()
         await self._tasks.close()
         if pool is None:
             return
@@ -145,13 +155,16 @@ class StreamableHttp:
         method: str,
     ) -> None:
         """Make of a response what it means; the plain JSON answer to a request has been dealt with before."""
+        feed = None if stream is None else stream.feed
+        if response.status in (401, 403):
+            head, response = await self._admitted(response, head, lambda again: self._exchange(again, message, feed))
         if self._pool is None or self._receive is None:
             raise Broken("the link is closed")
         for _ in range(_MAX_REDIRECTS):
             if response.status not in _REDIRECTS:
                 break
             head = await self._redirected(response, method, head)
-            response = await self._pool.exchange(head, message, None if stream is None else stream.feed)
+            response = await self._pool.exchange(head, message, feed)
         if method == "initialize" and 200 <= response.status < 300:
             self._session_id = response.header(b"mcp-session-id") or None
             self._heads = {}
@@ -167,15 +180,33 @@ class StreamableHttp:
         if method == "notifications/initialized":
             self._tasks.spawn(self._listen(), "listen")
 
+    async def _admitted(
+        self, response: Response, head: bytes, ask: Callable[[bytes], Awaitable[Response]]
+    ) -> tuple[bytes, Response]:
+        """Ask again with another credential where there is one: what was answered with 401 or 403 has not run."""
+        for _ in range(_RENEWALS):
+            if self._access is None or response.status not in (401, 403):
+                break
+            refused = bearer_line(head)
+            await self._access.renew(refused, response.status, response.challenge)
+            head = (head.replace(refused, b"", 1) if refused else head) + self._access.header
+            response = await ask(head)
+        return head, response
+
+    async def _exchange(self, head: bytes, message: bytes, feed: Feed | None) -> Response:
+        if self._pool is None:
+            raise Broken("the link is closed")
+        return await self._pool.exchange(head, message, feed)
+
     def _refuse(self, response: Response, upstream_id: int | None) -> None:
         """Raise what a status beyond 2xx means, unless the body is the response to the request."""
         if self._receive is None or self._lost is None:
             raise Broken("the link is closed")
         status = response.status
         if status in (401, 403):
-            challenge = response.header(b"www-authenticate")
             raise UpstreamUnauthorized(
-                f"it wants credentials (HTTP {status})", {"challenge": challenge} if challenge else None
+                f"it wants credentials (HTTP {status})",
+                {"challenge": response.challenge} if response.challenge else None,
             )
         if self._session_id is not None and (status == 404 or (status == 400 and _names_session(response.body))):
             self._session_id = None
@@ -255,12 +286,21 @@ class StreamableHttp:
             stream.restart()
 
     async def _get(self, stream: EventStream) -> Response:
-        if self._pool is None:
-            raise Broken("the link is closed")
         extra = self._headers("text/event-stream")
         if stream.last_event_id is not None:
             extra += encode_headers({headers.LAST_EVENT_ID: stream.last_event_id})
-        return await self._pool.exchange(request_head("GET", self._address, extra), feed=stream.feed, own=True)
+        head = request_head("GET", self._address, extra)
+        response = await self._open_stream(head, stream)
+        try:
+            return (await self._admitted(response, head, lambda again: self._open_stream(again, stream)))[1]
+        except UpstreamUnauthorized as fault:
+            _log.debug("%s: no stream: %s", self._name, fault)
+            return response
+
+    async def _open_stream(self, head: bytes, stream: EventStream) -> Response:
+        if self._pool is None:
+            raise Broken("the link is closed")
+        return await self._pool.exchange(head, feed=stream.feed, own=True)
 
     # Heads
 
@@ -270,7 +310,10 @@ class StreamableHttp:
             own[headers.PROTOCOL_VERSION] = self._revision
         if self._session_id is not None:
             own[headers.SESSION_ID] = self._session_id
-        return self._configured + encode_headers(own)
+        return self._configured + encode_headers(own) + (b"" if self._access is None else self._access.header)
+
+    def _forget_heads(self) -> None:
+        self._heads = {}
 
     def _make_head(self, key: tuple[str, str | None]) -> bytes:
         head = self._spell(key, {})

@@ -14,6 +14,8 @@ from hub_gateway.errors import UpstreamDown
 MESSAGE_LIMIT_BYTES = 64 * 1024 * 1024
 """The longest single message an upstream may send."""
 
+_BEARER = b"\r\nAuthorization: Bearer "
+
 Receive = Callable[[bytes, int | None], bool]
 """Called with one undecoded message and, where the transport knows it (Streamable HTTP), the `upstream_id` of the
 request on whose response stream it came; else None. True says that it was the response to that request, so nothing more
@@ -32,6 +34,33 @@ class Refused(UpstreamDown):
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+
+class Access(Protocol):
+    """What an HTTP upstream is shown besides the configured headers: one header that may change at any time."""
+
+    @property
+    def header(self) -> bytes:
+        """The encoded header line; b"" while there is none."""
+        ...
+
+    def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
+        """Have `changed` called when the header is another; returns what ends that."""
+        ...
+
+    async def renew(self, refused: bytes, status: int, challenge: str | None) -> None:
+        """Have another header than the `refused` one, which was answered with 401 or 403 and this `WWW-Authenticate`.
+
+        Raises:
+            UpstreamUnauthorized: there is no other; the text says what a person can do.
+        """
+        ...
+
+
+def bearer_line(head: bytes) -> bytes:
+    """The header line of an `Access` in an encoded request head; b"" where there is none."""
+    at = head.find(_BEARER)
+    return head[at + 2 : head.index(b"\r\n", at + 2) + 2] if at >= 0 else b""
 
 
 class Transport(Protocol):

@@ -1,0 +1,278 @@
+"""Prompt-based mode: what is shown at first, and how a prompt leads to the tools that fit it, in both eras."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hub_gateway.catalog.entry import Entry, Offering
+from hub_gateway.routing.discovery import by_words
+from tests.support.clients import RawClient, raw_session
+from tests.support.gateway import heard_before, posted, standing
+from tests.support.raw_http import post
+from tests.unit.categorizer.conftest import llm_settings
+from tests.unit.categorizer.gemini_stand_in import GeminiStandIn, error_reply, gemini_stand_in
+from tests.unit.gateway.catalog.offerings import catalog
+from tests.unit.gateway.routing.menu import ALL, ANALYZE, CALL, MENU, MINIMAL, Menu, analyzed, listed, menu, names_of
+
+pytestmark = pytest.mark.anyio
+WEATHER = "what is the weather forecast for the city of Paris"
+MAIL = "send an email message to Ada"
+CHANGED = "notifications/tools/list_changed"
+
+
+@pytest.fixture(scope="module")
+async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Menu]:
+    async with menu(tmp_path_factory.mktemp("menu")) as built:
+        yield built
+
+
+@pytest.fixture
+async def shown(house: Menu) -> Menu:
+    """The menu in prompt-based mode with the hub's own tools only."""
+    await house.prompt_based()
+    return house
+
+
+@pytest.mark.parametrize(
+    ("exposure", "tools", "lists_meta"),
+    (("zero", set[str](), False), ("meta-only", set[str](), True), ("minimal", MINIMAL, True), ("all", ALL, True)),
+)
+async def test_what_is_shown_at_first(house: Menu, exposure: str, tools: set[str], lists_meta: bool) -> None:
+    await house.prompt_based(exposure)
+    async with raw_session(house.house.url) as session:
+        assert await listed(session) == tools | ({ANALYZE} if lists_meta else set())
+        assert await listed(session, "prompts/list", "prompts") == {f"{name}__p" for name in MENU}
+        assert await listed(session, "resources/list", "resources") == {"inbox"}
+    assert await listed(house.stateless) == tools | ({ANALYZE, CALL} if lists_meta else set())
+    await house.prompt_based(exposure, details={"enableMetaTools": False})
+    assert await listed(house.stateless) == tools
+
+
+@pytest.mark.parametrize("exposure", ("zero", "meta-only", "minimal", "all"))
+async def test_a_prompt_opens_tools_on_the_session_that_asked(house: Menu, exposure: str) -> None:
+    await house.prompt_based(exposure)
+    async with raw_session(house.house.url) as session, raw_session(house.house.url) as other:
+        before = await listed(other)
+        async with standing(house.house, session.session_id) as heard, standing(house.house, other.session_id) as quiet:
+            analysis = await analyzed(session, WEATHER)
+            assert names_of(analysis)[0] == "weather__forecast"
+            assert analysis["tools"][0]["parameters"] == {"city?": "string"}
+            assert set(names_of(analysis)) | {ANALYZE} <= await listed(session)
+            told = await heard_before(house.house, session.session_id, heard)
+            assert told == ([] if exposure == "all" else [CHANGED])
+            assert await heard_before(house.house, other.session_id, quiet) == []
+        assert await listed(other) == before
+        answer = (await session.call("weather__forecast", {"city": "Paris"})).json()
+        assert "Paris" in answer["result"]["content"][0]["text"]
+        if exposure != "all":
+            assert (await other.call("weather__forecast", {})).json()["error"]["code"] == -32602
+
+
+async def test_another_prompt_adds_and_the_same_one_changes_nothing(shown: Menu) -> None:
+    async with raw_session(shown.house.url) as session, standing(shown.house, session.session_id) as heard:
+        first = await analyzed(session, "forecast")
+        before = await listed(session)
+        again = await analyzed(session, "forecast")
+        assert again["message"] == "these tools were open already"
+        assert await listed(session) == before
+        second = await analyzed(session, "recall")
+        assert {*names_of(first), *names_of(second), ANALYZE} == await listed(session)
+        assert await heard_before(shown.house, session.session_id, heard) in ([CHANGED], [CHANGED, CHANGED])
+
+
+async def test_a_client_without_a_standing_stream_hears_of_it_on_the_call_s_own(shown: Menu) -> None:
+    async with raw_session(shown.house.url) as session:
+        params = {"name": ANALYZE, "arguments": {"prompt": WEATHER}}
+        body = session.body("tools/call", params)
+        async with posted(shown.house, body, session.headers("tools/call", params)) as stream:
+            assert stream.headers["content-type"] == "text/event-stream"
+            told, answered = await stream.rest()
+        assert told["method"] == CHANGED
+        assert answered["result"]["structuredContent"]["tools"]
+
+
+async def test_a_client_that_takes_no_streams_hears_of_it_later(shown: Menu) -> None:
+    async with raw_session(shown.house.url) as session:
+        params = {"name": ANALYZE, "arguments": {"prompt": WEATHER}}
+        fields = {**session.headers("tools/call", params), "Accept": "application/json"}
+        answer = await post(shown.house.url, session.body("tools/call", params), fields)
+        assert answer.headers["content-type"] == "application/json"
+        async with standing(shown.house, session.session_id) as heard:
+            assert (await heard.next())["method"] == CHANGED
+
+
+async def test_without_isolation_all_sessions_see_what_one_opened(shown: Menu) -> None:
+    await shown.prompt_based(details={"sessionIsolation": False})
+    async with raw_session(shown.house.url) as session, raw_session(shown.house.url) as other:
+        before = await shown.stateless.request("tools/list")
+        async with standing(shown.house, other.session_id) as heard:
+            names = set(names_of(await analyzed(session, WEATHER)))
+            assert (await heard.next())["method"] == CHANGED
+        assert await listed(session) == await listed(other) == names | {ANALYZE}
+        async with raw_session(shown.house.url) as late:
+            assert await listed(late) == names | {ANALYZE}
+        after = await shown.stateless.request("tools/list")
+        assert _result_of(before) == _result_of(after), "a stateless list never varies as a side effect"
+        await shown.prompt_based()
+        assert await listed(other) == {ANALYZE}, "isolation takes back what was shared"
+
+
+def _result_of(answer: Any) -> bytes:
+    return answer.body.partition(b'"result":')[2]
+
+
+async def test_a_stateless_client_s_list_stays_the_same_bytes(shown: Menu) -> None:
+    client = RawClient(shown.house.url)
+    before = _result_of(await client.request("tools/list"))
+    async with raw_session(shown.house.url) as session:
+        for prompt in (WEATHER, MAIL, "nothing of the kind"):
+            await analyzed(client, prompt)
+            await analyzed(session, prompt)
+            await client.call(CALL, {"name": "weather__forecast", "arguments": {}})
+            assert _result_of(await client.request("tools/list")) == before
+    assert _result_of(await RawClient(shown.house.url).request("tools/list")) == before
+
+
+async def test_a_stateless_client_calls_what_it_was_told_of(shown: Menu) -> None:
+    analysis = await analyzed(shown.stateless, MAIL, context="Ada is a friend")
+    assert names_of(analysis)[0] == "mail__send_email"
+    arguments = {"name": "mail__send_email", "arguments": {"to": "Ada", "n": 1e5}}
+    answer = (await shown.stateless.call(CALL, arguments)).json()
+    said = json.loads(answer["result"]["content"][0]["text"])
+    assert said == {"name": "send_email", "arguments": {"to": "Ada", "n": 1e5}}
+    assert answer["result"]["resultType"] == "complete"
+
+
+async def test_arguments_of_the_inner_call_keep_their_bytes(shown: Menu) -> None:
+    arguments = b'{ "n":1E5 ,"big":12345678901234567890,"s":"\\u00e9","":[ ]}'
+    await shown.stateless.call_raw(CALL, b'{"name":"mail__list_inbox","arguments":' + arguments + b"}")
+    (sent,) = [body for body in shown.servers["mail"].bodies if b"list_inbox" in body and b"tools/call" in body]
+    assert b'"name":"list_inbox"' in sent
+    assert b'"arguments":' + arguments in sent
+
+
+async def test_what_the_policy_hides_is_neither_found_nor_called(shown: Menu) -> None:
+    await shown.house.gateway.fleet.stop("mail")
+    await shown.house.settled()
+    try:
+        assert not [name for name in names_of(await analyzed(shown.stateless, MAIL)) if name.startswith("mail")]
+        answer = (await shown.stateless.call(CALL, {"name": "mail__send_email"})).json()
+        assert answer["error"]["code"] == -32602
+    finally:
+        await shown.house.gateway.fleet.start("mail")
+        await shown.house.ready("mail")
+
+
+@pytest.mark.parametrize("prompt", ("", "   \n"))
+async def test_an_empty_prompt_is_a_failure_of_the_tool(shown: Menu, prompt: str) -> None:
+    result = (await shown.stateless.call(ANALYZE, {"prompt": prompt})).json()["result"]
+    assert result["isError"] is True
+    assert "prompt" in result["structuredContent"]["error"]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    (
+        (ANALYZE, {"prompt": 5}),
+        (ANALYZE, {"prompt": "x", "context": []}),
+        (CALL, {}),
+        (CALL, {"name": None}),
+        (CALL, {"name": "nobody__knows"}),
+        (CALL, {"name": CALL, "arguments": {}}),
+    ),
+)
+async def test_arguments_that_do_not_fit_are_refused(shown: Menu, name: str, arguments: dict[str, Any]) -> None:
+    assert (await shown.stateless.call(name, arguments)).json()["error"]["code"] == -32602
+
+
+@pytest.mark.parametrize("policy", ({}, {"enabled": True, "mode": "server-allowlist"}))
+async def test_in_other_modes_the_hub_has_no_tools(house: Menu, policy: dict[str, Any]) -> None:
+    await house.house.filtering(**policy)
+    assert await listed(house.stateless) == ALL
+    for name in (ANALYZE, CALL):
+        assert (await house.stateless.call(name, {"prompt": "x"})).json()["error"]["code"] == -32602
+    await house.prompt_based(details={"enableMetaTools": False})
+    assert (await house.stateless.call(ANALYZE, {"prompt": "x"})).json()["error"]["code"] == -32602
+
+
+async def test_a_prompt_that_fits_nothing_says_so(house: Menu) -> None:
+    await house.prompt_based()
+    await house.house.stop_filter()
+    try:
+        analysis = await analyzed(house.stateless, "zzz qqq")
+        assert (analysis["tools"], analysis["message"], analysis["confidence"]) == ([], "no tool fits", 0.0)
+    finally:
+        await house.house.start_filter()
+        await house.house.published(lambda gateway: gateway.filter.reason is None, "the filter answers again")
+
+
+async def test_while_the_filter_is_away_words_decide(house: Menu) -> None:
+    await house.prompt_based(onFilterUnavailable="open")
+    await house.house.stop_filter()
+    try:
+        assert names_of(await analyzed(house.stateless, WEATHER))[0] == "weather__forecast"
+        async with raw_session(house.house.url) as session:
+            opened = set(names_of(await analyzed(session, "email inbox")))
+            assert "mail__list_inbox" in opened
+            assert await listed(session) == opened | {ANALYZE}
+    finally:
+        await house.house.start_filter()
+        await house.house.published(lambda gateway: gateway.filter.reason is None, "the filter answers again")
+
+
+@given(st.text(max_size=40), st.lists(st.sampled_from(sorted(ALL)), unique=True))
+def test_words_rank_only_what_shares_one(prompt: str, names: list[str]) -> None:
+    entries = [entry for entry in _entries() if entry.public_name in names]
+    ranked = by_words(prompt, entries)
+    scores = [score for _, score in ranked]
+    assert scores == sorted(scores, reverse=True)
+    assert all(score > 0 for score in scores)
+    assert {entry.public_name for entry, _ in ranked} <= set(names)
+
+
+def _entries() -> tuple[Entry, ...]:
+    offered = {name: Offering(tools=tuple(map(msgspec.json.encode, tools))) for name, tools in MENU.items()}
+    return catalog(offered).entries
+
+
+@pytest.fixture
+def gemini(monkeypatch: pytest.MonkeyPatch) -> Iterator[GeminiStandIn]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with gemini_stand_in() as stand_in:
+        yield stand_in
+
+
+LLM = {"enabled": True, "provider": "gemini"}
+
+
+async def test_an_llm_narrows_the_shortlist(gemini: GeminiStandIn, tmp_path: Path) -> None:
+    def answer(data: dict[str, Any]) -> Any:
+        if "items" in data:
+            return {"items": [{"index": item["index"], "category": "web", "confidence": 1} for item in data["items"]]}
+        (recall,) = [tool["index"] for tool in data["tools"] if tool["name"] == "memory__recall"]
+        return {"categories": ["search"], "tools": [recall], "confidence": 0.75, "reasoning": "a person is meant"}
+
+    gemini.answer = answer
+    async with menu(tmp_path, categorizing=llm_settings(gemini)) as house:
+        await house.prompt_based(llmCategorization=LLM)
+        prompt = "recall what was remembered about a person, read a file, send an email"
+        async with raw_session(house.house.url) as session:
+            analysis = await analyzed(session, prompt)
+            assert names_of(analysis) == ["memory__recall"]
+            assert (analysis["confidence"], analysis["reasoning"]) == (0.75, "a person is meant")
+            assert "search" in analysis["categories"]
+            assert await listed(session) == {"memory__recall", ANALYZE}
+        gemini.answer = lambda _data: {"nonsense": True}
+        assert len(names_of(await analyzed(house.stateless, prompt))) > 1, "garbage leaves the shortlist standing"
+        gemini.replies += [error_reply(403, "PERMISSION_DENIED", "no")] * 8
+        assert len(names_of(await analyzed(house.stateless, prompt))) > 1, "a refusal too"
+        await house.house.stop_categorizer()
+        assert len(names_of(await analyzed(house.stateless, prompt))) > 1, "and its absence"

@@ -1,0 +1,120 @@
+"""Calls that wait for a stateless client: how long, how many, and what becomes of those nobody comes back for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+
+from hub_gateway.errors import CallerError
+from hub_gateway.routing.exchange import Exchange
+from hub_gateway.routing.held import Holding, MissingCapability
+from hub_gateway.upstreams.pending import Listener, Reply
+from hub_gateway.wire import codec
+from hub_gateway.wire.meta import Caller
+from hub_gateway.wire.revisions import Era
+
+pytestmark = pytest.mark.anyio
+WAIT_S = 5.0
+FORM = b'{"jsonrpc":"2.0","id":"q","method":"elicitation/create","params":{"message":"?"}}'
+
+
+def exchange(name: str = "tool", **params: Any) -> Exchange:
+    """A `tools/call` of a stateless client that can be asked for forms."""
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": name, **params}}
+    caller = Caller(capabilities_raw=b'{"elicitation":{}}')
+    made = Exchange(
+        codec.decode(json.dumps(body).encode()), era=Era.STATELESS, caller=caller, session=None, outlet=None
+    )
+    made.read()
+    return made
+
+
+class Upstream:
+    """Asks for a form in every call and answers with the form; says when a call was cancelled."""
+
+    def __init__(self) -> None:
+        self.cancelled = asyncio.Event()
+
+    async def request(self, listener: Listener) -> Reply:
+        """One call."""
+        answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        listener.ask(codec.decode(FORM), answered.set_result)
+        try:
+            return await answered
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+
+    async def saw_cancel(self) -> None:
+        """Wait until a call was cancelled."""
+        with anyio.fail_after(WAIT_S):
+            await self.cancelled.wait()
+
+
+@asynccontextmanager
+async def holding(**options: Any) -> AsyncGenerator[Holding]:
+    """Held calls that end with the block."""
+    made = Holding(**options)
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+def state_of(reply: Reply) -> str:
+    """The requestState of an `input_required` result."""
+    return json.loads(reply.result_raw)["requestState"]
+
+
+async def test_a_call_nobody_comes_back_for_is_cancelled_and_its_state_is_worth_nothing() -> None:
+    upstream = Upstream()
+    async with holding(expire_s=0.01) as held:
+        state = state_of(await held.call(exchange(), upstream.request))
+        await upstream.saw_cancel()
+        with pytest.raises(CallerError, match=r"expired.*start again"):
+            await held.resume(exchange(requestState=state, inputResponses={}))
+
+
+async def test_when_too_many_wait_the_oldest_goes() -> None:
+    oldest, newest = Upstream(), Upstream()
+    async with holding(limit=1) as held:
+        first = state_of(await held.call(exchange(), oldest.request))
+        second = state_of(await held.call(exchange(), newest.request))
+        await oldest.saw_cancel()
+        with pytest.raises(CallerError):
+            await held.resume(exchange(requestState=first, inputResponses={}))
+        answers = {"elicitation-1": {"action": "decline"}}
+        reply = await held.resume(exchange(requestState=second, inputResponses=answers))
+    assert reply == Reply(b'{"action": "decline"}')
+
+
+async def test_a_state_of_another_gateway_is_refused() -> None:
+    upstream = Upstream()
+    async with holding() as here, holding() as there:
+        state = state_of(await here.call(exchange(), upstream.request))
+        with pytest.raises(CallerError):
+            await there.resume(exchange(requestState=state, inputResponses={}))
+
+
+async def test_a_call_that_needs_what_the_client_lacks_is_cancelled() -> None:
+    upstream = Upstream()
+    asking = exchange()
+    asking.caller = Caller(capabilities_raw=b"{}")
+    async with holding() as held:
+        with pytest.raises(MissingCapability) as refused:
+            await held.call(asking, upstream.request)
+        await upstream.saw_cancel()
+    assert json.loads(refused.value.error_raw)["data"] == {"requiredCapabilities": {"elicitation": {}}}
+
+
+async def test_closing_cancels_what_waits() -> None:
+    upstream = Upstream()
+    async with holding() as held:
+        await held.call(exchange(), upstream.request)
+    await upstream.saw_cancel()

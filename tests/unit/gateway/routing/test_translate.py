@@ -1,0 +1,92 @@
+"""Results and errors between the eras: what must be added is added once, and every other byte stays."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hub_gateway.routing.translate import error_for, result_for
+from hub_gateway.wire import rewrite
+from hub_gateway.wire.errors import INVALID_PARAMS, RESOURCE_NOT_FOUND_HANDSHAKE, error_object
+from hub_gateway.wire.meta import SERVER_INFO
+from hub_gateway.wire.revisions import CACHEABLE_METHODS, Era
+from tests.support import json_text
+
+INFO = b'{"name":"up","n":1E5}'
+METHODS = st.sampled_from(sorted({"tools/call", "prompts/get", "completion/complete", *CACHEABLE_METHODS}))
+RESULTS = st.one_of(
+    json_text.objects,
+    json_text.object_of({"_meta": json_text.values, "content": json_text.values}),
+    json_text.object_of({"resultType": json_text.values, "ttlMs": json_text.numbers}),
+    json_text.object_of(
+        {"resultType": st.sampled_from(('"complete"', '"input_required"')), "_meta": json_text.objects}
+    ),
+)
+ADDED = {"resultType", "ttlMs", "cacheScope", "_meta"}
+
+
+@given(RESULTS, METHODS, st.sampled_from(((Era.HANDSHAKE, Era.HANDSHAKE), (Era.HANDSHAKE, Era.STATELESS))))
+def test_a_handshake_client_gets_the_bytes_as_they_came(result: str, method: str, eras: tuple[Era, Era]) -> None:
+    raw = result.encode()
+    assert result_for(*eras, method, raw, INFO) is raw
+
+
+@given(RESULTS, METHODS)
+def test_within_the_stateless_era_nothing_is_touched(result: str, method: str) -> None:
+    raw = result.encode()
+    assert result_for(Era.STATELESS, Era.STATELESS, method, raw, INFO) is raw
+
+
+@given(RESULTS, METHODS, st.sampled_from((b"", INFO)))
+def test_a_stateless_client_gets_what_its_revision_requires(result: str, method: str, info: bytes) -> None:
+    before = json.loads(result)
+    raw = result_for(Era.STATELESS, Era.HANDSHAKE, method, result.encode(), info)
+    after = json.loads(raw)
+    if not isinstance(before.get("_meta", {}), dict):
+        assert raw == result.encode(), "what is malformed passes as it came"
+        return
+    assert after["resultType"] == before.get("resultType", "complete")
+    if method in CACHEABLE_METHODS and after["resultType"] == "complete":
+        assert {"ttlMs", "cacheScope"} <= after.keys() or "ttlMs" in before
+    if info:
+        assert SERVER_INFO in after["_meta"]
+    cut_before, cut_after = rewrite.members(result.encode()), rewrite.members(raw)
+    assert [(k, bytes(v)) for k, v in cut_after.items() if k not in ADDED] == [
+        (k, bytes(v)) for k, v in cut_before.items() if k not in ADDED
+    ]
+    assert raw.count(b'"resultType"') <= max(1, result.count('"resultType"'))
+
+
+@given(json_text.values, METHODS)
+def test_what_is_no_object_passes_as_it_came(value: str, method: str) -> None:
+    if not isinstance(json.loads(value), dict):
+        assert result_for(Era.STATELESS, Era.HANDSHAKE, method, value.encode(), INFO) == value.encode()
+
+
+@pytest.mark.parametrize(
+    ("client", "upstream", "method", "code", "translated"),
+    (
+        (Era.STATELESS, Era.HANDSHAKE, "resources/read", RESOURCE_NOT_FOUND_HANDSHAKE, INVALID_PARAMS),
+        (Era.HANDSHAKE, Era.STATELESS, "resources/read", INVALID_PARAMS, RESOURCE_NOT_FOUND_HANDSHAKE),
+        (Era.HANDSHAKE, Era.HANDSHAKE, "resources/read", RESOURCE_NOT_FOUND_HANDSHAKE, RESOURCE_NOT_FOUND_HANDSHAKE),
+        (Era.HANDSHAKE, Era.STATELESS, "tools/call", INVALID_PARAMS, INVALID_PARAMS),
+        (Era.STATELESS, Era.HANDSHAKE, "resources/read", -32603, -32603),
+    ),
+)
+def test_the_code_that_moved(client: Era, upstream: Era, method: str, code: int, translated: int) -> None:
+    raw = error_for(client, upstream, method, error_object(code, "no such thing", {"uri": "x"}))
+    assert json.loads(raw) == {"code": translated, "message": "no such thing", "data": {"uri": "x"}}
+
+
+@given(json_text.object_of({"code": st.just("-32002"), "data": json_text.values}))
+def test_all_else_of_an_error_keeps_its_bytes(error: str) -> None:
+    before = rewrite.members(error.encode())
+    after = rewrite.members(error_for(Era.STATELESS, Era.HANDSHAKE, "resources/read", error.encode()))
+    moved = {key: bytes(value) for key, value in before.items()}
+    if json.loads(error).get("code") == -32002 and isinstance(json.loads(error).get("message", ""), str):
+        moved["code"] = b"-32602"
+    assert {key: bytes(value) for key, value in after.items()} == moved
+    assert list(after) == list(before)

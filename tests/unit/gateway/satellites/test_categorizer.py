@@ -1,0 +1,101 @@
+"""The categorizer seen from the gateway, without an LLM and with one that stands in for Gemini."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hub_categorizer.servicer import start
+from hub_common.store_embedded import EmbeddedStore
+from hub_gateway.catalog.entry import Offering
+from hub_gateway.config.model import CategoryFilter, ToolFiltering
+from hub_gateway.errors import SatelliteError
+from hub_gateway.satellites.categorizer import Categorizer
+from tests.unit.categorizer.conftest import llm_settings
+from tests.unit.categorizer.gemini_stand_in import GeminiStandIn, all_as, gemini_stand_in, json_reply
+from tests.unit.gateway.catalog.offerings import catalog, raw
+from tests.unit.gateway.satellites.conftest import Satellites
+
+pytestmark = pytest.mark.anyio
+CATALOG = catalog(
+    {
+        "files": Offering(tools=(raw(name="read_file", description="Read a file from the disk"),)),
+        "db": Offering(tools=(raw(name="query", description="Run an SQL query on the database"),)),
+    }
+)
+NAMES = [each.public_name for each in CATALOG.entries]
+POLICY = ToolFiltering()
+
+
+@pytest.fixture
+def gemini(monkeypatch: pytest.MonkeyPatch) -> Iterator[GeminiStandIn]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with gemini_stand_in() as stand_in:
+        yield stand_in
+
+
+async def test_each_entry_gets_a_category_by_pattern(satellites: Satellites) -> None:
+    assigned = await satellites.categorizer.categorize(CATALOG.entries, POLICY)
+    found = {
+        name: (each.category.name, each.category.source, each.refinable)
+        for name, each in zip(NAMES, assigned, strict=True)
+    }
+    assert found == {
+        "db__query": ("database", "pattern", False),
+        "files__read_file": ("filesystem", "pattern", False),
+    }
+    assert satellites.categorizer.reason is None
+
+
+async def test_a_mapping_of_the_document_wins(satellites: Satellites) -> None:
+    policy = ToolFiltering(category_filter=CategoryFilter(("mine",), {"db__*": "mine"}))
+    assigned = await satellites.categorizer.categorize(CATALOG.entries, policy)
+    (mine,) = [each for name, each in zip(NAMES, assigned, strict=True) if name == "db__query"]
+    assert (mine.category.name, mine.category.source) == ("mine", "mapping")
+
+
+async def test_without_an_llm_a_prompt_is_not_analyzed_and_nothing_is_refined(satellites: Satellites) -> None:
+    with pytest.raises(SatelliteError):
+        await satellites.categorizer.analyze_prompt("read it", "", {CATALOG.entries[0]: "database"}, POLICY)
+    assert satellites.categorizer.reason is None, "no LLM is no absence"
+    assert [digest async for digest in satellites.categorizer.refine(CATALOG.entries, POLICY)] == []
+    assert not (await satellites.categorizer.describe()).llm_configured
+
+
+async def test_its_absence_is_an_error_with_the_reason(satellites: Satellites) -> None:
+    await satellites.categorizer_server.stop(0)
+    with pytest.raises(SatelliteError, match="categorizer: UNAVAILABLE"):
+        await satellites.categorizer.categorize(CATALOG.entries, POLICY)
+    assert satellites.categorizer.reason == "categorizer: UNAVAILABLE"
+    with pytest.raises(SatelliteError, match="UNAVAILABLE"):
+        [digest async for digest in satellites.categorizer.refine(CATALOG.entries, POLICY)]
+
+
+async def test_an_llm_refines_and_chooses(gemini: GeminiStandIn, tmp_path: Path) -> None:
+    gemini.answer = all_as("cloud")
+    store = EmbeddedStore(tmp_path / "state")
+    server = await start(llm_settings(gemini), f"unix:{tmp_path}/llm", store)
+    client = Categorizer(server.address, 10.0, 10.0)
+    first = await client.categorize(CATALOG.entries, POLICY)
+    assert {each.refinable for each in first} == {True}
+    refined = {digest async for digest in client.refine(CATALOG.entries, POLICY)}
+    assert refined == {each.digest for each in CATALOG.entries}
+    second = await client.categorize(CATALOG.entries, POLICY)
+    assert {(each.category.name, each.category.source, each.refinable) for each in second} == {("cloud", "llm", False)}
+    choice = {
+        "categories": ["database"],
+        "tools": ["db__query", "nobody__knows"],
+        "confidence": 0.8,
+        "reasoning": "sql",
+    }
+    gemini.replies.append(json_reply(choice))
+    shortlist = dict.fromkeys(CATALOG.entries, "cloud")
+    analysis = await client.analyze_prompt("ask the database", "", shortlist, POLICY)
+    assert analysis.categories == {"database"}
+    assert analysis.public_names == ("db__query",)
+    assert analysis.reasoning == "sql"
+    await client.close()
+    await server.stop(0)
+    await store.close()
