@@ -24,37 +24,47 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$hub/categorizer/v1/categorizer.proto\x12\x12hub.categorizer.v1\"Z\n\nDefinition\x12\x0c\n\x04hash\x18\x01 \x01(\t\x12\x15\n\rupstream_name\x18\x02 \x01(\t\x12\x12\n\nlocal_name\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\"M\n\x08Taxonomy\x12\x12\n\ncategories\x18\x01 \x03(\t\x12-\n\x08mappings\x18\x02 \x03(\x0b\x32\x1b.hub.categorizer.v1.Mapping\",\n\x07Mapping\x12\x0f\n\x07pattern\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x02 \x01(\t\"x\n\x11\x43\x61tegorizeRequest\x12\x33\n\x0b\x64\x65\x66initions\x18\x01 \x03(\x0b\x32\x1e.hub.categorizer.v1.Definition\x12.\n\x08taxonomy\x18\x02 \x01(\x0b\x32\x1c.hub.categorizer.v1.Taxonomy\"I\n\x12\x43\x61tegorizeResponse\x12\x33\n\x0b\x61ssignments\x18\x01 \x03(\x0b\x32\x1e.hub.categorizer.v1.Assignment\"\xb5\x01\n\nAssignment\x12\x0c\n\x04hash\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x02 \x01(\t\x12\x12\n\nconfidence\x18\x03 \x01(\x01\x12*\n\x06source\x18\x04 \x01(\x0e\x32\x1a.hub.categorizer.v1.Source\x12\r\n\x05model\x18\x05 \x01(\t\x12\x15\n\rdecided_at_ms\x18\x06 \x01(\x03\x12\x11\n\trefinable\x18\x07 \x01(\x08\x12\x0e\n\x06\x63\x61\x63hed\x18\x08 \x01(\x08\"\x99\x01\n\x14\x41nalyzePromptRequest\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontext\x18\x02 \x01(\t\x12.\n\x08taxonomy\x18\x03 \x01(\x0b\x32\x1c.hub.categorizer.v1.Taxonomy\x12\x30\n\tshortlist\x18\x04 \x03(\x0b\x32\x1d.hub.categorizer.v1.Candidate\"G\n\tCandidate\x12\x13\n\x0bpublic_name\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\"w\n\x15\x41nalyzePromptResponse\x12\x12\n\ncategories\x18\x01 \x03(\t\x12\x14\n\x0cpublic_names\x18\x02 \x03(\t\x12\x12\n\nconfidence\x18\x03 \x01(\x01\x12\x11\n\treasoning\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\"\x11\n\x0f\x44\x65scribeRequest\"\xb3\x01\n\x10\x44\x65scribeResponse\x12\x16\n\x0ellm_configured\x18\x01 \x01(\x08\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x12\n\ncache_size\x18\x04 \x01(\x03\x12\x12\n\ncache_hits\x18\x05 \x01(\x03\x12\x15\n\rcache_lookups\x18\x06 \x01(\x03\x12\x11\n\tllm_calls\x18\x07 \x01(\x03\x12\x14\n\x0cllm_failures\x18\x08 \x01(\x03*m\n\x06Source\x12\x16\n\x12SOURCE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSOURCE_PATTERN\x10\x01\x12\x12\n\x0eSOURCE_MAPPING\x10\x02\x12\x0e\n\nSOURCE_LLM\x10\x03\x12\x13\n\x0fSOURCE_OVERRIDE\x10\x04\x32\x81\x03\n\x12\x43\x61tegorizerService\x12[\n\nCategorize\x12%.hub.categorizer.v1.CategorizeRequest\x1a&.hub.categorizer.v1.CategorizeResponse\x12Q\n\x06Refine\x12%.hub.categorizer.v1.CategorizeRequest\x1a\x1e.hub.categorizer.v1.Assignment0\x01\x12\x64\n\rAnalyzePrompt\x12(.hub.categorizer.v1.AnalyzePromptRequest\x1a).hub.categorizer.v1.AnalyzePromptResponse\x12U\n\x08\x44\x65scribe\x12#.hub.categorizer.v1.DescribeRequest\x1a$.hub.categorizer.v1.DescribeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$hub/categorizer/v1/categorizer.proto\x12\x12hub.categorizer.v1\"o\n\nDefinition\x12\x0c\n\x04hash\x18\x01 \x01(\t\x12\x15\n\rupstream_name\x18\x02 \x01(\t\x12\x12\n\nlocal_name\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x13\n\x0bpublic_name\x18\x05 \x01(\t\"~\n\x08Taxonomy\x12\x12\n\ncategories\x18\x01 \x03(\t\x12-\n\x08mappings\x18\x02 \x03(\x0b\x32\x1b.hub.categorizer.v1.Mapping\x12/\n\toverrides\x18\x03 \x03(\x0b\x32\x1c.hub.categorizer.v1.Override\"1\n\x08Override\x12\x13\n\x0bpublic_name\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x02 \x01(\t\",\n\x07Mapping\x12\x0f\n\x07pattern\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x02 \x01(\t\"x\n\x11\x43\x61tegorizeRequest\x12\x33\n\x0b\x64\x65\x66initions\x18\x01 \x03(\x0b\x32\x1e.hub.categorizer.v1.Definition\x12.\n\x08taxonomy\x18\x02 \x01(\x0b\x32\x1c.hub.categorizer.v1.Taxonomy\"I\n\x12\x43\x61tegorizeResponse\x12\x33\n\x0b\x61ssignments\x18\x01 \x03(\x0b\x32\x1e.hub.categorizer.v1.Assignment\"\xc7\x01\n\nAssignment\x12\x0c\n\x04hash\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x02 \x01(\t\x12\x12\n\nconfidence\x18\x03 \x01(\x01\x12*\n\x06source\x18\x04 \x01(\x0e\x32\x1a.hub.categorizer.v1.Source\x12\r\n\x05model\x18\x05 \x01(\t\x12\x15\n\rdecided_at_ms\x18\x06 \x01(\x03\x12\x11\n\trefinable\x18\x07 \x01(\x08\x12\x0e\n\x06\x63\x61\x63hed\x18\x08 \x01(\x08\x12\x10\n\x08keywords\x18\t \x03(\t\"\x99\x01\n\x14\x41nalyzePromptRequest\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontext\x18\x02 \x01(\t\x12.\n\x08taxonomy\x18\x03 \x01(\x0b\x32\x1c.hub.categorizer.v1.Taxonomy\x12\x30\n\tshortlist\x18\x04 \x03(\x0b\x32\x1d.hub.categorizer.v1.Candidate\"G\n\tCandidate\x12\x13\n\x0bpublic_name\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\"\x99\x01\n\x15\x41nalyzePromptResponse\x12\x12\n\ncategories\x18\x01 \x03(\t\x12\x14\n\x0cpublic_names\x18\x02 \x03(\t\x12\x12\n\nconfidence\x18\x03 \x01(\x01\x12\x11\n\treasoning\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\x10\n\x08requests\x18\x06 \x03(\t\x12\x0e\n\x06\x63\x61\x63hed\x18\x07 \x01(\x08\"$\n\x0f\x44\x65scribeRequest\x12\x11\n\tcheck_key\x18\x01 \x01(\x08\"\xcc\x02\n\x10\x44\x65scribeResponse\x12\x16\n\x0ellm_configured\x18\x01 \x01(\x08\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x12\n\ncache_size\x18\x04 \x01(\x03\x12\x12\n\ncache_hits\x18\x05 \x01(\x03\x12\x15\n\rcache_lookups\x18\x06 \x01(\x03\x12\x11\n\tllm_calls\x18\x07 \x01(\x03\x12\x14\n\x0cllm_failures\x18\x08 \x01(\x03\x12;\n\x0fprovider_status\x18\t \x01(\x0b\x32\".hub.categorizer.v1.ProviderStatus\x12)\n\x03llm\x18\n \x01(\x0b\x32\x1c.hub.categorizer.v1.LlmStats\x12\x18\n\x10\x63\x61tegory_lookups\x18\x0b \x01(\x03\x12\x15\n\rcategory_hits\x18\x0c \x01(\x03\"w\n\x0eProviderStatus\x12)\n\x03key\x18\x01 \x01(\x0e\x32\x1c.hub.categorizer.v1.KeyState\x12\x13\n\x0bhttp_status\x18\x02 \x01(\x05\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x15\n\rchecked_at_ms\x18\x04 \x01(\x03\"\xb6\x02\n\x08LlmStats\x12\r\n\x05\x63\x61lls\x18\x01 \x01(\x03\x12\x11\n\tsuccesses\x18\x02 \x01(\x03\x12\x10\n\x08\x66\x61ilures\x18\x03 \x01(\x03\x12\x10\n\x08timeouts\x18\x04 \x01(\x03\x12\x0f\n\x07retries\x18\x05 \x01(\x03\x12,\n\x07latency\x18\x06 \x01(\x0b\x32\x1b.hub.categorizer.v1.Latency\x12\x15\n\rbreaker_state\x18\x07 \x01(\t\x12\x1c\n\x14\x63onsecutive_failures\x18\x08 \x01(\x03\x12\x15\n\rbreaker_trips\x18\t \x01(\x03\x12\x13\n\x0bqueue_depth\x18\n \x01(\x03\x12\x17\n\x0fqueue_processed\x18\x0b \x01(\x03\x12\x16\n\x0eprompt_lookups\x18\x0c \x01(\x03\x12\x13\n\x0bprompt_hits\x18\r \x01(\x03\"^\n\x07Latency\x12\x12\n\naverage_ms\x18\x01 \x01(\x01\x12\x0e\n\x06p50_ms\x18\x02 \x01(\x01\x12\x0e\n\x06p95_ms\x18\x03 \x01(\x01\x12\x0e\n\x06p99_ms\x18\x04 \x01(\x01\x12\x0f\n\x07samples\x18\x05 \x01(\x03*m\n\x06Source\x12\x16\n\x12SOURCE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSOURCE_PATTERN\x10\x01\x12\x12\n\x0eSOURCE_MAPPING\x10\x02\x12\x0e\n\nSOURCE_LLM\x10\x03\x12\x13\n\x0fSOURCE_OVERRIDE\x10\x04*\x9c\x01\n\x08KeyState\x12\x19\n\x15KEY_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13KEY_STATE_UNCHECKED\x10\x01\x12\x10\n\x0cKEY_STATE_OK\x10\x02\x12\x15\n\x11KEY_STATE_REFUSED\x10\x03\x12\x19\n\x15KEY_STATE_UNREACHABLE\x10\x04\x12\x18\n\x14KEY_STATE_NO_PACKAGE\x10\x05\x32\x81\x03\n\x12\x43\x61tegorizerService\x12[\n\nCategorize\x12%.hub.categorizer.v1.CategorizeRequest\x1a&.hub.categorizer.v1.CategorizeResponse\x12Q\n\x06Refine\x12%.hub.categorizer.v1.CategorizeRequest\x1a\x1e.hub.categorizer.v1.Assignment0\x01\x12\x64\n\rAnalyzePrompt\x12(.hub.categorizer.v1.AnalyzePromptRequest\x1a).hub.categorizer.v1.AnalyzePromptResponse\x12U\n\x08\x44\x65scribe\x12#.hub.categorizer.v1.DescribeRequest\x1a$.hub.categorizer.v1.DescribeResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'hub.categorizer.v1.categorizer_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SOURCE']._serialized_start=1209
-  _globals['_SOURCE']._serialized_end=1318
+  _globals['_SOURCE']._serialized_start=2085
+  _globals['_SOURCE']._serialized_end=2194
+  _globals['_KEYSTATE']._serialized_start=2197
+  _globals['_KEYSTATE']._serialized_end=2353
   _globals['_DEFINITION']._serialized_start=60
-  _globals['_DEFINITION']._serialized_end=150
-  _globals['_TAXONOMY']._serialized_start=152
-  _globals['_TAXONOMY']._serialized_end=229
-  _globals['_MAPPING']._serialized_start=231
-  _globals['_MAPPING']._serialized_end=275
-  _globals['_CATEGORIZEREQUEST']._serialized_start=277
-  _globals['_CATEGORIZEREQUEST']._serialized_end=397
-  _globals['_CATEGORIZERESPONSE']._serialized_start=399
-  _globals['_CATEGORIZERESPONSE']._serialized_end=472
-  _globals['_ASSIGNMENT']._serialized_start=475
-  _globals['_ASSIGNMENT']._serialized_end=656
-  _globals['_ANALYZEPROMPTREQUEST']._serialized_start=659
-  _globals['_ANALYZEPROMPTREQUEST']._serialized_end=812
-  _globals['_CANDIDATE']._serialized_start=814
-  _globals['_CANDIDATE']._serialized_end=885
-  _globals['_ANALYZEPROMPTRESPONSE']._serialized_start=887
-  _globals['_ANALYZEPROMPTRESPONSE']._serialized_end=1006
-  _globals['_DESCRIBEREQUEST']._serialized_start=1008
-  _globals['_DESCRIBEREQUEST']._serialized_end=1025
-  _globals['_DESCRIBERESPONSE']._serialized_start=1028
-  _globals['_DESCRIBERESPONSE']._serialized_end=1207
-  _globals['_CATEGORIZERSERVICE']._serialized_start=1321
-  _globals['_CATEGORIZERSERVICE']._serialized_end=1706
+  _globals['_DEFINITION']._serialized_end=171
+  _globals['_TAXONOMY']._serialized_start=173
+  _globals['_TAXONOMY']._serialized_end=299
+  _globals['_OVERRIDE']._serialized_start=301
+  _globals['_OVERRIDE']._serialized_end=350
+  _globals['_MAPPING']._serialized_start=352
+  _globals['_MAPPING']._serialized_end=396
+  _globals['_CATEGORIZEREQUEST']._serialized_start=398
+  _globals['_CATEGORIZEREQUEST']._serialized_end=518
+  _globals['_CATEGORIZERESPONSE']._serialized_start=520
+  _globals['_CATEGORIZERESPONSE']._serialized_end=593
+  _globals['_ASSIGNMENT']._serialized_start=596
+  _globals['_ASSIGNMENT']._serialized_end=795
+  _globals['_ANALYZEPROMPTREQUEST']._serialized_start=798
+  _globals['_ANALYZEPROMPTREQUEST']._serialized_end=951
+  _globals['_CANDIDATE']._serialized_start=953
+  _globals['_CANDIDATE']._serialized_end=1024
+  _globals['_ANALYZEPROMPTRESPONSE']._serialized_start=1027
+  _globals['_ANALYZEPROMPTRESPONSE']._serialized_end=1180
+  _globals['_DESCRIBEREQUEST']._serialized_start=1182
+  _globals['_DESCRIBEREQUEST']._serialized_end=1218
+  _globals['_DESCRIBERESPONSE']._serialized_start=1221
+  _globals['_DESCRIBERESPONSE']._serialized_end=1553
+  _globals['_PROVIDERSTATUS']._serialized_start=1555
+  _globals['_PROVIDERSTATUS']._serialized_end=1674
+  _globals['_LLMSTATS']._serialized_start=1677
+  _globals['_LLMSTATS']._serialized_end=1987
+  _globals['_LATENCY']._serialized_start=1989
+  _globals['_LATENCY']._serialized_end=2083
+  _globals['_CATEGORIZERSERVICE']._serialized_start=2356
+  _globals['_CATEGORIZERSERVICE']._serialized_end=2741
 # @@protoc_insertion_point(module_scope)

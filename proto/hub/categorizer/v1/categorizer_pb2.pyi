@@ -40,6 +40,33 @@ SOURCE_LLM: Source.ValueType  # 3
 SOURCE_OVERRIDE: Source.ValueType  # 4
 Global___Source: _TypeAlias = Source  # noqa: Y015
 
+class _KeyState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _KeyStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_KeyState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    KEY_STATE_UNSPECIFIED: _KeyState.ValueType  # 0
+    KEY_STATE_UNCHECKED: _KeyState.ValueType  # 1
+    KEY_STATE_OK: _KeyState.ValueType  # 2
+    KEY_STATE_REFUSED: _KeyState.ValueType  # 3
+    KEY_STATE_UNREACHABLE: _KeyState.ValueType  # 4
+    """The provider did not answer, or said that it cannot now."""
+    KEY_STATE_NO_PACKAGE: _KeyState.ValueType  # 5
+    """The provider's package is not installed."""
+
+class KeyState(_KeyState, metaclass=_KeyStateEnumTypeWrapper): ...
+
+KEY_STATE_UNSPECIFIED: KeyState.ValueType  # 0
+KEY_STATE_UNCHECKED: KeyState.ValueType  # 1
+KEY_STATE_OK: KeyState.ValueType  # 2
+KEY_STATE_REFUSED: KeyState.ValueType  # 3
+KEY_STATE_UNREACHABLE: KeyState.ValueType  # 4
+"""The provider did not answer, or said that it cannot now."""
+KEY_STATE_NO_PACKAGE: KeyState.ValueType  # 5
+"""The provider's package is not installed."""
+Global___KeyState: _TypeAlias = KeyState  # noqa: Y015
+
 @_typing.final
 class Definition(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
@@ -48,11 +75,14 @@ class Definition(_message.Message):
     UPSTREAM_NAME_FIELD_NUMBER: _builtins.int
     LOCAL_NAME_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
+    PUBLIC_NAME_FIELD_NUMBER: _builtins.int
     hash: _builtins.str
     """SHA-256 (hex) of the definition's bytes: the cache key, with the model."""
     upstream_name: _builtins.str
     local_name: _builtins.str
     description: _builtins.str
+    public_name: _builtins.str
+    """The name clients see; what overrides are looked up by."""
     def __init__(
         self,
         *,
@@ -60,10 +90,11 @@ class Definition(_message.Message):
         upstream_name: _builtins.str = ...,
         local_name: _builtins.str = ...,
         description: _builtins.str = ...,
+        public_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "hash", b"hash", "local_name", b"local_name", "upstream_name", b"upstream_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "hash", b"hash", "local_name", b"local_name", "public_name", b"public_name", "upstream_name", b"upstream_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -75,6 +106,7 @@ class Taxonomy(_message.Message):
 
     CATEGORIES_FIELD_NUMBER: _builtins.int
     MAPPINGS_FIELD_NUMBER: _builtins.int
+    OVERRIDES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def categories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The closed list of categories; empty means the ten built-in ones. "other" is always in it."""
@@ -85,19 +117,47 @@ class Taxonomy(_message.Message):
         "upstream__local" and on the bare local name.
         """
 
+    @_builtins.property
+    def overrides(self) -> _containers.RepeatedCompositeFieldContainer[Global___Override]:
+        """categoryOverrides: single entries put somewhere by hand. They win over everything else."""
+
     def __init__(
         self,
         *,
         categories: _abc.Iterable[_builtins.str] | None = ...,
         mappings: _abc.Iterable[Global___Mapping] | None = ...,
+        overrides: _abc.Iterable[Global___Override] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "mappings", b"mappings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "mappings", b"mappings", "overrides", b"overrides"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Taxonomy: _TypeAlias = Taxonomy  # noqa: Y015
+
+@_typing.final
+class Override(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PUBLIC_NAME_FIELD_NUMBER: _builtins.int
+    CATEGORY_FIELD_NUMBER: _builtins.int
+    public_name: _builtins.str
+    """in full, and case counts"""
+    category: _builtins.str
+    def __init__(
+        self,
+        *,
+        public_name: _builtins.str = ...,
+        category: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "public_name", b"public_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Override: _TypeAlias = Override  # noqa: Y015
 
 @_typing.final
 class Mapping(_message.Message):
@@ -179,6 +239,7 @@ class Assignment(_message.Message):
     DECIDED_AT_MS_FIELD_NUMBER: _builtins.int
     REFINABLE_FIELD_NUMBER: _builtins.int
     CACHED_FIELD_NUMBER: _builtins.int
+    KEYWORDS_FIELD_NUMBER: _builtins.int
     hash: _builtins.str
     category: _builtins.str
     confidence: _builtins.float
@@ -192,6 +253,10 @@ class Assignment(_message.Message):
     """An LLM is configured and has not seen this definition: Refine would."""
     cached: _builtins.bool
     """From the shared cache."""
+    @_builtins.property
+    def keywords(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What a person would say who needs the entry: a few short phrases by the LLM, none unless one answered."""
+
     def __init__(
         self,
         *,
@@ -203,10 +268,11 @@ class Assignment(_message.Message):
         decided_at_ms: _builtins.int = ...,
         refinable: _builtins.bool = ...,
         cached: _builtins.bool = ...,
+        keywords: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached", b"cached", "category", b"category", "confidence", b"confidence", "decided_at_ms", b"decided_at_ms", "hash", b"hash", "model", b"model", "refinable", b"refinable", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached", b"cached", "category", b"category", "confidence", b"confidence", "decided_at_ms", b"decided_at_ms", "hash", b"hash", "keywords", b"keywords", "model", b"model", "refinable", b"refinable", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -276,15 +342,23 @@ class AnalyzePromptResponse(_message.Message):
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     REASONING_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    CACHED_FIELD_NUMBER: _builtins.int
     confidence: _builtins.float
     reasoning: _builtins.str
     model: _builtins.str
+    cached: _builtins.bool
+    """From the shared cache."""
     @_builtins.property
     def categories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """A subset of the taxonomy's categories and of the shortlist's names."""
 
     @_builtins.property
     def public_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the prompt asks for, one capability each: 1 to 6 short sentences, best given to a search one by one."""
+
     def __init__(
         self,
         *,
@@ -293,10 +367,12 @@ class AnalyzePromptResponse(_message.Message):
         confidence: _builtins.float = ...,
         reasoning: _builtins.str = ...,
         model: _builtins.str = ...,
+        requests: _abc.Iterable[_builtins.str] | None = ...,
+        cached: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "confidence", b"confidence", "model", b"model", "public_names", b"public_names", "reasoning", b"reasoning"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached", b"cached", "categories", b"categories", "confidence", b"confidence", "model", b"model", "public_names", b"public_names", "reasoning", b"reasoning", "requests", b"requests"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -306,12 +382,17 @@ Global___AnalyzePromptResponse: _TypeAlias = AnalyzePromptResponse  # noqa: Y015
 class DescribeRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    CHECK_KEY_FIELD_NUMBER: _builtins.int
+    check_key: _builtins.bool
+    """Ask the provider now whether it takes the key; else the answer says what is known of it."""
     def __init__(
         self,
+        *,
+        check_key: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["check_key", b"check_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -329,6 +410,10 @@ class DescribeResponse(_message.Message):
     CACHE_LOOKUPS_FIELD_NUMBER: _builtins.int
     LLM_CALLS_FIELD_NUMBER: _builtins.int
     LLM_FAILURES_FIELD_NUMBER: _builtins.int
+    PROVIDER_STATUS_FIELD_NUMBER: _builtins.int
+    LLM_FIELD_NUMBER: _builtins.int
+    CATEGORY_LOOKUPS_FIELD_NUMBER: _builtins.int
+    CATEGORY_HITS_FIELD_NUMBER: _builtins.int
     llm_configured: _builtins.bool
     provider: _builtins.str
     model: _builtins.str
@@ -337,6 +422,19 @@ class DescribeResponse(_message.Message):
     cache_lookups: _builtins.int
     llm_calls: _builtins.int
     llm_failures: _builtins.int
+    category_lookups: _builtins.int
+    """Definitions that were asked for, and those of them that needed no thought: from the LLM's cache, or as the patterns
+    had judged them before. The LLM's cache alone is counted by `cache_lookups` and `cache_hits`.
+    """
+    category_hits: _builtins.int
+    @_builtins.property
+    def provider_status(self) -> Global___ProviderStatus:
+        """Absent where no LLM is configured. There is one without `llm_configured` where its package is not installed."""
+
+    @_builtins.property
+    def llm(self) -> Global___LlmStats:
+        """Absent where no LLM is configured."""
+
     def __init__(
         self,
         *,
@@ -348,11 +446,141 @@ class DescribeResponse(_message.Message):
         cache_lookups: _builtins.int = ...,
         llm_calls: _builtins.int = ...,
         llm_failures: _builtins.int = ...,
+        provider_status: Global___ProviderStatus | None = ...,
+        llm: Global___LlmStats | None = ...,
+        category_lookups: _builtins.int = ...,
+        category_hits: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["llm", b"llm", "provider_status", b"provider_status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_hits", b"cache_hits", "cache_lookups", b"cache_lookups", "cache_size", b"cache_size", "llm_calls", b"llm_calls", "llm_configured", b"llm_configured", "llm_failures", b"llm_failures", "model", b"model", "provider", b"provider"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_hits", b"cache_hits", "cache_lookups", b"cache_lookups", "cache_size", b"cache_size", "category_hits", b"category_hits", "category_lookups", b"category_lookups", "llm", b"llm", "llm_calls", b"llm_calls", "llm_configured", b"llm_configured", "llm_failures", b"llm_failures", "model", b"model", "provider", b"provider", "provider_status", b"provider_status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DescribeResponse: _TypeAlias = DescribeResponse  # noqa: Y015
+
+@_typing.final
+class ProviderStatus(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    HTTP_STATUS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    CHECKED_AT_MS_FIELD_NUMBER: _builtins.int
+    key: Global___KeyState.ValueType
+    http_status: _builtins.int
+    """0 where no HTTP answer came, or a good one"""
+    reason: _builtins.str
+    """"" where all is well; holds no secret"""
+    checked_at_ms: _builtins.int
+    """Unix time; 0 before the first answer"""
+    def __init__(
+        self,
+        *,
+        key: Global___KeyState.ValueType = ...,
+        http_status: _builtins.int = ...,
+        reason: _builtins.str = ...,
+        checked_at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checked_at_ms", b"checked_at_ms", "http_status", b"http_status", "key", b"key", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProviderStatus: _TypeAlias = ProviderStatus  # noqa: Y015
+
+@_typing.final
+class LlmStats(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLS_FIELD_NUMBER: _builtins.int
+    SUCCESSES_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
+    TIMEOUTS_FIELD_NUMBER: _builtins.int
+    RETRIES_FIELD_NUMBER: _builtins.int
+    LATENCY_FIELD_NUMBER: _builtins.int
+    BREAKER_STATE_FIELD_NUMBER: _builtins.int
+    CONSECUTIVE_FAILURES_FIELD_NUMBER: _builtins.int
+    BREAKER_TRIPS_FIELD_NUMBER: _builtins.int
+    QUEUE_DEPTH_FIELD_NUMBER: _builtins.int
+    QUEUE_PROCESSED_FIELD_NUMBER: _builtins.int
+    PROMPT_LOOKUPS_FIELD_NUMBER: _builtins.int
+    PROMPT_HITS_FIELD_NUMBER: _builtins.int
+    calls: _builtins.int
+    """Questions asked, by their end; one under way has none yet. A timeout is an attempt or a question that took too long,
+    a retry every attempt after a question's first.
+    """
+    successes: _builtins.int
+    failures: _builtins.int
+    timeouts: _builtins.int
+    retries: _builtins.int
+    breaker_state: _builtins.str
+    """closed, open or half-open"""
+    consecutive_failures: _builtins.int
+    breaker_trips: _builtins.int
+    queue_depth: _builtins.int
+    """Questions that wait for their turn, and those that had it."""
+    queue_processed: _builtins.int
+    prompt_lookups: _builtins.int
+    """Analyses of prompts looked up in the cache."""
+    prompt_hits: _builtins.int
+    @_builtins.property
+    def latency(self) -> Global___Latency:
+        """Of the last 1000 questions that ended, with all their attempts. Absent before the first."""
+
+    def __init__(
+        self,
+        *,
+        calls: _builtins.int = ...,
+        successes: _builtins.int = ...,
+        failures: _builtins.int = ...,
+        timeouts: _builtins.int = ...,
+        retries: _builtins.int = ...,
+        latency: Global___Latency | None = ...,
+        breaker_state: _builtins.str = ...,
+        consecutive_failures: _builtins.int = ...,
+        breaker_trips: _builtins.int = ...,
+        queue_depth: _builtins.int = ...,
+        queue_processed: _builtins.int = ...,
+        prompt_lookups: _builtins.int = ...,
+        prompt_hits: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["latency", b"latency"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["breaker_state", b"breaker_state", "breaker_trips", b"breaker_trips", "calls", b"calls", "consecutive_failures", b"consecutive_failures", "failures", b"failures", "latency", b"latency", "prompt_hits", b"prompt_hits", "prompt_lookups", b"prompt_lookups", "queue_depth", b"queue_depth", "queue_processed", b"queue_processed", "retries", b"retries", "successes", b"successes", "timeouts", b"timeouts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LlmStats: _TypeAlias = LlmStats  # noqa: Y015
+
+@_typing.final
+class Latency(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AVERAGE_MS_FIELD_NUMBER: _builtins.int
+    P50_MS_FIELD_NUMBER: _builtins.int
+    P95_MS_FIELD_NUMBER: _builtins.int
+    P99_MS_FIELD_NUMBER: _builtins.int
+    SAMPLES_FIELD_NUMBER: _builtins.int
+    average_ms: _builtins.float
+    p50_ms: _builtins.float
+    p95_ms: _builtins.float
+    p99_ms: _builtins.float
+    samples: _builtins.int
+    def __init__(
+        self,
+        *,
+        average_ms: _builtins.float = ...,
+        p50_ms: _builtins.float = ...,
+        p95_ms: _builtins.float = ...,
+        p99_ms: _builtins.float = ...,
+        samples: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["average_ms", b"average_ms", "p50_ms", b"p50_ms", "p95_ms", b"p95_ms", "p99_ms", b"p99_ms", "samples", b"samples"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Latency: _TypeAlias = Latency  # noqa: Y015

@@ -68,22 +68,24 @@ class CategorizerServiceServicer:
 
     def Refine(self, request, context):
         """Asks the LLM for the entries it has not categorized yet and streams each answer as it comes. Ends at once, with
-        nothing sent, where no LLM is configured.
+        nothing sent, where no LLM is configured. RESOURCE_EXHAUSTED where the queue had no room for all of them: ask again
+        later for those that got no answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AnalyzePrompt(self, request, context):
-        """Picks what fits a prompt from a shortlist. UNAVAILABLE where no LLM is configured or it does not answer in time:
-        the caller's shortlist then stands.
+        """Picks what fits a prompt from a shortlist, and says what the prompt asks for in words that can be searched. UNAVAILABLE
+        where no LLM is configured, it is busy or does not answer in time: the caller's shortlist then stands.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Describe(self, request, context):
-        """Whether an LLM is configured, and how the cache does.
+        """Whether an LLM is configured, whether it takes its key, and how it and the cache do. Numbers are this replica's, from
+        its start.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

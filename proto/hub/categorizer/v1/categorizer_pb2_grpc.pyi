@@ -35,14 +35,17 @@ class CategorizerServiceStub:
     """Categories from overrides, custom mappings, the cache and the patterns. Answers at once, never asks an LLM."""
     Refine: _grpc.UnaryStreamMultiCallable[_categorizer_pb2.CategorizeRequest, _categorizer_pb2.Assignment]
     """Asks the LLM for the entries it has not categorized yet and streams each answer as it comes. Ends at once, with
-    nothing sent, where no LLM is configured.
+    nothing sent, where no LLM is configured. RESOURCE_EXHAUSTED where the queue had no room for all of them: ask again
+    later for those that got no answer.
     """
     AnalyzePrompt: _grpc.UnaryUnaryMultiCallable[_categorizer_pb2.AnalyzePromptRequest, _categorizer_pb2.AnalyzePromptResponse]
-    """Picks what fits a prompt from a shortlist. UNAVAILABLE where no LLM is configured or it does not answer in time:
-    the caller's shortlist then stands.
+    """Picks what fits a prompt from a shortlist, and says what the prompt asks for in words that can be searched. UNAVAILABLE
+    where no LLM is configured, it is busy or does not answer in time: the caller's shortlist then stands.
     """
     Describe: _grpc.UnaryUnaryMultiCallable[_categorizer_pb2.DescribeRequest, _categorizer_pb2.DescribeResponse]
-    """Whether an LLM is configured, and how the cache does."""
+    """Whether an LLM is configured, whether it takes its key, and how it and the cache do. Numbers are this replica's, from
+    its start.
+    """
 
 @_typing.type_check_only
 class CategorizerServiceAsyncStub(CategorizerServiceStub):
@@ -51,14 +54,17 @@ class CategorizerServiceAsyncStub(CategorizerServiceStub):
     """Categories from overrides, custom mappings, the cache and the patterns. Answers at once, never asks an LLM."""
     Refine: _aio.UnaryStreamMultiCallable[_categorizer_pb2.CategorizeRequest, _categorizer_pb2.Assignment]  # type: ignore[assignment]
     """Asks the LLM for the entries it has not categorized yet and streams each answer as it comes. Ends at once, with
-    nothing sent, where no LLM is configured.
+    nothing sent, where no LLM is configured. RESOURCE_EXHAUSTED where the queue had no room for all of them: ask again
+    later for those that got no answer.
     """
     AnalyzePrompt: _aio.UnaryUnaryMultiCallable[_categorizer_pb2.AnalyzePromptRequest, _categorizer_pb2.AnalyzePromptResponse]  # type: ignore[assignment]
-    """Picks what fits a prompt from a shortlist. UNAVAILABLE where no LLM is configured or it does not answer in time:
-    the caller's shortlist then stands.
+    """Picks what fits a prompt from a shortlist, and says what the prompt asks for in words that can be searched. UNAVAILABLE
+    where no LLM is configured, it is busy or does not answer in time: the caller's shortlist then stands.
     """
     Describe: _aio.UnaryUnaryMultiCallable[_categorizer_pb2.DescribeRequest, _categorizer_pb2.DescribeResponse]  # type: ignore[assignment]
-    """Whether an LLM is configured, and how the cache does."""
+    """Whether an LLM is configured, whether it takes its key, and how it and the cache do. Numbers are this replica's, from
+    its start.
+    """
 
 class CategorizerServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -76,7 +82,8 @@ class CategorizerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_categorizer_pb2.Assignment], _abc.AsyncIterator[_categorizer_pb2.Assignment]]:
         """Asks the LLM for the entries it has not categorized yet and streams each answer as it comes. Ends at once, with
-        nothing sent, where no LLM is configured.
+        nothing sent, where no LLM is configured. RESOURCE_EXHAUSTED where the queue had no room for all of them: ask again
+        later for those that got no answer.
         """
 
     @_abc_1.abstractmethod
@@ -85,8 +92,8 @@ class CategorizerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _categorizer_pb2.AnalyzePromptRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_categorizer_pb2.AnalyzePromptResponse, _abc.Awaitable[_categorizer_pb2.AnalyzePromptResponse]]:
-        """Picks what fits a prompt from a shortlist. UNAVAILABLE where no LLM is configured or it does not answer in time:
-        the caller's shortlist then stands.
+        """Picks what fits a prompt from a shortlist, and says what the prompt asks for in words that can be searched. UNAVAILABLE
+        where no LLM is configured, it is busy or does not answer in time: the caller's shortlist then stands.
         """
 
     @_abc_1.abstractmethod
@@ -95,6 +102,8 @@ class CategorizerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _categorizer_pb2.DescribeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_categorizer_pb2.DescribeResponse, _abc.Awaitable[_categorizer_pb2.DescribeResponse]]:
-        """Whether an LLM is configured, and how the cache does."""
+        """Whether an LLM is configured, whether it takes its key, and how it and the cache do. Numbers are this replica's, from
+        its start.
+        """
 
 def add_CategorizerServiceServicer_to_server(servicer: CategorizerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

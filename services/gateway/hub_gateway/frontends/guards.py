@@ -83,20 +83,17 @@ async def read_body(receive: Receive, headers: Headers, limit_bytes: int) -> byt
     if message["type"] == "http.disconnect":
         return None
     body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        if len(body) > limit_bytes:
-            raise TooLarge(f"The body is longer than the limit of {limit_bytes} bytes")
-        return body
     parts, size = [body], len(body)
-    while message.get("more_body"):
+    while True:
+        if size > limit_bytes:
+            raise TooLarge(f"The body is longer than the limit of {limit_bytes} bytes")
+        if not message.get("more_body"):
+            return body if len(parts) == 1 else b"".join(parts)
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
         parts.append(message.get("body", b""))
         size += len(parts[-1])
-        if size > limit_bytes:
-            raise TooLarge(f"The body is longer than the limit of {limit_bytes} bytes")
-    return b"".join(parts)
 
 
 async def send_body(

@@ -232,6 +232,7 @@ class Republish:
         before = self._calls.session_view(None)
         self._put_policy(policy)
         self._current.swap(exposure)
+        self._subscriptions.swapped()
         said, self._said = self._said, set()
         differences: dict[tuple[View, View], tuple[bytes, ...]] = {}
         for session, old in sessions:

@@ -79,6 +79,7 @@ class Subscriptions:
         self._calls = calls
         self._listening: set[Listening] = set()
         self._sessions: dict[Session, dict[str, Owned]] = {}
+        self._unowned: set[Session] = set()
         self._held: dict[Owned, asyncio.Task[None]] = {}
         self._tasks = Tasks("subscriptions")
 
@@ -128,15 +129,25 @@ class Subscriptions:
         return exchange.result(b"{}")
 
     def revive(self, session: Session) -> None:
-        """A session goes on in this process: subscribe to what it had subscribed to."""
+        """A session goes on in this process: subscribe to what it had subscribed to, now or when its server is back."""
         view = self._calls.session_view(session)
-        for uri in session.subscribed:
+        known = self._sessions.setdefault(session, {})
+        for uri in session.subscribed - known.keys():
             if owners := self._calls.owners(view, uri):
-                owned = self._sessions.setdefault(session, {})[uri] = self._owned(owners[0], session)
+                owned = known[uri] = self._owned(owners[0], session)
                 self._hold(owned)
+            else:
+                self._unowned.add(session)
+
+    def swapped(self) -> None:
+        """The lists are others now: a resource of a revived session may have its owner back."""
+        unowned, self._unowned = self._unowned, set()
+        for session in unowned:
+            self.revive(session)
 
     def forget(self, session: Session) -> None:
         """A session ended: what only it wanted is given back. Its own connections end with it."""
+        self._unowned.discard(session)
         owned = set(self._sessions.pop(session, {}).values())
         for own in [each for each in owned if each.session_id]:
             if (task := self._held.pop(own, None)) is not None:

@@ -50,7 +50,12 @@ class Front:
 
     async def running(self, name: str = "hold") -> Call:
         """The one call of this tool that runs upstream."""
-        message = await self.server.saw(lambda seen: (seen.get("params") or {}).get("name") == name)
+
+        def wanted(seen: dict[str, Any]) -> bool:
+            params: dict[str, Any] = seen.get("params") or {}
+            return params.get("name") == name
+
+        message = await self.server.saw(wanted)
         return self.server.calls[message["id"]]
 
 

@@ -108,7 +108,7 @@ async def test_a_stream_whose_call_is_cancelled_ends_without_an_answer(front: Fr
 @pytest.mark.parametrize("stateless", (True, False))
 async def test_a_client_that_hangs_up_cancels_its_call(front: Front, stateless: bool) -> None:
     client = RawClient(front.url) if stateless else await front.session()
-    params = {"name": "a__hold", "arguments": {}}
+    params: dict[str, Any] = {"name": "a__hold", "arguments": {}}
     fields = {"Content-Type": "application/json", "Accept": raw_http.ACCEPT, **client.headers("tools/call", params)}
     parts = raw_http.urlsplit(front.url)
     _, writer = await asyncio.open_connection(parts.hostname, parts.port)
@@ -163,7 +163,7 @@ async def test_a_question_that_nobody_waits_for_any_more_is_taken_back(front: Fr
         cancelled, answered = await stream.rest()
     assert (cancelled["method"], cancelled["params"]["requestId"]) == ("notifications/cancelled", question["id"])
     assert answered["result"]["content"][0]["text"] == "never mind"
-    late = {"jsonrpc": "2.0", "id": question["id"], "result": {"roots": []}}
+    late: dict[str, Any] = {"jsonrpc": "2.0", "id": question["id"], "result": {"roots": []}}
     assert (await _in(front, client, late)).status == 202
 
 

@@ -114,6 +114,11 @@ async def test_a_body_over_the_limit_is_refused(chunks: list[bytes], said: bytes
         await _read(chunks, 2, said)
 
 
+async def test_no_more_is_read_than_tells_that_it_is_too_much() -> None:
+    with pytest.raises(TooLarge):
+        await _read([b"abc"], 2, gone=True)
+
+
 @pytest.mark.parametrize("chunks", ([], [b"a"], [b"a", b"b"]))
 async def test_a_client_that_goes_before_the_end_is_no_body(chunks: list[bytes]) -> None:
     assert await _read(chunks, 10, gone=True) is None

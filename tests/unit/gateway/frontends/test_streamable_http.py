@@ -156,7 +156,13 @@ BATCHING = ("2025-03-26", "2024-11-05")
 @pytest.mark.parametrize("revision", BATCHING)
 async def test_a_batch_is_answered_as_one(front: Front, revision: str) -> None:
     client = await front.session(revision)
-    batch = [PING, call_of("a__echo", "x"), CANCEL, {"jsonrpc": "1.0", "id": 9}, {**PING, "id": 2, "method": "no/such"}]
+    batch: list[dict[str, Any]] = [
+        PING,
+        call_of("a__echo", "x"),
+        CANCEL,
+        {"jsonrpc": "1.0", "id": 9},
+        {**PING, "id": 2, "method": "no/such"},
+    ]
     answer = await _in(front, client, batch)
     assert answer.status == 200
     found = {each["id"]: each for each in answer.json()}
@@ -189,7 +195,8 @@ async def test_a_batch_needs_a_session(front: Front) -> None:
 
 async def test_one_of_a_batch_is_cancelled_and_the_others_are_answered(front: Front) -> None:
     client = await front.session("2025-03-26")
-    asked = asyncio.ensure_future(_in(front, client, [call_of("a__hold", "x"), PING]))
+    batch: list[dict[str, Any]] = [call_of("a__hold", "x"), PING]
+    asked = asyncio.ensure_future(_in(front, client, batch))
     call = await front.running()
     await _in(front, client, {**CANCEL, "params": {"requestId": "x"}})
     assert [each["id"] for each in (await asked).json()] == [1]
