@@ -38,6 +38,9 @@ DEFAULT_CONFIG = "mcp-servers.json"
 SETTLED_AFTER_S = 45.0
 """A server that has said nothing by then is named as still starting, and the summary is shown."""
 
+_KEYS = ("gemini_api_key", "openai_api_key", "anthropic_api_key")
+"""The categorizer's settings that are also read from variables that other programs know."""
+
 _MARKS = {
     "ready": ("✓", "green"),
     "degraded": ("!", "yellow"),
@@ -180,11 +183,11 @@ async def _with_llm(settings: CategorizerSettings, gateway: Gateway) -> Categori
     A key that stands in the environment for other programs is not used unless the document turns the LLM on.
     """
     llm = gateway.document.tool_filtering.llm_categorization
-    if llm is None or not llm.enabled or llm.provider != "gemini":
-        own_key = os.environ.get("HUB_CATEGORIZER_GEMINI_API_KEY") or None
-        return msgspec.structs.replace(settings, gemini_api_key=own_key)
+    if llm is None or not llm.enabled or llm.provider is None:
+        own = {name: os.environ.get(f"HUB_CATEGORIZER_{name.upper()}") or None for name in _KEYS}
+        return msgspec.structs.replace(settings, **own)
     context = Context.from_environ(os.environ, Path.cwd())
-    said = {"gemini_api_key": llm.api_key, "gemini_model": llm.model, "gemini_base_url": llm.base_url}
+    said = {"llm_api_key": llm.api_key, "llm_model": llm.model, "llm_base_url": llm.base_url}
     resolved: dict[str, str] = {}
     for name, text in said.items():
         if text:
@@ -192,8 +195,11 @@ async def _with_llm(settings: CategorizerSettings, gateway: Gateway) -> Categori
                 resolved[name] = await resolve_text(text, context, f"toolFiltering.llmCategorization.{name}")
             except ConfigError as fault:
                 _log.warning("%s: categories come from patterns alone", fault)
-                return settings
-    if key := resolved.get("gemini_api_key"):
+                return msgspec.structs.replace(settings, **dict.fromkeys(("llm_api_key", *_KEYS)))
+    if settings.provider != llm.provider:
+        # What the environment says of another provider's model does not concern this one.
+        resolved = {"llm_api_key": "", "llm_model": "", "llm_base_url": "", **resolved}
+    if key := resolved.get("llm_api_key"):
         logs.add_secret(key)
     patience: dict[str, float] = {
         "llm_retries": llm.retries,
@@ -205,4 +211,7 @@ async def _with_llm(settings: CategorizerSettings, gateway: Gateway) -> Categori
     }
     if llm.temperature is not None:
         patience["temperature"] = llm.temperature
-    return msgspec.structs.replace(settings, **resolved, **patience)
+    if llm.anthropic_version:
+        resolved["anthropic_version"] = llm.anthropic_version
+    given = {name: value or None for name, value in resolved.items()}
+    return msgspec.structs.replace(settings, provider=llm.provider, **given, **patience)

@@ -1,7 +1,8 @@
 """Run the official conformance suite: `python -m tests.conformance.run --spec 2025-11-25|2026-07-28|all [--url URL]`.
 
-Owns fetching the suite (npm, into the cache directory), the server under test, and the table of what came out. Which
-scenarios are required is the suite's own frozen list; what may fail is in `expected-failures.yml`.
+Owns fetching the suite (npm, into the cache directory), the hub as the server and as the client under test (`driver`),
+and the table of what came out. Which scenarios are required is the suite's own frozen list; what may fail is in
+`expected-failures.yml`.
 """
 
 import argparse
@@ -23,13 +24,18 @@ from rich.table import Table
 
 from tests.support import hub
 from tests.support.cache_dir import ToolMissing, npm_packages
-from tests.support.processes import EVERYTHING, serving
+from tests.support.processes import EVERYTHING, ROOT, serving
 
 SUITE: Final = "@modelcontextprotocol/conformance@0.2.0-alpha.12"
 NODE: Final = "node@22"
 REVISIONS: Final = ("2025-11-25", "2026-07-28")
 EXPECTED: Final = Path(__file__).with_name("expected-failures.yml")
-RUN_TIMEOUT_S: Final = 240.0
+SIDES: Final = ("server", "client")
+RUN_TIMEOUT_S: Final = 420.0
+CLIENT_TIMEOUT_S: Final = 300
+"""For one client scenario, most of which is waiting for its turn: the suite starts them all together."""
+
+DRIVER: Final = f"{sys.executable} -m tests.conformance.driver"
 NOT_PASSED: Final = ("FAILURE", "WARNING")
 TIME: Final = re.compile(r"-\d{4}-\d{2}-\d{2}T[\d:.Z-]+$")
 COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
@@ -69,10 +75,10 @@ class Suite:
         program = self._modules / "@modelcontextprotocol" / "conformance" / "dist" / "index.js"
         return [str(self._modules / ".bin" / "node"), str(program)]
 
-    def required(self, revision: str) -> list[str]:
-        """The server scenarios the revision requires, from the suite's frozen list."""
+    def required(self, revision: str, side: str) -> list[str]:
+        """The scenarios of one side that the revision requires, from the suite's frozen list."""
         path = self._modules / "@modelcontextprotocol" / "conformance" / "requirements" / f"{revision}.yaml"
-        return yaml.safe_load(path.read_text())["server"]
+        return yaml.safe_load(path.read_text())[side]
 
 
 def read_expected(path: Path) -> dict[str, Any]:
@@ -89,19 +95,20 @@ def read_expected(path: Path) -> dict[str, Any]:
 
 
 def outcomes(results: Path, required: list[str]) -> list[Outcome]:
-    """Read what the suite wrote: one directory `server-SCENARIO-TIME` with `checks.json` per scenario."""
+    """Read what the suite wrote: one directory `[server-]SCENARIO-TIME` with `checks.json` per scenario; the name of a
+    scenario may hold a slash."""
     found: list[Outcome] = []
-    for path in sorted(results.glob("server-*/checks.json"), key=lambda each: each.stat().st_mtime_ns):
+    for path in sorted(results.rglob("checks.json"), key=lambda each: each.stat().st_mtime_ns):
         checks: list[dict[str, Any]] = json.loads(path.read_text())
-        scenario = TIME.sub("", path.parent.name.removeprefix("server-"))
+        scenario = TIME.sub("", str(path.parent.relative_to(results))).removeprefix("server-")
         failed = tuple(f"{c['id']}: {c.get('errorMessage', '')}" for c in checks if c["status"] in NOT_PASSED)
         found.append(Outcome(scenario, scenario in required, Counter(c["status"] for c in checks), failed))
     return found
 
 
-def table(revision: str, found: list[Outcome]) -> Table:
+def table(title: str, found: list[Outcome]) -> Table:
     """A row per scenario."""
-    made = Table("scenario", "passed", "failed", "warnings", "not passed", title=f"Conformance {revision}")
+    made = Table("scenario", "passed", "failed", "warnings", "not passed", title=title)
     for each in found:
         counts = each.counts
         style = ("red" if counts["FAILURE"] else "yellow" if counts["WARNING"] else "green") if each.required else "dim"
@@ -111,31 +118,46 @@ def table(revision: str, found: list[Outcome]) -> Table:
     return made
 
 
-def run_revision(suite: Suite, revision: str, url: str, expected: dict[str, Any], console: Console) -> bool:
-    """Run the required scenarios of one revision; True when nothing is unexpected, in either direction."""
+def run_revision(
+    suite: Suite, revision: str, side: str, subject: list[str], expected: dict[str, Any], console: Console
+) -> bool:
+    """Run the required scenarios of one revision and side; True when nothing is unexpected, in either direction.
+
+    Args:
+        suite: the installed suite.
+        revision: of the protocol.
+        side: `server` or `client`: which of the two is under test.
+        subject: the suite's options that say where it is.
+        expected: the sections of the list of what may fail.
+        console: where the table goes.
+    """
+    title, required = f"Conformance {revision}, the hub as the {side}", suite.required(revision, side)
     with tempfile.TemporaryDirectory(prefix="conformance-") as directory:
         baseline, results = Path(directory) / "expected.yml", Path(directory) / "results"
-        baseline.write_text(yaml.safe_dump(expected.get(revision) or {}))
+        section = (expected.get(revision) or {}).get(side) or []
+        baseline.write_text(yaml.safe_dump({side: section}))
         options = ["--requirements", revision, "--expected-failures", str(baseline), "--output-dir", str(results)]
         try:
             done = subprocess.run(
-                [*suite.line, "server", "--url", url, *options],
+                [*suite.line, side, *subject, *options],
+                cwd=ROOT,
                 capture_output=True,
                 text=True,
                 timeout=RUN_TIMEOUT_S,
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            console.print(table(revision, outcomes(results, suite.required(revision))))
-            console.print(f"[red]{revision}: not finished within {RUN_TIMEOUT_S} s")
+            console.print(table(title, outcomes(results, required)))
+            console.print(f"[red]{revision} {side}: not finished within {RUN_TIMEOUT_S} s")
             return False
-        required = suite.required(revision)
         found = outcomes(results, required)
-    console.print(table(revision, found))
+    console.print(table(title, found))
     said = done.stdout[done.stdout.rfind("\nTotal:") :] + done.stderr[-2000:]
-    console.print(COLOUR.sub("", said).strip(), markup=False, highlight=False)
+    if done.returncode:
+        console.print(COLOUR.sub("", said).strip(), markup=False, highlight=False)
     passed = sum(each.required and not each.counts["FAILURE"] and not each.counts["WARNING"] for each in found)
-    console.print(f"{revision}: {passed} of {len(required)} required scenarios pass; suite exit code {done.returncode}")
+    counted = f"{passed} of {len(required)} required scenarios pass"
+    console.print(f"{revision}, the hub as the {side}: {counted}; suite exit code {done.returncode}")
     return done.returncode == 0 and {each.scenario for each in found} >= set(required)
 
 
@@ -158,7 +180,8 @@ def main() -> int:
     """Parse the command line, run, and return the exit code: 0 as expected, 1 not, 2 could not run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--spec", choices=(*REVISIONS, "all"), default="all")
-    parser.add_argument("--url", help="test this server; default: the everything server behind the hub")
+    parser.add_argument("--side", choices=(*SIDES, "all"), default="all", help="what is under test")
+    parser.add_argument("--url", help="test this server alone; default: the everything server behind the hub")
     parser.add_argument("--filtering", choices=("off", "on"), default="off", help="of the hub, without --url")
     parser.add_argument("--expected", type=Path, help="the list of what may fail; with --url there is none by default")
     arguments = parser.parse_args()
@@ -170,10 +193,17 @@ def main() -> int:
         return 2
     listed: Path | None = arguments.expected or (None if arguments.url else EXPECTED)
     expected = read_expected(listed) if listed else {}
+    sides = ("server",) if arguments.url else SIDES if arguments.side == "all" else (arguments.side,)
     with ExitStack() as stack:
-        url = arguments.url or stack.enter_context(through_hub(arguments.filtering))
+        subjects = {"client": ["--command", DRIVER, "--timeout", str(CLIENT_TIMEOUT_S * 1000)]}
+        if "server" in sides:
+            subjects["server"] = ["--url", arguments.url or stack.enter_context(through_hub(arguments.filtering))]
         chosen = REVISIONS if arguments.spec == "all" else (arguments.spec,)
-        good = [run_revision(suite, revision, url, expected, console) for revision in chosen]
+        good = [
+            run_revision(suite, revision, side, subjects[side], expected, console)
+            for revision in chosen
+            for side in sides
+        ]
     return 0 if all(good) else 1
 
 

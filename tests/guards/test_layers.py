@@ -15,6 +15,8 @@ PURE = [
     *sorted((GATEWAY / "catalog").glob("*.py")),
     *sorted((GATEWAY / "exposure").glob("*.py")),
     GATEWAY / "upstreams/pending.py",
+    GATEWAY / "upstreams/oauth/challenge.py",
+    GATEWAY / "upstreams/oauth/urls.py",
     ROOT / "services/filter/hub_filter/rules.py",
     ROOT / "services/filter/hub_filter/ranking.py",
     ROOT / "services/filter/hub_filter/bm25.py",

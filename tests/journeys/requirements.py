@@ -18,13 +18,16 @@ ERAS: Final = (HANDSHAKE, STATELESS)
 
 @dataclass(frozen=True)
 class Requirement:
-    """One promise: the sentence, where it is from, and the client transports and eras it is about."""
+    """One promise: the sentence, its source, and the client transports, client eras and upstream eras it is about."""
 
     id: str
     sentence: str
     source: str
     transports: tuple[str, ...] = TRANSPORTS
     eras: tuple[str, ...] = ERAS
+    upstream_eras: tuple[str, ...] = ERAS
+    impossible: str = ""
+    """Why there are no other eras than these: the sentence of the specification that says so."""
 
 
 _ALL: Final = (
@@ -148,6 +151,9 @@ _ALL: Final = (
         "The client is told when what it visited a page for is done.",
         "2025-11-25 client/elicitation §Completion Notifications; removed in 2026-07-28",
         eras=(HANDSHAKE,),
+        upstream_eras=(HANDSHAKE,),
+        impossible='2026-07-28 changelog, minor change 11: "Remove the `notifications/elicitation/complete` '
+        'notification".',
     ),
     Requirement(
         "roots",
@@ -179,6 +185,9 @@ _ALL: Final = (
         "A call that is cancelled while it asks is cancelled at the server.",
         "2025-11-25 basic/utilities/cancellation",
         eras=(HANDSHAKE,),
+        upstream_eras=(HANDSHAKE,),
+        impossible='2026-07-28 basic/patterns/mrtr: "Initial Request Terminated". While a stateless client is asked, '
+        "it has no request that it could cancel.",
     ),
     Requirement(
         "held-call",
@@ -187,6 +196,10 @@ _ALL: Final = (
         "issue 3 §3; 2026-07-28 basic/patterns/mrtr §Basic Workflow",
         transports=(HTTP,),
         eras=(STATELESS,),
+        upstream_eras=(HANDSHAKE,),
+        impossible='2026-07-28 changelog, major change 7: "Multi Round-Trip Requests (MRTR) pattern introduced which '
+        'replaces the previous approach of sending server-initiated requests". A session is asked by '
+        "requests, and needs none of this.",
     ),
     Requirement(
         "request-state",
@@ -194,12 +207,18 @@ _ALL: Final = (
         "2026-07-28 basic/patterns/mrtr §Server Requirements (Basic Workflow)",
         transports=(HTTP,),
         eras=(STATELESS,),
+        upstream_eras=(HANDSHAKE,),
+        impossible='2026-07-28 changelog, major change 7: "Multi Round-Trip Requests (MRTR) pattern introduced which '
+        'replaces the previous approach of sending server-initiated requests". A session is asked by '
+        "requests, and needs none of this.",
     ),
     Requirement(
         "isolation",
         "With isolation `session` each session has a connection of its own to the server, which ends with the session.",
         "issue 3 §2",
         eras=(HANDSHAKE,),
+        impossible='2026-07-28 changelog, major change 1: "Remove protocol-level sessions and the `Mcp-Session-Id` '
+        'header from the Streamable HTTP transport."',
     ),
     Requirement(
         "tasks",
@@ -208,6 +227,9 @@ _ALL: Final = (
         "2025-11-25 basic/utilities/tasks",
         transports=(HTTP,),
         eras=(HANDSHAKE,),
+        upstream_eras=(HANDSHAKE,),
+        impossible='2026-07-28 changelog, major change 6: "Move experimental tasks out of the core protocol and into '
+        'an official extension".',
     ),
     Requirement(
         "tasks-extension",
@@ -216,12 +238,18 @@ _ALL: Final = (
         "issue 3 §4; SEP-2663",
         transports=(HTTP,),
         eras=(STATELESS,),
+        upstream_eras=(STATELESS,),
+        impossible='2026-07-28 changelog, minor change 1: "Add `extensions` field to `ClientCapabilities`". A session '
+        "has no way to declare the extension.",
     ),
     Requirement(
         "param-headers-out",
         "Parameters that a tool marks with x-mcp-header are mirrored into headers toward a stateless server over HTTP.",
         "2026-07-28 basic/transports/streamable-http §Custom Headers from Tool Parameters",
         transports=(HTTP,),
+        upstream_eras=(STATELESS,),
+        impossible='2026-07-28 changelog, minor change 4: "add support for custom headers from tool parameters via '
+        '`x-mcp-header`". Older servers expect none.',
     ),
     Requirement(
         "param-headers-in",
@@ -229,6 +257,8 @@ _ALL: Final = (
         "2026-07-28 basic/transports/streamable-http §Server Behavior for Custom Headers",
         transports=(HTTP,),
         eras=(STATELESS,),
+        impossible='2026-07-28 changelog, minor change 4: "add support for custom headers from tool parameters via '
+        '`x-mcp-header`". Older clients send none.',
     ),
     Requirement(
         "survives-kill",
@@ -237,6 +267,8 @@ _ALL: Final = (
         "issue 3 §6",
         transports=(HTTP,),
         eras=(HANDSHAKE,),
+        impossible='2026-07-28 changelog, major change 1: "Remove protocol-level sessions and the `Mcp-Session-Id` '
+        'header from the Streamable HTTP transport."',
     ),
     Requirement(
         "any-replica",
@@ -244,12 +276,53 @@ _ALL: Final = (
         "issue 3 §6",
         transports=(HTTP,),
         eras=(HANDSHAKE,),
+        impossible='2026-07-28 changelog, major change 1: "Remove protocol-level sessions and the `Mcp-Session-Id` '
+        'header from the Streamable HTTP transport."',
+    ),
+    Requirement(
+        "resumable-streams",
+        "A call's stream that broke is taken up with Last-Event-ID, and its end is still there.",
+        "2025-11-25 basic/transports §Resumability and Redelivery",
+        transports=(HTTP,),
+        eras=(HANDSHAKE,),
+        impossible='2026-07-28 changelog, major change 9: "Remove SSE stream resumability and message redelivery".',
+    ),
+    Requirement(
+        "large-results",
+        "A result of 16 MiB passes, as JSON, as an event and over stdio.",
+        "issue 3 §8",
+        transports=(HTTP,),
+    ),
+    Requirement(
+        "many-tools",
+        "A server with 5,000 tools is listed whole and called.",
+        "issue 3 §8",
+        transports=(HTTP,),
+    ),
+    Requirement(
+        "many-calls",
+        "200 calls run on one server at the same time, and with narrower limits they take turns.",
+        "issue 3 §8",
+        transports=(HTTP,),
+    ),
+    Requirement(
+        "slow-readers",
+        "A client that does not read costs bounded memory, delays nobody, and still gets its result.",
+        "issue 3 §8",
+        transports=(HTTP,),
+    ),
+    Requirement(
+        "large-bodies",
+        "A request body up to the limit passes; a longer one is answered 413.",
+        "issue 3 §8",
+        transports=(HTTP,),
     ),
     Requirement(
         "ping",
         "The hub answers ping.",
         "2025-11-25 basic/utilities/ping; removed in 2026-07-28",
         eras=(HANDSHAKE,),
+        impossible='2026-07-28 changelog, major change 5: "Remove `ping`".',
     ),
     Requirement(
         "removed-methods",
@@ -257,6 +330,7 @@ _ALL: Final = (
         "2026-07-28 changelog; basic/transports/streamable-http §Protocol Version Header",
         transports=(HTTP,),
         eras=(STATELESS,),
+        impossible="2026-07-28 changelog, major changes 1 to 6, name what is removed; in a session it is there.",
     ),
     Requirement(
         "same-names",
@@ -279,6 +353,8 @@ _ALL: Final = (
         "2025-11-25 basic/transports §Session Management",
         transports=(HTTP,),
         eras=(HANDSHAKE,),
+        impossible='2026-07-28 changelog, major change 1: "Remove protocol-level sessions and the `Mcp-Session-Id` '
+        'header from the Streamable HTTP transport."',
     ),
     Requirement(
         "older-revisions",
@@ -286,6 +362,8 @@ _ALL: Final = (
         "issue 2 §The endpoint for clients; 2025-11-25 basic/lifecycle §Version Negotiation",
         transports=(HTTP,),
         eras=(HANDSHAKE,),
+        impossible='2026-07-28 changelog, major change 2: "remove the `initialize`/`notifications/initialized` '
+        'handshake".',
     ),
     Requirement(
         "result-bytes",
@@ -364,6 +442,7 @@ _ALL: Final = (
         "A client on the Python SDK 1.x lists and calls, over Streamable HTTP and over HTTP+SSE.",
         "issue 2 §Proof",
         eras=(HANDSHAKE,),
+        impossible="The Python SDK 1.x speaks no revision after 2025-11-25.",
     ),
     Requirement(
         "inspector",

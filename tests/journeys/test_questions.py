@@ -98,7 +98,7 @@ async def test_a_page_is_visited(cell: Cell) -> None:
         assert page.elicitation_id == URL_ID
 
 
-@journey("elicitation-complete", upstreams=("http_handshake", "stdio_handshake"))
+@journey("elicitation-complete")
 async def test_the_end_of_a_visit_is_told(cell: Cell) -> None:
     told = anyio.Event()
 
@@ -186,7 +186,7 @@ async def test_a_client_that_cannot_be_asked_is_told_so(cell: Cell) -> None:
         assert text_of(await client.call_tool(cell.name("echo"), {"text": "on"})) == "on"
 
 
-@journey("cancelled-question", upstreams=("http_handshake", "stdio_handshake"))
+@journey("cancelled-question")
 async def test_cancelling_a_call_that_asks_cancels_it_at_the_server(cell: Cell) -> None:
     gate, asked = fresh_key(), anyio.Event()
 

@@ -149,12 +149,12 @@ def _add_streaming(box: Toolbox) -> None:
 
     @box.tool(
         "progress",
-        "Send progress notifications that carry `label`; with `meet`, wait for a second call of that key first.",
-        schema(("label",), label="string", steps="integer", meet="string"),
+        "Send progress notifications that carry `label`; with `meet`, wait for `parties` (2) calls of that key first.",
+        schema(("label",), label="string", steps="integer", meet="string", parties="integer"),
     )
     async def progress(call: Call) -> Answer:
         if "meet" in call.arguments:
-            await call.state.gate(str(call.arguments["meet"])).meet(2)
+            await call.state.gate(str(call.arguments["meet"])).meet(int(call.arguments.get("parties", 2)))
         steps = int(call.arguments.get("steps", 3))
         for step in range(1, steps + 1):
             await call.ctx.session.report_progress(step, steps, str(call.arguments["label"]))

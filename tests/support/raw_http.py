@@ -47,6 +47,12 @@ def events_of(answer: Answer) -> list[bytes]:
     return [data for data in map(event_data, answer.body.replace(b"\r\n", b"\n").split(b"\n\n")) if data]
 
 
+def event_id(block: bytes) -> str:
+    """The id of one SSE event; empty where it has none."""
+    ids = [line[3:].strip() for line in block.split(b"\n") if line.startswith(b"id:")]
+    return ids[0].decode() if ids else ""
+
+
 class Exchange:
     """One request under way: its status and headers are known, its body is still to be read."""
 
@@ -73,13 +79,18 @@ class Exchange:
 
     async def events(self) -> AsyncGenerator[bytes]:
         """The data of each SSE event as it arrives; comments and events without data are left out."""
+        async for block in self.blocks():
+            if data := event_data(block):
+                yield data
+
+    async def blocks(self) -> AsyncGenerator[bytes]:
+        """Each SSE event, or comment, as it arrives."""
         buffer = b""
         async for chunk in self.chunks():
             buffer = (buffer + chunk).replace(b"\r\n", b"\n")
             while b"\n\n" in buffer:
                 block, buffer = buffer.split(b"\n\n", 1)
-                if data := event_data(block):
-                    yield data
+                yield block
 
 
 def _head(method: str, url: str, body: bytes, headers: Mapping[str, str] | None) -> bytes:

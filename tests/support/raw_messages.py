@@ -63,10 +63,13 @@ class Reply(NamedTuple):
     manner: str = "plain"
     after: bytes = b""
     """A notification that follows, where the transport has a way for it (stdio)."""
+    before: bytes = b""
+    """What is said before it, so many `times` (HTTP, manner `flood`)."""
+    times: int = 0
 
 
 class Offer(NamedTuple):
-    """How much the server lists and how it pages; `extras` are the tools for tasks and for mirrored parameters."""
+    """How much the server lists and how it pages; `extras` are the tools for tasks, headers and floods."""
 
     tools: int
     page: int
@@ -127,6 +130,7 @@ def definitions(offer: Offer) -> list[bytes]:
     found = [DEFINITION % (name.encode(), name.encode(), EXOTIC) for name in names]
     if offer.extras:
         found += [DEFINITION % (b"raw_task", b"raw_task", EXOTIC), HEADERS_DEFINITION]
+        found.append(DEFINITION % (b"raw_flood", b"raw_flood", EXOTIC))
     return found
 
 
@@ -179,8 +183,14 @@ def _called(request: Request, memory: Memory) -> Reply:
             result(request, text + b',"structuredContent":{"seen":' + msgspec.json.encode(_texts(memory.seen)) + b"}")
         )
     if name == "raw_big":
-        size = int(msgspec.json.decode(arguments)["bytes"])
-        return Reply(result(request, b'"content":[{"type":"text","text":"' + b"x" * size + b'"}]'))
+        wanted = msgspec.json.decode(arguments)
+        text = b'"content":[{"type":"text","text":"' + b"x" * int(wanted["bytes"]) + b'"}]'
+        return Reply(result(request, text), "event" if wanted.get("event") else "plain")
+    if name == "raw_flood":
+        wanted = msgspec.json.decode(arguments)
+        told = b'{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"error","data":"'
+        before = told + b"x" * int(wanted["bytes"]) + b'"}}'
+        return Reply(result(request, text), "flood", before=before, times=int(wanted["times"]))
     exotic = result(request, text + b',"structuredContent":' + EXOTIC + b',"com.example/unknown":' + EXOTIC)
     manners = ("hang", "crash", "garbage", "noise", "wrong_id", "sse", "cut")
     manner = next((m for m in manners if name == f"raw_{m}"), "plain")

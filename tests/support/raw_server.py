@@ -119,6 +119,7 @@ class Http:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             while await self._exchange():
                 await self._writer.drain()
+            await self._writer.drain()
         self._writer.close()
 
     async def _exchange(self) -> bool:
@@ -160,6 +161,13 @@ class Http:
                 write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
                 await self._writer.drain()
             write(b"0\r\n\r\n")
+        elif manner in ("event", "flood"):
+            write(_head("200 OK", "Content-Type: text/event-stream", "Connection: close"))
+            for _ in range(reply.times):
+                write(b"data: " + reply.before + b"\n\n")
+                await self._writer.drain()
+            write(b"data: " + reply.body + b"\n\n")
+            return False
         else:
             status = {"bad-request": "400 Bad Request", "not-found": "404 Not Found"}.get(manner, "200 OK")
             session = () if self._server.offer.era == "stateless" else ("Mcp-Session-Id: raw-session",)
@@ -193,7 +201,7 @@ def main() -> None:
     parser.add_argument("--tools", type=int, default=5, help="tools besides the special ones")
     parser.add_argument("--page", type=int, default=0, help="entries per page of every list; 0: one page")
     parser.add_argument("--endless", action="store_true", help="give the first page with a next cursor forever")
-    parser.add_argument("--extras", action="store_true", help="list the tools for tasks and mirrored parameters too")
+    parser.add_argument("--extras", action="store_true", help="list the tools for tasks, headers and floods too")
     parser.add_argument("--fault", choices=("none", "hang", "garbage", "noise", "crash"), default="none")
     parser.add_argument("--until-eof", action="store_true", help="end when standard input ends (http)")
     arguments = parser.parse_args()

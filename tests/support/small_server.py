@@ -102,6 +102,7 @@ class SmallServer:
         default_factory=dict[str, Callable[[Call], Awaitable[Answer]]]
     )
     instructions: str | None = None
+    capabilities: dict[str, Any] = field(default_factory=dict[str, Any])
     url: str = ""
     seen: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     bodies: list[bytes] = field(default_factory=list[bytes])
@@ -234,7 +235,7 @@ class SmallServer:
         changes = {"listChanged": True}
         offered = {"tools": changes, "prompts": changes, "resources": {**changes, "subscribe": True}, "logging": {}}
         said = {} if self.instructions is None else {"instructions": self.instructions}
-        return {"capabilities": {**offered, "completions": {}}, **said}
+        return {"capabilities": {**offered, "completions": {}, **self.capabilities}, **said}
 
 
 def _event(message: dict[str, Any]) -> bytes:

@@ -49,7 +49,7 @@ def main() -> int:
     except SettingsError as fault:
         sys.stderr.write("".join(f"categorizer: {sentence}\n" for sentence in fault.faults))
         return 2
-    logs.configure(settings.log_level, settings.log_style, [settings.gemini_api_key or "", settings.redis_url or ""])
+    logs.configure(settings.log_level, settings.log_style, settings.secrets)
     try:
         asyncio.run(run(settings))
     except (OSError, ValueError) as fault:

@@ -1,7 +1,7 @@
-"""What an LLM has decided, kept in the store and, in front of it, in memory.
+"""What an LLM has said, kept in the store and, in front of it, in memory.
 
-Owns the key, the form of a kept decision and how the cache does. With the store away it goes on with what is in memory.
-Does not know who decides.
+Owns the keys, the form of a kept decision and how the cache does. With the store away it goes on with what is in
+memory. Does not know who decides.
 """
 
 from __future__ import annotations
@@ -9,16 +9,23 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from hub_categorizer.llm_prompts import VERSION, Subject
+from hub_categorizer.llm_prompts import VERSION, Candidate, Choice, Subject
 from hub_common.store import Store, StoreUnavailable
 
+T = TypeVar("T")
+
 SPACE = "categories"
+PROMPTS_SPACE = "prompts"
+
+PROMPTS_TTL_S = 86_400.0
+"""What was said of a prompt is kept for a day at most: people ask the same thing again soon or never."""
 
 IN_MEMORY = 20_000
-"""Decisions kept in memory; the oldest go first."""
+"""Values of one kind kept in memory; the oldest go first."""
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +39,7 @@ class Decision(msgspec.Struct, frozen=True):
     provider: str
     model: str
     decided_at_ms: int
+    keywords: tuple[str, ...] = ()
 
 
 def key_of(digest: str, subject: Subject, provider: str, model: str, categories: Sequence[str]) -> str:
@@ -40,18 +48,28 @@ def key_of(digest: str, subject: Subject, provider: str, model: str, categories:
     return f"{digest or '-'}:{hashlib.sha256(rest).hexdigest()[:32]}"
 
 
-class Cache:
-    """Decisions by key. `ttl_s` is how long the store keeps one. `hits` and `lookups` count keys since start."""
+def prompt_key_of(
+    prompt: str, context: str, shortlist: Sequence[Candidate], about: tuple[str, str, Sequence[str]]
+) -> str:
+    """The key of what was said of a prompt: the hash of all it depends on. `about` is provider, model, categories."""
+    return hashlib.sha256(msgspec.json.encode([VERSION, prompt, context, shortlist, about])).hexdigest()
 
-    def __init__(self, store: Store, ttl_s: float) -> None:
+
+class Kept(Generic[T]):
+    """Values of the type `shape` by key, in one space of the store, for `ttl_s` seconds. `hits` and `lookups` count
+    keys since start."""
+
+    def __init__(self, store: Store, ttl_s: float, space: str, shape: type[T]) -> None:
         self._store = store
         self._ttl_s = ttl_s
-        self._memory: dict[str, Decision] = {}
+        self._space = space
+        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(shape)
+        self._memory: dict[str, T] = {}
         self.hits = 0
         self.lookups = 0
 
-    async def find(self, keys: Sequence[str]) -> dict[str, Decision]:
-        """Those of `keys` that are decided. Never raises: what the store does not give is unknown."""
+    async def find(self, keys: Sequence[str]) -> dict[str, T]:
+        """Those of `keys` that are kept. Never raises: what the store does not give is unknown."""
         found = {key: self._memory[key] for key in keys if key in self._memory}
         if missing := [key for key in dict.fromkeys(keys) if key not in found]:
             kept = await self._stored(missing)
@@ -61,40 +79,54 @@ class Cache:
         self.hits += sum(key in found for key in keys)
         return found
 
-    def recall(self, key: str) -> Decision | None:
-        """The decision if it is in memory; asks nothing and counts nothing."""
+    def recall(self, key: str) -> T | None:
+        """The value if it is in memory; asks nothing and counts nothing."""
         return self._memory.get(key)
 
-    async def keep(self, decisions: Mapping[str, Decision]) -> None:
-        """Keep `decisions`; never raises, a store that is away costs only their survival."""
-        self._remember(decisions)
-        encoded = {key: msgspec.json.encode(decision) for key, decision in decisions.items()}
+    async def keep(self, values: Mapping[str, T]) -> None:
+        """Keep `values`; never raises, a store that is away costs only their survival."""
+        self._remember(values)
+        encoded = {key: msgspec.json.encode(value) for key, value in values.items()}
         try:
-            await self._store.put_many(SPACE, encoded, self._ttl_s)
+            await self._store.put_many(self._space, encoded, self._ttl_s)
         except StoreUnavailable as fault:
-            _log.warning("%d categories are not stored: %s", len(encoded), fault)
+            _log.warning("%d %s are not stored: %s", len(encoded), self._space, fault)
 
     async def size(self) -> int:
-        """How many decisions are kept."""
+        """How many values are kept."""
         try:
-            return await self._store.count(SPACE)
+            return await self._store.count(self._space)
         except StoreUnavailable:
             return len(self._memory)
 
-    async def _stored(self, keys: Sequence[str]) -> dict[str, Decision]:
+    async def _stored(self, keys: Sequence[str]) -> dict[str, T]:
         try:
-            raw = await self._store.get_many(SPACE, keys)
+            raw = await self._store.get_many(self._space, keys)
         except StoreUnavailable:
             return {}
-        decisions: dict[str, Decision] = {}
+        values: dict[str, T] = {}
         for key, value in raw.items():
             try:
-                decisions[key] = msgspec.json.decode(value, type=Decision)
+                values[key] = self._decoder.decode(value)
             except msgspec.DecodeError:
-                _log.warning("a kept category is unreadable and is decided anew")
-        return decisions
+                _log.warning("a value kept in %s is unreadable and is asked for anew", self._space)
+        return values
 
-    def _remember(self, decisions: Mapping[str, Decision]) -> None:
-        self._memory |= decisions
+    def _remember(self, values: Mapping[str, T]) -> None:
+        self._memory |= values
         for key in list(self._memory)[: max(0, len(self._memory) - IN_MEMORY)]:
             del self._memory[key]
+
+
+class Cache(Kept[Decision]):
+    """Decisions by key."""
+
+    def __init__(self, store: Store, ttl_s: float) -> None:
+        super().__init__(store, ttl_s, SPACE, Decision)
+
+
+class Analyzed(Kept[Choice]):
+    """What was said of prompts, by `prompt_key_of`."""
+
+    def __init__(self, store: Store, ttl_s: float) -> None:
+        super().__init__(store, min(ttl_s, PROMPTS_TTL_S), PROMPTS_SPACE, Choice)

@@ -1,44 +1,29 @@
-"""Asking an LLM with patience: deadlines, retries of what may pass, and a breaker for what does not.
+"""Asking an LLM with patience: deadlines, retries of what may pass, a rate, and a breaker for what does not pass.
 
-Owns the interface of providers, the tree of their failures and the counting. Does not know what is asked
-(`llm_prompts`) or whose model it is (`llm_gemini`).
+Owns the interface of providers and the order of these. Does not know what is asked (`llm_prompts`) or whose model it is
+(`llm_gemini`, `llm_openai`, `llm_anthropic`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypeVar
 
+from hub_categorizer.key import Key
+from hub_categorizer.llm_counts import Counts
+from hub_categorizer.llm_faults import LlmFault, LlmGarbage, LlmPaused, LlmRefused, LlmTransient
 from hub_categorizer.llm_prompts import Prompt
+from hub_categorizer.pace import Pace
 from hub_common.breaker import Breaker
+
+__all__ = ["Llm", "LlmFault", "LlmGarbage", "LlmPaused", "LlmRefused", "LlmTransient", "Patience", "Provider"]
 
 T = TypeVar("T")
 
-
-class LlmFault(Exception):
-    """The LLM gave no usable answer. The text says why and holds no secret."""
-
-
-class LlmTransient(LlmFault):
-    """It may answer next time. `retry_after_s` is the provider's own wish, None where it has none."""
-
-    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
-
-
-class LlmRefused(LlmFault):
-    """It will refuse this question, or this key, every time."""
-
-
-class LlmGarbage(LlmFault):
-    """It answered, but not what was asked."""
-
-
-class LlmPaused(LlmFault):
-    """It has failed so often that it is left alone for now; it was not asked."""
+STARTS_PER_S = 10.0
 
 
 class Provider(Protocol):
@@ -58,6 +43,14 @@ class Provider(Protocol):
         """
         ...
 
+    async def check(self) -> None:
+        """Ask whether the key is taken and the model is there, at no cost. One attempt, no deadline inside.
+
+        Raises:
+            LlmTransient, LlmRefused, LlmGarbage: it is not, or nobody said.
+        """
+        ...
+
     async def close(self) -> None: ...
 
 
@@ -71,14 +64,23 @@ class Patience(NamedTuple):
 
 
 class Llm:
-    """A provider, asked with patience. `calls` counts questions, `failures` those that came to nothing."""
+    """A provider, asked with patience. `pace` is over all questions; `clock` gives seconds that only grow."""
 
-    def __init__(self, provider: Provider, patience: Patience, breaker: Breaker) -> None:
+    def __init__(
+        self,
+        provider: Provider,
+        patience: Patience,
+        breaker: Breaker,
+        pace: Pace | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._provider = provider
         self._patience = patience
-        self._breaker = breaker
-        self.calls = 0
-        self.failures = 0
+        self._pace = pace or Pace(STARTS_PER_S)
+        self._clock = clock
+        self.breaker = breaker
+        self.counts = Counts()
+        self.key = Key(provider)
 
     @property
     def provider(self) -> str:
@@ -90,6 +92,16 @@ class Llm:
         """The model's name."""
         return self._provider.model
 
+    @property
+    def calls(self) -> int:
+        """Questions asked."""
+        return self.counts.calls
+
+    @property
+    def failures(self) -> int:
+        """Questions that came to nothing."""
+        return self.counts.failures
+
     async def ask(self, prompt: Prompt, read: Callable[[str], T], within_s: float | None = None) -> T:
         """Ask, and give the answer to `read`, which raises ValueError for one it cannot use.
 
@@ -98,36 +110,53 @@ class Llm:
         Raises:
             LlmFault: no usable answer.
         """
-        if not self._breaker.allow():
-            raise LlmPaused(f"left alone for {self._breaker.retry_after_s:.0f} s after repeated failures")
-        self.calls += 1
+        # The probe of a breaker that is half open is one attempt: what it is to find out is known after that.
+        retries = self._patience.retries if self.breaker.state == "closed" else 0
+        if not self.breaker.allow():
+            raise LlmPaused(f"left alone for {self.breaker.retry_after_s:.0f} s after repeated failures")
+        self.counts.calls += 1
+        began_s = self._clock()
         try:
-            answer = await self._within(prompt, within_s)
-        except LlmFault:
-            self.failures += 1
-            self._breaker.failure()
+            answer = await self._within(prompt, within_s, retries)
+        except LlmFault as fault:
+            self._failed(fault)
+            self.counts.took(self._clock() - began_s)
             raise
-        self._breaker.success()
+        self.breaker.success()
+        self.key.taken()
+        self.counts.took(self._clock() - began_s)
         try:
-            return read(answer)
+            usable = read(answer)
         except ValueError as fault:
-            self.failures += 1
+            self.counts.failures += 1
             raise LlmGarbage(f"unusable answer: {fault}") from None
+        self.counts.successes += 1
+        return usable
 
     async def close(self) -> None:
         """Close the provider."""
         await self._provider.close()
 
-    async def _within(self, prompt: Prompt, within_s: float | None) -> str:
+    def _failed(self, fault: LlmFault) -> None:
+        self.counts.failures += 1
+        was_open = self.breaker.state == "open"
+        self.breaker.failure()
+        if not was_open and self.breaker.state == "open":
+            self.counts.breaker_trips += 1
+        if isinstance(fault, LlmRefused):
+            self.key.refused(fault)
+
+    async def _within(self, prompt: Prompt, within_s: float | None, retries: int) -> str:
         try:
             async with asyncio.timeout(within_s):
-                return await self._attempts(prompt)
+                return await self._attempts(prompt, retries)
         except TimeoutError:
+            self.counts.timeouts += 1
             raise LlmTransient("no answer in time") from None
 
-    async def _attempts(self, prompt: Prompt) -> str:
+    async def _attempts(self, prompt: Prompt, retries: int) -> str:
         pause_s = self._patience.backoff_s
-        for _ in range(self._patience.retries):
+        for _ in range(retries):
             try:
                 return await self._attempt(prompt)
             except LlmTransient as fault:
@@ -137,11 +166,14 @@ class Llm:
             # Half of the pause is chance, so that questions that failed together are not asked again together.
             await asyncio.sleep(max(wished_s, pause_s * random.uniform(0.5, 1.0)))
             pause_s = min(pause_s * 2, self._patience.max_backoff_s)
+            self.counts.retries += 1
         return await self._attempt(prompt)
 
     async def _attempt(self, prompt: Prompt) -> str:
+        await self._pace.turn()
         try:
             async with asyncio.timeout(self._patience.timeout_s):
                 return await self._provider.answer(prompt)
         except TimeoutError:
+            self.counts.timeouts += 1
             raise LlmTransient(f"no answer within {self._patience.timeout_s:g} s") from None

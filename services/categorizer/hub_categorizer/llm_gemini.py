@@ -1,26 +1,27 @@
 """Gemini as a provider, through Google's own SDK.
 
 Owns the translation of a question into `generateContent` with structured output, and of the SDK's failures into ours.
-Importing it costs the SDK's import, so `open_gemini` is called only where a key is given.
+Importing it costs the SDK's import, so it is imported only where a key is given.
 
-Source: Gemini API, Structured output; Thinking; Troubleshooting (error codes); google.rpc.RetryInfo.
+Source: Gemini API, Structured output; Thinking; Troubleshooting (error codes); google.rpc.RetryInfo and ErrorInfo.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any, cast
+from collections.abc import Awaitable
+from typing import Any, TypeVar, cast
 
 from google.genai import errors, types
 from google.genai.client import Client
 
-from hub_categorizer.llm import LlmGarbage, LlmRefused, LlmTransient
+from hub_categorizer.llm_faults import LlmGarbage, LlmRefused, LlmTransient, of_status, told
 from hub_categorizer.llm_prompts import Prompt
+
+T = TypeVar("T")
 
 NAME = "gemini"
 
-_TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504})
-_MESSAGE_CHARS = 200
 _SECONDS = re.compile(r"([0-9]+(?:\.[0-9]+)?)s")
 
 
@@ -54,10 +55,21 @@ class Gemini:
             thinking_config=_thinking(self._model),
         )
         models: Any = self._client.aio.models
+        response: types.GenerateContentResponse = await self._call(
+            models.generate_content(model=self._model, contents=prompt.data, config=config)
+        )
+        return self._text(response)
+
+    async def check(self) -> None:
+        await self._call(self._client.aio.models.get(model=self._model))
+
+    async def close(self) -> None:
+        await self._client.aio.aclose()
+        self._client.close()
+
+    async def _call(self, asking: Awaitable[T]) -> T:
         try:
-            response: types.GenerateContentResponse = await models.generate_content(
-                model=self._model, contents=prompt.data, config=config
-            )
+            return await asking
         except errors.APIError as fault:
             raise self._translated(fault) from None
         except ValueError as fault:
@@ -65,11 +77,6 @@ class Gemini:
         except Exception as fault:
             # The SDK lets its HTTP library's errors through, and which library that is depends on the installation.
             raise LlmTransient(f"not reachable ({type(fault).__name__})") from None
-        return self._text(response)
-
-    async def close(self) -> None:
-        await self._client.aio.aclose()
-        self._client.close()
 
     def _text(self, response: types.GenerateContentResponse) -> str:
         text = response.text
@@ -80,11 +87,11 @@ class Gemini:
         return text
 
     def _translated(self, fault: errors.APIError) -> LlmTransient | LlmRefused:
-        detail = str(fault.message or "").replace(self._key, "[redacted]")[:_MESSAGE_CHARS]
-        message = " ".join(str(part) for part in (fault.code, fault.status, detail) if part)
-        if fault.code in _TRANSIENT_STATUS:
-            return LlmTransient(message, _retry_after_s(cast(Any, fault).details))
-        return LlmRefused(message)
+        details = cast(Any, fault).details
+        # A key that does not exist is answered with 400, and only the details tell it from a bad question.
+        bad_key = "API_KEY_INVALID" in str(details)
+        words = told(fault.code, fault.status, fault.message, self._key)
+        return of_status(fault.code, words, retry_after_s=_retry_after_s(details), of_key=bad_key)
 
 
 def _thinking(model: str) -> types.ThinkingConfig | None:

@@ -1,7 +1,7 @@
 """The rpcs of `proto/hub/categorizer/v1`: patterns at once, the LLM when asked and when there is one.
 
-Owns the order in which mappings, cache, patterns and LLM are heard. Whatever the LLM does, the service stays up and the
-category that stood stands. Does not know the gateway.
+Owns the order in which overrides, mappings, cache, patterns and LLM are heard. Whatever the LLM does, the service
+stays up and the category that stood stands. Does not know the gateway.
 """
 
 from __future__ import annotations
@@ -20,14 +20,17 @@ import grpc.aio
 from hub.categorizer.v1 import categorizer_pb2 as pb
 from hub.categorizer.v1 import categorizer_pb2_grpc
 from hub_categorizer import llm_prompts as prompts
-from hub_categorizer.cache import Cache, Decision, key_of
-from hub_categorizer.llm import Llm, LlmFault, LlmPaused, LlmRefused, Patience
-from hub_categorizer.queue import Queue
+from hub_categorizer.analysis import Analyses, Asked
+from hub_categorizer.cache import Analyzed, Cache, Decision, key_of
+from hub_categorizer.described import llm_stats, provider_status
+from hub_categorizer.key import Status
+from hub_categorizer.llm import Llm, LlmFault, LlmPaused, LlmRefused
+from hub_categorizer.llm_faults import ProviderAbsent
+from hub_categorizer.providers import open_llm
+from hub_categorizer.queue import Queue, QueueFull
 from hub_categorizer.settings import Settings
-from hub_categorizer.taxonomy import Mapping, Taxonomy
+from hub_categorizer.taxonomy import Mapping, Taxonomy, judgements_recalled
 from hub_common import rpc_server
-from hub_common.breaker import Breaker
-from hub_common.logs import add_secret
 from hub_common.rpc_server import RpcServer
 from hub_common.store import Store
 from hub_common.tasks import Tasks
@@ -55,17 +58,31 @@ class _Known(NamedTuple):
     assignment: pb.Assignment
 
 
-class Categorizer(categorizer_pb2_grpc.CategorizerServiceServicer):
-    """See the proto file for what each rpc promises. `clock` gives Unix seconds. `llm` None means there is none."""
+class Asking(NamedTuple):
+    """An LLM and all that stands in front of it. `batch` is definitions per question, `deadline_s` seconds for one
+    question with all its attempts."""
 
-    def __init__(
-        self, llm: Llm | None, cache: Cache, queue: Queue, batch: int, clock: Callable[[], float] = time.time
-    ) -> None:
-        self._llm = llm
+    llm: Llm
+    analyses: Analyses
+    queue: Queue
+    batch: int
+    deadline_s: float
+
+
+class Categorizer(categorizer_pb2_grpc.CategorizerServiceServicer):
+    """See the proto file for what each rpc promises. `clock` gives Unix seconds.
+
+    `asking` is an LLM, or why there is none though one is configured, or None.
+    """
+
+    def __init__(self, asking: Asking | Status | None, cache: Cache, clock: Callable[[], float] = time.time) -> None:
+        self._asking = asking if isinstance(asking, Asking) else None
+        self._llm = self._asking.llm if self._asking else None
+        self._absent = asking if isinstance(asking, Status) else None
         self._cache = cache
-        self._queue = queue
-        self._batch = batch
         self._clock = clock
+        self._lookups = 0
+        self._hits = 0
 
     async def Categorize(  # noqa: N802
         self, request: pb.CategorizeRequest, context: _Context
@@ -77,9 +94,8 @@ class Categorizer(categorizer_pb2_grpc.CategorizerServiceServicer):
     async def Refine(  # noqa: N802
         self, request: pb.CategorizeRequest, context: _Context
     ) -> AsyncIterator[pb.Assignment]:
-        del context
-        llm = self._llm
-        if llm is None:
+        asking = self._asking
+        if asking is None:
             return
         taxonomy = _taxonomy(request.taxonomy)
         known = await self._known(request, taxonomy)
@@ -90,81 +106,104 @@ class Categorizer(categorizer_pb2_grpc.CategorizerServiceServicer):
         open_ones = {one.key: one for one in known if one.assignment.refinable}
         # Where the patterns are least sure there is most to gain.
         doubtful_first = sorted(open_ones.values(), key=lambda one: one.assignment.confidence)
-        batches = [doubtful_first[at : at + self._batch] for at in range(0, len(doubtful_first), self._batch)]
-        jobs = [partial(self._decide, llm, batch, taxonomy.categories) for batch in batches]
+        batches = [doubtful_first[at : at + asking.batch] for at in range(0, len(doubtful_first), asking.batch)]
+        jobs = [partial(self._decide, asking, batch, taxonomy.categories) for batch in batches]
         try:
-            async with aclosing(self._queue.results(jobs)) as results:
+            async with aclosing(asking.queue.results(jobs)) as results:
                 async for assignments in results:
                     for assignment in assignments:
                         yield assignment
         except (LlmRefused, LlmPaused) as fault:
-            _log.warning("categories are not refined further: %s: %s", llm.provider, fault)
+            _log.warning("categories are not refined further: %s: %s", asking.llm.provider, fault)
+        except QueueFull as fault:
+            _log.warning("some categories are refined later: %s", fault)
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"the LLM's queue is full: {fault}")
 
     async def AnalyzePrompt(  # noqa: N802
         self, request: pb.AnalyzePromptRequest, context: _Context
     ) -> pb.AnalyzePromptResponse:
         if not request.prompt.strip():
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the prompt is empty")
-        llm = self._llm
-        if llm is None:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "no LLM is configured", _DO_NOT_RETRY)
-        categories = _taxonomy(request.taxonomy).categories
+        asking = self._asking
+        if asking is None:
+            why = f"no LLM: {self._absent.reason}" if self._absent else "no LLM is configured"
+            await context.abort(grpc.StatusCode.UNAVAILABLE, why, _DO_NOT_RETRY)
         shortlist = [prompts.Candidate(one.public_name, one.category, one.description) for one in request.shortlist]
-        question = prompts.analyze(request.prompt, request.context, shortlist, categories)
+        asked = Asked(request.prompt, request.context, shortlist, _taxonomy(request.taxonomy).categories)
         try:
-            choice = await llm.ask(
-                question, lambda text: prompts.read_choice(text, shortlist, categories), _time_left_s(context)
-            )
+            choice, cached = await asking.analyses.of(asked, _time_left_s(context))
         except LlmFault as fault:
-            _log.warning("a prompt is not analyzed: %s: %s", llm.provider, fault)
+            _log.warning("a prompt is not analyzed: %s: %s", asking.llm.provider, fault)
             await context.abort(grpc.StatusCode.UNAVAILABLE, f"the LLM gave no answer: {fault}", _DO_NOT_RETRY)
         return pb.AnalyzePromptResponse(
             categories=choice.categories,
             public_names=choice.public_names,
             confidence=choice.confidence,
             reasoning=choice.reasoning,
-            model=llm.model,
+            model=asking.llm.model,
+            requests=choice.requests,
+            cached=cached,
         )
 
     async def Describe(self, request: pb.DescribeRequest, context: _Context) -> pb.DescribeResponse:  # noqa: N802
-        del request, context
+        del context
         answer = pb.DescribeResponse(
-            cache_size=await self._cache.size(), cache_hits=self._cache.hits, cache_lookups=self._cache.lookups
+            cache_size=await self._cache.size(),
+            cache_hits=self._cache.hits,
+            cache_lookups=self._cache.lookups,
+            category_lookups=self._lookups,
+            category_hits=self._hits,
         )
-        if self._llm is not None:
+        if self._absent is not None:
+            answer.provider_status.CopyFrom(provider_status(self._absent))
+        if self._asking is not None:
+            llm = self._asking.llm
+            status = await llm.key.check() if request.check_key else llm.key.status
             answer.llm_configured = True
-            answer.provider, answer.model = self._llm.provider, self._llm.model
-            answer.llm_calls, answer.llm_failures = self._llm.calls, self._llm.failures
+            answer.provider, answer.model = llm.provider, llm.model
+            answer.llm_calls, answer.llm_failures = llm.calls, llm.failures
+            answer.provider_status.CopyFrom(provider_status(status))
+            answer.llm.CopyFrom(llm_stats(llm, self._asking.queue, self._asking.analyses.kept))
         return answer
 
     async def _known(self, request: pb.CategorizeRequest, taxonomy: Taxonomy) -> list[_Known]:
         llm = self._llm
         definitions = list(request.definitions)
         keys = [self._key(llm, definition, taxonomy.categories) for definition in definitions]
-        mapped = [taxonomy.mapped(one.upstream_name, one.local_name) for one in definitions]
-        asked = [key for key, category in zip(keys, mapped, strict=True) if category is None and llm is not None]
+        overrides = {one.public_name: one.category for one in request.taxonomy.overrides}
+        fixed = [_fixed(one, overrides, taxonomy) for one in definitions]
+        asked = [key for key, by_hand in zip(keys, fixed, strict=True) if by_hand is None and llm is not None]
         decided = await self._cache.find(asked) if asked else {}
         known: list[_Known] = []
-        for place, (definition, key, category) in enumerate(zip(definitions, keys, mapped, strict=True)):
+        for place, (definition, key, by_hand) in enumerate(zip(definitions, keys, fixed, strict=True)):
             if place % BREATH == BREATH - 1:
                 await asyncio.sleep(0)
-            if category is not None:
-                assignment = self._assignment(definition, category, 1.0, pb.SOURCE_MAPPING)
+            if by_hand is not None:
+                assignment = self._assignment(definition, by_hand[0], 1.0, by_hand[1])
             elif key in decided:
+                self._lookups += 1
+                self._hits += 1
                 assignment = _decided(definition, decided[key], cached=True)
             else:
-                verdict = taxonomy.judged(definition.upstream_name, definition.local_name, definition.description)
-                assignment = self._assignment(definition, verdict.category, verdict.confidence, pb.SOURCE_PATTERN)
+                assignment = self._judged(definition, taxonomy)
                 assignment.refinable = llm is not None
             known.append(_Known(definition, key, assignment))
         return known
 
-    async def _decide(self, llm: Llm, batch: Sequence[_Known], categories: Sequence[str]) -> list[pb.Assignment]:
+    def _judged(self, definition: pb.Definition, taxonomy: Taxonomy) -> pb.Assignment:
+        before = judgements_recalled()
+        verdict = taxonomy.judged(definition.upstream_name, definition.local_name, definition.description)
+        self._lookups += 1
+        self._hits += judgements_recalled() - before
+        return self._assignment(definition, verdict.category, verdict.confidence, pb.SOURCE_PATTERN)
+
+    async def _decide(self, asking: Asking, batch: Sequence[_Known], categories: Sequence[str]) -> list[pb.Assignment]:
         """Ask for one batch. An LLM that does not answer, or not usably, leaves the batch as it was.
 
         Raises:
             LlmRefused, LlmPaused: asking on is no use.
         """
+        llm = asking.llm
         assignments: list[pb.Assignment] = []
         undecided: list[_Known] = []
         for one in batch:
@@ -178,7 +217,9 @@ class Categorizer(categorizer_pb2_grpc.CategorizerServiceServicer):
             return assignments
         question = prompts.categorize([_subject(one.definition) for one in undecided], categories)
         try:
-            answers = await llm.ask(question, lambda text: prompts.read_categories(text, len(undecided), categories))
+            answers = await llm.ask(
+                question, lambda text: prompts.read_categories(text, len(undecided), categories), asking.deadline_s
+            )
         except (LlmRefused, LlmPaused):
             raise
         except LlmFault as fault:
@@ -194,7 +235,8 @@ class Categorizer(categorizer_pb2_grpc.CategorizerServiceServicer):
         return assignments
 
     def _decision(self, llm: Llm, answer: prompts.Answer) -> Decision:
-        return Decision(answer.category, answer.confidence, SOURCE_LLM, llm.provider, llm.model, self._now_ms())
+        category, confidence, keywords = answer
+        return Decision(category, confidence, SOURCE_LLM, llm.provider, llm.model, self._now_ms(), keywords)
 
     def _assignment(
         self, definition: pb.Definition, category: str, confidence: float, source: pb.Source.ValueType
@@ -220,6 +262,16 @@ def _taxonomy(message: pb.Taxonomy) -> Taxonomy:
     return Taxonomy.of(message.categories, [Mapping(one.pattern, one.category) for one in message.mappings])
 
 
+def _fixed(
+    definition: pb.Definition, overrides: dict[str, str], taxonomy: Taxonomy
+) -> tuple[str, pb.Source.ValueType] | None:
+    """What a person has put down for it: by its name, else by a pattern; None where nobody did."""
+    if definition.public_name and (category := overrides.get(definition.public_name)):
+        return category, pb.SOURCE_OVERRIDE
+    category = taxonomy.mapped(definition.upstream_name, definition.local_name)
+    return None if category is None else (category, pb.SOURCE_MAPPING)
+
+
 def _subject(definition: pb.Definition) -> prompts.Subject:
     return prompts.Subject(definition.upstream_name, definition.local_name, definition.description)
 
@@ -233,6 +285,7 @@ def _decided(definition: pb.Definition, decision: Decision, *, cached: bool) -> 
         model=decision.model,
         decided_at_ms=decision.decided_at_ms,
         cached=cached,
+        keywords=decision.keywords,
     )
 
 
@@ -250,39 +303,34 @@ async def start(
     Raises:
         OSError: the address cannot be listened on.
     """
-    llm = await _open_llm(settings)
-    cache = Cache(store, settings.cache_ttl_s)
-    servicer = Categorizer(llm, cache, Queue(settings.llm_concurrency), settings.llm_batch)
+    asking = await _asking(settings, store)
+    servicer = Categorizer(asking, Cache(store, settings.cache_ttl_s))
 
     def register(server: grpc.aio.Server) -> None:
         categorizer_pb2_grpc.add_CategorizerServiceServicer_to_server(servicer, server)
 
     server = await rpc_server.serve(address, register, name="categorizer", interceptors=interceptors)
-    if llm is not None:
-        Tasks("categorizer").spawn(_close_after(server, llm), "close-llm")
+    if isinstance(asking, Asking):
+        tasks = Tasks("categorizer")
+        tasks.spawn(asking.llm.key.watch(), "key")
+        tasks.spawn(_close_after(server, asking.llm, tasks), "close-llm")
     return server
 
 
-async def _open_llm(settings: Settings) -> Llm | None:
-    if not settings.gemini_api_key:
+async def _asking(settings: Settings, store: Store) -> Asking | Status | None:
+    try:
+        llm = await open_llm(settings)
+    except ProviderAbsent as fault:
+        _log.error("categories come from patterns alone: %s", fault)
+        return Status("no-package", None, str(fault))
+    if llm is None:
         return None
-    add_secret(settings.gemini_api_key)
-    provider = await asyncio.to_thread(_open_provider, settings, settings.gemini_api_key)
-    patience = Patience(
-        settings.llm_timeout_s, settings.llm_retries, settings.llm_backoff_s, settings.llm_max_backoff_s
-    )
-    breaker = Breaker(settings.breaker_threshold, settings.breaker_open_s, time.monotonic)
-    _log.info("categories are refined by %s %s", provider.name, provider.model)
-    return Llm(provider, patience, breaker)
+    analyses = Analyses(llm, Analyzed(store, settings.cache_ttl_s), settings.llm_concurrency)
+    queue = Queue(settings.llm_concurrency, settings.llm_queue)
+    return Asking(llm, analyses, queue, settings.llm_batch, settings.llm_deadline_s)
 
 
-def _open_provider(settings: Settings, api_key: str) -> Any:
-    # Imported here: only a process with a key pays for the SDK, and it pays in a thread.
-    from hub_categorizer.llm_gemini import open_gemini
-
-    return open_gemini(api_key, settings.gemini_model, settings.gemini_base_url, settings.temperature)
-
-
-async def _close_after(server: RpcServer, llm: Llm) -> None:
+async def _close_after(server: RpcServer, llm: Llm, tasks: Tasks) -> None:
     await server.wait()
+    await tasks.close()
     await llm.close()

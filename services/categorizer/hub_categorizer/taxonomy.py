@@ -83,6 +83,11 @@ class Taxonomy(NamedTuple):
         return _judged(self.categories, upstream_name, local_name, description[:READ_DESCRIPTION_CHARS])
 
 
+def judgements_recalled() -> int:
+    """How many judgements of this process needed no thought, having been made before."""
+    return _judged.cache_info().hits
+
+
 @lru_cache(maxsize=1024)
 def _matcher(pattern: str) -> Callable[[str], object]:
     expression = "".join({"*": ".*", "?": "."}.get(char, re.escape(char)) for char in pattern)

@@ -31,9 +31,10 @@ from hub_gateway.errors import ConfigError, HubError
 from hub_gateway.exposure.audience import ALL
 from hub_gateway.exposure.current import Current
 from hub_gateway.exposure.view import Look
-from hub_gateway.frontends.app import MCP_PATH, App
+from hub_gateway.frontends.app import App
 from hub_gateway.frontends.guards import Guard
 from hub_gateway.frontends.http_sse import HttpSse
+from hub_gateway.frontends.posts import MCP_PATH, link
 from hub_gateway.frontends.streamable_http import StreamableHttp
 from hub_gateway.management.app import management_app
 from hub_gateway.management.deps import Deps
@@ -262,7 +263,7 @@ class Gateway:
         app = App(Guard(hosts, settings.allowed_origins), mcp, http_sse, management_app(self._deps()))
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=link(app.post, settings.body_limit_bytes),
             ws="none",
             lifespan="off",
             log_config=None,

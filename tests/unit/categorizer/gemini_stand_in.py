@@ -1,4 +1,4 @@
-"""An HTTP server that speaks as much of the Gemini API as the SDK needs: `models/NAME:generateContent`.
+"""An HTTP server that speaks as much of the Gemini API as the SDK needs: `models/NAME:generateContent`, `models/NAME`.
 
 It takes the key `KEY`, answers from `replies` in turn, and when those are used up with what `answer` makes of the data
 it was asked about. Runs in a thread with a loop of its own, so that it is a peer and not a part of what is tested.
@@ -61,7 +61,9 @@ class GeminiStandIn:
         self.replies: list[Reply] = []
         self.answer: Callable[[dict[str, Any]], Any] = all_as("web")
         self.requests: list[dict[str, Any]] = []
+        self.checks: list[str] = []
         self.asked = threading.Event()
+        self.checked = threading.Event()
         self.hung_up = threading.Event()
 
     @property
@@ -87,6 +89,14 @@ class GeminiStandIn:
             self.hung_up.set()
         return _response(reply)
 
+    async def check(self, request: Request) -> Response:
+        """A model's description: what a key is checked with."""
+        self.checks.append(request.path_params["call"])
+        self.checked.set()
+        if request.headers.get("x-goog-api-key") != KEY:
+            return _response(error_reply(401, "UNAUTHENTICATED", "bad key"))
+        return JSONResponse({"name": f"models/{request.path_params['call']}"})
+
 
 def _response(reply: Reply) -> Response:
     if isinstance(reply.body, dict):
@@ -94,11 +104,16 @@ def _response(reply: Reply) -> Response:
     return Response(reply.body, reply.status, media_type="text/html")
 
 
+def _routes(stand_in: GeminiStandIn) -> list[Route]:
+    path = "/{version}/models/{call}"
+    return [Route(path, stand_in.respond, methods=["POST"]), Route(path, stand_in.check, methods=["GET"])]
+
+
 @contextmanager
 def gemini_stand_in() -> Iterator[GeminiStandIn]:
     listening = socket.create_server(("127.0.0.1", 0))
     stand_in = GeminiStandIn(f"http://127.0.0.1:{listening.getsockname()[1]}")
-    app = Starlette(routes=[Route("/{version}/models/{call}", stand_in.respond, methods=["POST"])])
+    app = Starlette(routes=_routes(stand_in))
     config = uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])), daemon=True)

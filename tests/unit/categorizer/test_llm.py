@@ -180,6 +180,45 @@ async def test_after_failures_in_a_row_it_is_left_alone_for_a_while(gemini: Gemi
         assert (llm.calls, llm.failures) == (3, 2)
 
 
+async def test_the_probe_of_a_half_open_breaker_is_one_attempt(gemini: GeminiStandIn) -> None:
+    now = [0.0]
+    gemini.replies = [UNAVAILABLE] * 9
+    async with open_llm(gemini, clock=lambda: now[0]) as llm:
+        for _ in range(2):
+            with pytest.raises(LlmTransient):
+                await llm.ask(PROMPT, json.loads)
+        assert (llm.breaker.state, llm.counts.breaker_trips) == ("open", 1)
+        now[0] = 31.0
+        before = len(gemini.requests)
+        with pytest.raises(LlmTransient):
+            await llm.ask(PROMPT, json.loads)
+        assert len(gemini.requests) == before + 1
+        assert (llm.breaker.state, llm.counts.breaker_trips) == ("open", 2)
+        now[0] = 62.0
+        gemini.replies = [NEVER]
+        gemini.asked.clear()
+        probe = asyncio.ensure_future(llm.ask(PROMPT, json.loads))
+        assert await asyncio.to_thread(gemini.asked.wait, 10)
+        with pytest.raises(LlmPaused):
+            await llm.ask(PROMPT, json.loads)
+        probe.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await probe
+
+
+async def test_a_key_that_does_not_exist_is_told_from_a_bad_question(gemini: GeminiStandIn) -> None:
+    reason = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}
+    gemini.replies = [error_reply(400, "INVALID_ARGUMENT", "no", reason), error_reply(400, "INVALID_ARGUMENT", "no")]
+    async with open_llm(gemini) as llm:
+        with pytest.raises(LlmRefused) as fault:
+            await llm.ask(PROMPT, json.loads)
+        assert fault.value.of_key
+        assert (llm.key.status.state, llm.key.status.http_status) == ("refused", 400)
+        with pytest.raises(LlmRefused) as fault:
+            await llm.ask(PROMPT, json.loads)
+        assert not fault.value.of_key
+
+
 async def test_cancelling_hangs_up(gemini: GeminiStandIn) -> None:
     gemini.replies = [NEVER]
     async with open_llm(gemini) as llm:

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from hub_categorizer.queue import Queue
+from hub_categorizer.queue import Queue, QueueFull
 
 pytestmark = pytest.mark.anyio
 
@@ -94,3 +94,53 @@ async def test_closing_cancels_what_runs() -> None:
 
 async def test_no_jobs_no_results() -> None:
     assert await collect(Queue(1), Gate(), range(0)) == []
+
+
+async def test_depth_is_what_waits_and_processed_what_had_its_turn() -> None:
+    queue, gate = Queue(2), Gate()
+    running = asyncio.ensure_future(collect(queue, gate, range(5)))
+    await settle()
+    assert (queue.depth, queue.processed) == (3, 2)
+    gate.go.set()
+    await asyncio.wait_for(running, 10)
+    assert (queue.depth, queue.processed) == (0, 5)
+
+
+async def test_what_there_is_no_room_for_is_left_out_and_said() -> None:
+    queue, gate = Queue(1, 3), Gate()
+    gate.go.set()
+    results: list[int] = []
+    with pytest.raises(QueueFull) as full:
+        async for result in queue.results([partial(gate.job, number) for number in range(5)]):
+            results.append(result)  # noqa: PERF401 - it ends with an exception
+    assert (results, full.value.left_out, queue.depth) == ([0, 1, 2], 2, 0)
+
+
+async def test_a_full_queue_takes_nothing_until_there_is_room() -> None:
+    queue, gate = Queue(1, 2), Gate()
+    first = asyncio.ensure_future(collect(queue, gate, range(3)))
+    await settle()
+    # One of the two that were taken runs, so one may wait with it.
+    assert (queue.depth, gate.started) == (1, [0])
+    second = asyncio.ensure_future(collect(queue, gate, range(10, 12)))
+    await settle()
+    assert queue.depth == 2
+    gate.go.set()
+    for caller in (first, second):
+        with pytest.raises(QueueFull):
+            await asyncio.wait_for(caller, 10)
+    assert sorted(gate.started) == [0, 1, 10]
+    assert queue.depth == 0
+
+
+async def test_leaving_gives_back_the_room() -> None:
+    queue, gate = Queue(1), Gate()
+    results = queue.results([partial(gate.job, number) for number in range(5)])
+    waiting = asyncio.ensure_future(anext(results))
+    await settle()
+    assert queue.depth == 4
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await results.aclose()
+    assert queue.depth == 0

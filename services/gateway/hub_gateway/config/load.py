@@ -173,7 +173,7 @@ def _check_filtering(filtering: ToolFiltering, servers: Mapping[str, Any], findi
                 findings.warn(f"toolFiltering.serverFilter.servers[{i}]", f"no server is called {name!r}")
     categories = filtering.category_filter
     if categories is not None:
-        known = {*CATEGORIES, *categories.custom_mappings.values()}
+        known = {*CATEGORIES, *categories.custom_mappings.values(), *categories.category_overrides.values()}
         for i, name in enumerate(categories.categories):
             if name not in known:
                 findings.warn(f"toolFiltering.categoryFilter.categories[{i}]", f"nothing gives the category {name!r}")

@@ -24,7 +24,7 @@ CATEGORIES = (
     "communication",
     "other",
 )
-"""The categories every categorizer knows; `customMappings` may name more."""
+"""The categories every categorizer knows; `customMappings` and `categoryOverrides` may name more."""
 
 TransportType = Literal["stdio", "streamable-http", "http", "sse"]
 FilterMode = Literal["server-allowlist", "category", "hybrid", "prompt-based"]
@@ -232,13 +232,24 @@ class CategoryFilter(msgspec.Struct, frozen=True, rename="camel"):
 
     categories: Annotated[
         tuple[Text, ...],
-        Meta(description="Categories that are shown: " + ", ".join(CATEGORIES) + ", or one named in `customMappings`."),
+        Meta(
+            description="Categories that are shown: "
+            + ", ".join(CATEGORIES)
+            + ", or one named in `customMappings` or `categoryOverrides`."
+        ),
     ]
     custom_mappings: Annotated[
         dict[str, Text],
         Meta(
             description="Pattern (`*`, `?`) of a public name (`github__*`) or of the server's own name for it, "
             "to the category it gets. First match wins, before every built-in pattern."
+        ),
+    ] = field(default_factory=dict[str, str])
+    category_overrides: Annotated[
+        dict[str, Text],
+        Meta(
+            description="Public name of one entry (`github__search_code`), in full, to the category it gets. Wins over "
+            "`customMappings` and the language model."
         ),
     ] = field(default_factory=dict[str, str])
 

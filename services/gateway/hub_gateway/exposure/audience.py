@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import msgspec
 
-from hub_gateway.catalog.entry import Entry, EntryKind
-
 MINIMAL_UPSTREAMS = frozenset({"filesystem", "memory"})
 MINIMAL_CATEGORIES = frozenset({"filesystem"})
 
@@ -21,16 +19,6 @@ class Opened(msgspec.Struct, frozen=True):
     categories: frozenset[str] = frozenset()
     upstreams: frozenset[str] = frozenset()
     public_names: frozenset[str] = frozenset()
-
-    def shows(self, entry: Entry, category: str) -> bool:
-        """Whether the audience has opened this entry. Prompt-based mode holds back tools only."""
-        if self.everything or entry.kind is not EntryKind.TOOL:
-            return True
-        return (
-            category in self.categories
-            or entry.upstream_name in self.upstreams
-            or entry.public_name in self.public_names
-        )
 
     def adding(self, categories: frozenset[str], public_names: frozenset[str]) -> Opened:
         """The same and more: analysis only ever adds."""

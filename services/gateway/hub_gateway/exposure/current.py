@@ -12,6 +12,7 @@ import msgspec
 
 from hub_gateway.catalog.entry import Entry
 from hub_gateway.catalog.snapshot import Catalog
+from hub_gateway.exposure.allowed import Allowed
 from hub_gateway.exposure.audience import Opened
 from hub_gateway.exposure.verdicts import EVERYTHING, Verdicts
 from hub_gateway.exposure.view import Look, View
@@ -21,12 +22,14 @@ MAX_VIEWS = 256
 
 
 class Category(msgspec.Struct, frozen=True):
-    """A category and where it comes from: `source` is pattern, mapping, llm or override."""
+    """A category and where it comes from: `source` is pattern, mapping, llm or override. `keywords` are phrases of
+    people who need the entry, by the LLM."""
 
     name: str
     confidence: float = 0.0
     source: str = "pattern"
     model: str = ""
+    keywords: tuple[str, ...] = ()
 
 
 UNCATEGORIZED = Category("other")
@@ -51,8 +54,7 @@ class Current:
         self.look = look
         self.exposure = Exposure(Catalog((), {}))
         self._views: OrderedDict[Opened, View] = OrderedDict()
-        self._allowed: tuple[tuple[Entry, str], ...] | None = None
-        """The allowed entries with their categories: the same for every view, found once."""
+        self._allowed: Allowed | None = None
 
     def swap(self, exposure: Exposure) -> None:
         """Make another exposure current; views of the old one stay valid for whoever still holds them."""
@@ -69,8 +71,8 @@ class Current:
         exposure = self.exposure
         if self._allowed is None:
             allows, category = exposure.verdicts.allows, exposure.category
-            self._allowed = tuple((e, category(e).name) for e in exposure.catalog.entries if allows(e))
-        visible = [entry for entry, category in self._allowed if opened.shows(entry, category)]
+            self._allowed = Allowed((e, category(e).name) for e in exposure.catalog.entries if allows(e))
+        visible = self._allowed.opened(opened)
         view = self._views[opened] = View(exposure.catalog, visible, opened.meta_tools, self.look)
         if len(self._views) > MAX_VIEWS:
             self._views.popitem(last=False)

@@ -64,7 +64,6 @@ class Answering:
         """Wait for the response and send it in whatever form the answer has taken by then."""
         loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
-        exchange.cancel = self.cancel
         watch = loop.call_later(WATCH_AFTER_S, self._watch, exchange)
         response: Response | None = None
         try:

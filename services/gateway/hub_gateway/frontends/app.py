@@ -10,11 +10,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hub_gateway.frontends.guards import Guard, headers_of, send_body
 from hub_gateway.frontends.http_sse import MESSAGES_PATH, HttpSse
+from hub_gateway.frontends.posts import MCP_PATH, Post
 from hub_gateway.frontends.streamable_http import StreamableHttp
 from hub_gateway.wire import codec
 from hub_gateway.wire.errors import INVALID_REQUEST, error_object
-
-MCP_PATH = "/mcp"
 
 PROBES = frozenset({"/healthz", "/readyz"})
 """Answered whatever the Host: an orchestrator probes by address, and there is nothing in the answer."""
@@ -43,6 +42,14 @@ class App:
             await self._http_sse.post(scope, receive, send)
         else:
             await self._management(scope, receive, send)
+
+    async def post(self, post: Post) -> None:
+        """Answer one ordinary POST to the MCP endpoint: most of all requests, without ASGI between."""
+        why = self._guard.refusal(post.headers)
+        if why is not None:
+            await _refuse(MCP_PATH, why, post)
+        else:
+            await self._mcp.post(post)
 
 
 async def _refuse(path: str, why: str, send: Send) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from starlette.types import Receive, Scope, Send
 
 from hub_gateway.errors import TooLarge
+from hub_gateway.frontends.posts import Post
 
 _LENGTH_DIGITS = 18
 """More of them are a larger number in any case, and Python refuses to read thousands."""
@@ -107,6 +108,9 @@ async def send_body(
     headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), *extra]
     if not body:
         headers = [(b"content-length", b"0"), *extra]
+    if isinstance(send, Post):
+        send.answer(status, body, headers)
+        return
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

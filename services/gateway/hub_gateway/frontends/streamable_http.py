@@ -18,6 +18,7 @@ from hub_gateway.errors import HubError, TooLarge
 from hub_gateway.frontends.answering import KEEP_ALIVE_S, SSE_HEADERS, Answering, until_disconnect
 from hub_gateway.frontends.guards import Headers, headers_of, read_body, send_body
 from hub_gateway.frontends.http_sse import HttpSse
+from hub_gateway.frontends.posts import Post
 from hub_gateway.frontends.stateless import Refusal, http_status, open_exchange, speaks_stateless
 from hub_gateway.routing.exchange import Exchange, Response
 from hub_gateway.routing.hello import Hello
@@ -77,18 +78,25 @@ class StreamableHttp:
         else:
             await send_body(send, 405, b"", extra=[(b"allow", b"GET, POST, DELETE")])
 
+    async def post(self, post: Post) -> None:
+        """Answer one POST whose body is there."""
+        await self._take(post.headers, post.body, post.receive, post)
+
     async def _post(self, headers: Headers, receive: Receive, send: Send) -> None:
         try:
             body = await read_body(receive, headers, self._body_limit_bytes)
-            if body is None:
-                return
+        except TooLarge as fault:
+            await send_body(send, 413, codec.error(b"", fault.error_raw))
+            return
+        if body is not None:
+            await self._take(headers, body, receive, send)
+
+    async def _take(self, headers: Headers, body: bytes, receive: Receive, send: Send) -> None:
+        try:
             if codec.is_batch(body):
                 await self._batch(headers, body, send)
                 return
             message = codec.decode(body)
-        except TooLarge as fault:
-            await send_body(send, 413, codec.error(b"", fault.error_raw))
-            return
         except MalformedMessage as fault:
             await send_body(send, 400, fault.reply)
             return

@@ -61,11 +61,13 @@ def routes(deps: Deps) -> list[Route]:
 
 
 async def _read(deps: Deps, reach: Reach) -> metrics.Reading:
+    seen = await reach.look()
     return metrics.Reading(
         supervisors=deps.fleet.supervisors,
         exposure=deps.current.exposure,
         sessions=len(deps.sessions),
-        up={name: seen.ok for name, seen in (await reach.look()).items()},
+        up={name: each.ok for name, each in seen.items()},
+        categorizer=reach.described,
         store=deps.store.status(),
         started_at=deps.started_at,
     )

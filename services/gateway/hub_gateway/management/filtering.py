@@ -1,7 +1,8 @@
-"""Filtering: what it does now, and the two switches.
+"""Filtering: what it does now, the two switches, and whether the LLM takes its key.
 
-Owns the names and units of the statistics: current numbers, rates as fractions from 0 to 1, null where nothing is
-measured. A switch is in force when its answer comes; it lasts until the config changes or the process ends.
+Owns the names and units of the statistics: current numbers, rates as fractions from 0 to 1, latencies in milliseconds,
+null where there is no data. A switch is in force when its answer comes; it lasts until the config changes or the
+process ends.
 """
 
 from __future__ import annotations
@@ -27,6 +28,26 @@ SETTLE_TIMEOUT_S = 15.0
 
 MODES: tuple[str, ...] = get_args(FilterMode)
 
+_OF_LLM = (
+    "successRate",
+    "timeouts",
+    "totalRetries",
+    "fallbacksUsed",
+    "circuitBreakerTrips",
+    "circuitBreakerState",
+    "circuitBreakerFailures",
+    "queueDepth",
+)
+"""Members of `llm` that mean nothing without one."""
+
+_KEY_STATES = {
+    pb.KEY_STATE_UNCHECKED: "unchecked",
+    pb.KEY_STATE_OK: "ok",
+    pb.KEY_STATE_REFUSED: "refused",
+    pb.KEY_STATE_UNREACHABLE: "unreachable",
+    pb.KEY_STATE_NO_PACKAGE: "no-package",
+}
+
 
 class NotInForceYet(HubError):
     """The switch was taken and the lists do not follow yet."""
@@ -44,12 +65,17 @@ class _Mode(msgspec.Struct):
 
 
 def routes(deps: Deps) -> list[Route]:
-    """The three routes."""
+    """The four routes."""
     switching = asyncio.Lock()  # each switch starts from the one before
     limit_bytes = deps.settings.body_limit_bytes
 
     async def stats(_request: Request) -> Response:
         return answer({**await _stats(deps), "timestamp": iso(deps.clock())})
+
+    async def check(_request: Request) -> Response:
+        said = await deps.categorizer.describe(check_key=True)
+        told = {"enabled": said.llm_configured, "provider": said.provider or None, "model": said.model or None}
+        return answer({**told, "key": _key(said), "timestamp": iso(deps.clock())})
 
     async def status(request: Request) -> Response:
         asked = await read(request, _Status, limit_bytes)
@@ -63,6 +89,7 @@ def routes(deps: Deps) -> list[Route]:
 
     return [
         Route("/api/filtering/stats", stats, methods=["GET"]),
+        Route("/api/filtering/llm/check", check, methods=["POST"]),
         Route("/api/filtering/status", status, methods=["POST"]),
         Route("/api/filtering/mode", mode, methods=["POST"]),
     ]
@@ -157,33 +184,85 @@ async def _categorizer_stats(deps: Deps) -> dict[str, Any]:
 
 
 def _llm_stats(said: pb.DescribeResponse | None) -> dict[str, Any]:
-    """The part that only the categorizer knows; null throughout while it is away."""
-    known = said is not None
+    """The part that only the categorizer knows; null throughout while it is away, and where there is no data."""
     size, hits, lookups = (said.cache_size, said.cache_hits, said.cache_lookups) if said else (None, None, None)
-    calls, failures = (said.llm_calls, said.llm_failures) if said else (None, None)
     misses = lookups - hits if lookups is not None and hits is not None else None
-    succeeded = calls - failures if calls is not None and failures is not None else None
     hit_rate = _rate(hits, lookups)
-    nothing = dict.fromkeys(("averageLatency", "p50Latency", "p95Latency", "p99Latency", "timeouts", "totalRetries"))
+    llm = said.llm if said and said.HasField("llm") else None
     return {
-        "cacheHitRate": hit_rate,
+        "cacheHitRate": _rate(said.category_hits, said.category_lookups) if said else None,
         "llmCacheSize": size,
         "llmCacheHitRate": hit_rate,
         "llm": {
             "enabled": said.llm_configured if said else None,
             "provider": said.provider or None if said else None,
             "model": said.model or None if said else None,
-            "totalRequests": calls,
-            "totalCalls": calls,
-            "successfulCalls": succeeded,
-            "failedCalls": failures,
-            "successRate": _rate(succeeded, calls),
-            **nothing,
+            "key": _key(said),
+            **_calls(said, llm),
+            **_latency(llm),
         },
         "llmCache": {"size": size, "entryCount": size, "hits": hits, "misses": misses, "hitRate": hit_rate},
-        "queue": {"depth": None, "processed": None},
-        "circuitBreaker": {"state": None, "consecutiveFailures": None},
-        "categorizer": "ok" if known else "away",
+        "promptCache": _prompts(llm),
+        "queue": {
+            "depth": llm.queue_depth if llm else None,
+            "processed": llm.queue_processed if llm else None,
+        },
+        "circuitBreaker": {
+            "state": llm.breaker_state if llm else None,
+            "consecutiveFailures": llm.consecutive_failures if llm else None,
+        },
+        "categorizer": "ok" if said else "away",
+    }
+
+
+def _calls(said: pb.DescribeResponse | None, llm: pb.LlmStats | None) -> dict[str, Any]:
+    """Questions by their end. Without an LLM none was asked, and that is no success rate."""
+    if said is None or llm is None:
+        none = None if said is None else 0
+        ended = dict.fromkeys(("totalRequests", "totalCalls", "successfulCalls", "failedCalls"), none)
+        return {**ended, **dict.fromkeys(_OF_LLM)}
+    return {
+        "totalRequests": llm.calls,
+        "totalCalls": llm.calls,
+        "successfulCalls": llm.successes,
+        "failedCalls": llm.failures,
+        "successRate": _rate(llm.successes, llm.successes + llm.failures),
+        "timeouts": llm.timeouts,
+        "totalRetries": llm.retries,
+        "fallbacksUsed": llm.failures,
+        "circuitBreakerTrips": llm.breaker_trips,
+        "circuitBreakerState": llm.breaker_state,
+        "circuitBreakerFailures": llm.consecutive_failures,
+        "queueDepth": llm.queue_depth,
+    }
+
+
+def _latency(llm: pb.LlmStats | None) -> dict[str, float | None]:
+    """In milliseconds."""
+    if llm is None or not llm.HasField("latency"):
+        return dict.fromkeys(("averageLatency", "p50Latency", "p95Latency", "p99Latency"))
+    took = llm.latency
+    parts = {"average": took.average_ms, "p50": took.p50_ms, "p95": took.p95_ms, "p99": took.p99_ms}
+    return {f"{name}Latency": round(value_ms, 1) for name, value_ms in parts.items()}
+
+
+def _prompts(llm: pb.LlmStats | None) -> dict[str, Any]:
+    if llm is None:
+        return {"hits": None, "misses": None, "hitRate": None}
+    misses = llm.prompt_lookups - llm.prompt_hits
+    return {"hits": llm.prompt_hits, "misses": misses, "hitRate": _rate(llm.prompt_hits, llm.prompt_lookups)}
+
+
+def _key(said: pb.DescribeResponse | None) -> dict[str, Any] | None:
+    """Whether the provider takes the key; None where no LLM is configured or nobody can say."""
+    if said is None or not said.HasField("provider_status"):
+        return None
+    status = said.provider_status
+    return {
+        "status": _KEY_STATES.get(status.key, "unchecked"),
+        "httpStatus": status.http_status or None,
+        "reason": status.reason or None,
+        "checkedAt": iso(status.checked_at_ms / 1000) if status.checked_at_ms else None,
     }
 
 

@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from hub_gateway.management.bodies import answer, iso
 from hub_gateway.management.deps import Deps
-from hub_gateway.management.reach import Reach
+from hub_gateway.management.reach import Reach, Seen
 
 SERVER_ID = "mcp-hub"
 VERSION = version("mcp-hub")
@@ -50,7 +50,11 @@ async def _health(deps: Deps, reach: Reach) -> dict[str, Any]:
     seen = await reach.look()
     upstreams = one_liners(deps)
     store = deps.store.status()
-    whole = store.healthy and all(s.ok for s in seen.values()) and all(u["status"] in FINE for u in upstreams)
+    whole = (
+        store.healthy
+        and all(s.ok and s.reason is None for s in seen.values())
+        and all(u["status"] in FINE for u in upstreams)
+    )
     document = deps.document()
     return {
         "status": "error" if state != "ready" else "ok" if whole else "degraded",
@@ -61,7 +65,7 @@ async def _health(deps: Deps, reach: Reach) -> dict[str, Any]:
         "startedAt": iso(deps.started_at),
         "timestamp": iso(deps.clock()),
         "servers": upstreams,
-        "satellites": {name: _said("ok" if s.ok else "away", s.reason) for name, s in seen.items()},
+        "satellites": {name: _satellite(seen_one) for name, seen_one in seen.items()},
         "store": {"kind": store.kind, "healthy": store.healthy, "reason": store.reason},
         "config": {"files": [str(path) for path in document.sources], "warnings": document.warnings},
     }
@@ -70,6 +74,10 @@ async def _health(deps: Deps, reach: Reach) -> dict[str, Any]:
 def one_liners(deps: Deps) -> list[dict[str, Any]]:
     """Each upstream's name and status, invalid ones too, in the order of the config."""
     return [{"name": s.name, **_said(s.status.state, s.status.reason)} for s in deps.fleet.supervisors.values()]
+
+
+def _satellite(seen: Seen) -> dict[str, Any]:
+    return _said("away" if not seen.ok else "degraded" if seen.reason else "ok", seen.reason)
 
 
 def _said(status: str, reason: str | None) -> dict[str, Any]:

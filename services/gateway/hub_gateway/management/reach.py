@@ -1,6 +1,6 @@
-"""Whether the two satellites can be reached, for health and metrics.
+"""Whether the two satellites can be reached and are whole, for health and metrics.
 
-Owns the question and how long its answer counts. The clients of the satellites know how their last call went; a
+Owns the questions and how long their answers count. The clients of the satellites know how their last call went; a
 satellite nobody had to call since it went away is found out here.
 """
 
@@ -11,8 +11,10 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from hub.categorizer.v1 import categorizer_pb2 as pb
 from hub_common.rpc_server import probe
 from hub_common.store import StoreUnavailable
+from hub_gateway.errors import SatelliteError
 from hub_gateway.management.deps import Deps
 
 TIMEOUT_S = 1.0
@@ -20,8 +22,13 @@ KEPT_S = 2.0
 """Answers younger than this are told again: probes and scrapes from many sides are one question."""
 
 
+_LESS = frozenset({pb.KEY_STATE_REFUSED, pb.KEY_STATE_NO_PACKAGE})
+"""States of the LLM's key that stay until somebody does something."""
+
+
 class Seen(NamedTuple):
-    """One satellite: reachable or not, and the reason if something is wrong with it."""
+    """One satellite: reachable or not, and the reason if something is wrong with it. One that is reachable and has a
+    reason does less than it was set up for."""
 
     ok: bool
     reason: str | None
@@ -36,6 +43,8 @@ class Reach:
         self._asking = asyncio.Lock()
         self._reached: dict[str, bool] = {}
         self._asked_s = float("-inf")
+        self.described: pb.DescribeResponse | None = None
+        """What the categorizer said of itself at the last look; None while it is away."""
 
     async def look(self) -> dict[str, Seen]:
         """How `filter` and `categorizer` are. Takes at most `TIMEOUT_S` and never raises for one that is away."""
@@ -44,14 +53,27 @@ class Reach:
                 settings = self._deps.settings
                 targets = {"filter": settings.filter_target, "categorizer": settings.categorizer_target}
                 asking = asyncio.gather(*(probe(target, TIMEOUT_S) for target in targets.values()))
-                found, _ = await asyncio.gather(asking, self._touch())
+                found, _, self.described = await asyncio.gather(asking, self._touch(), self._describe())
                 self._reached = dict(zip(targets, found, strict=True))
                 self._asked_s = self._clock()
         stale = self._deps.current.exposure.verdicts.stale
         return {
             "filter": _seen(self._reached["filter"] and not stale, self._deps.filter.reason),
-            "categorizer": _seen(self._reached["categorizer"], self._deps.categorizer.reason),
+            "categorizer": self._categorizer(),
         }
+
+    def _categorizer(self) -> Seen:
+        seen = _seen(self._reached["categorizer"], self._deps.categorizer.reason)
+        if seen.ok and self.described is not None and self.described.provider_status.key in _LESS:
+            return Seen(True, f"categories come from patterns alone: {self.described.provider_status.reason}")
+        return seen
+
+    async def _describe(self) -> pb.DescribeResponse | None:
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                return await self._deps.categorizer.describe()
+        except (SatelliteError, TimeoutError):
+            return None
 
     async def _touch(self) -> None:
         """Ask the store anything: its status is how the last question went."""

@@ -1,12 +1,14 @@
 """Journey C: from a prompt to the tools that fit it.
 
-Filter first (a shortlist, in milliseconds), then the LLM over that shortlist where one is configured. One question, two
+Filter first (a shortlist, in milliseconds), then the LLM over that shortlist where one is configured: it chooses, and
+it says in other words what is asked for, which the filter ranks again. One question, two
 renderings: a session's tools are opened and its list changes; a stateless client gets compact signatures that
 `hub__call_tool` takes, and nothing changes (2026-07-28 changelog, major change 1).
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -34,6 +36,9 @@ SHORTLIST = 24
 
 MATCHES = 8
 """Tools that are opened, or returned, where no LLM narrows the shortlist."""
+
+RANK_OFFSET = 60
+"""Of reciprocal rank fusion: how little the very first places count more than the next (Cormack et al., 2009)."""
 
 _WORD = re.compile(r"[a-z0-9]+")
 _TOOLS_CHANGED = codec.notification("notifications/tools/list_changed")
@@ -101,7 +106,7 @@ class Discovery:
         catalog = self._current.exposure.catalog
         allowed = [entry for entry in self._current.view(ALL).visible if entry.kind is EntryKind.TOOL]
         shortlist = await self._shortlist(catalog, asked, allowed)
-        matches, analysis = await self._choose(asked, shortlist)
+        matches, analysis = await self._choose(catalog, asked, allowed, shortlist)
         category = self._current.exposure.category
         categories = sorted({category(entry).name for entry in matches} | (analysis.categories if analysis else set()))
         body: dict[str, Any] = {
@@ -132,12 +137,12 @@ class Discovery:
             return by_words(f"{asked.prompt} {asked.context}", allowed)[:SHORTLIST]
 
     async def _choose(
-        self, asked: _Analyze, shortlist: list[tuple[Entry, float]]
+        self, catalog: Catalog, asked: _Analyze, allowed: Sequence[Entry], shortlist: list[tuple[Entry, float]]
     ) -> tuple[list[Entry], Analysis | None]:
         best = [entry for entry, _ in shortlist]
         policy = self.policy
         llm = policy.filtering.llm_categorization if policy else None
-        if not best or policy is None or llm is None or not llm.enabled:
+        if not allowed or policy is None or llm is None or not llm.enabled:
             return best[:MATCHES], None
         category = self._current.exposure.category
         try:
@@ -149,8 +154,13 @@ class Discovery:
             )
         except SatelliteError:
             return best[:MATCHES], None
-        named = [entry for entry in best if entry.public_name in analysis.public_names]
-        return named or best[:MATCHES], analysis
+        by_name = {entry.public_name: entry for entry in best}
+        named = [by_name[name] for name in analysis.public_names if name in by_name]
+        if not analysis.requests:
+            return named or best[:MATCHES], analysis
+        asking = (self._shortlist(catalog, _Analyze(request), allowed) for request in analysis.requests)
+        found = [[entry for entry, _ in hits] for hits in await asyncio.gather(*asking)]
+        return list(dict.fromkeys([*named, *fused([best, *found])]))[: max(MATCHES, len(named))], analysis
 
     def _open(self, exchange: Exchange, session: Session, matches: list[Entry], categories: frozenset[str]) -> int:
         """Open tools on the session, or on all where sessions are not isolated, and tell whoever sees more now."""
@@ -196,6 +206,15 @@ def by_words(prompt: str, entries: Sequence[Entry]) -> list[tuple[Entry, float]]
         for entry in entries
     ]
     return sorted((pair for pair in scored if pair[1] > 0), key=lambda pair: -pair[1])
+
+
+def fused(rankings: Sequence[Sequence[Entry]]) -> list[Entry]:
+    """One ranking of several by reciprocal ranks; ties stand as they were first met."""
+    scores: dict[Entry, float] = {}
+    for ranking in rankings:
+        for place, entry in enumerate(ranking):
+            scores[entry] = scores.get(entry, 0.0) + 1.0 / (RANK_OFFSET + place)
+    return sorted(scores, key=lambda entry: -scores[entry])
 
 
 def _confidence(shortlist: list[tuple[Entry, float]]) -> float:

@@ -46,7 +46,6 @@ class Exchange:
     __slots__ = (
         "asked",
         "caller",
-        "cancel",
         "era",
         "id_raw",
         "message",
@@ -68,7 +67,6 @@ class Exchange:
         self.param_headers: dict[str, str] | None = None
         """The `Mcp-Param-*` headers of a stateless request over HTTP; None where the transport has no headers."""
         self.id_raw = own(message.id)
-        self.cancel: Callable[[], None] | None = None
         self.params: rewrite.Members = {}
         self.progress_token_raw: bytes | None = None
         self.asked: dict[bytes, bytes] = {}

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Raw
 
 from hub_common.tasks import Tasks
-from hub_gateway.errors import CallerError
+from hub_gateway.errors import CallerError, HubError, UpstreamDown
 from hub_gateway.routing.exchange import Exchange
 from hub_gateway.sessions.reverse import NEEDS
 from hub_gateway.upstreams.inbound import PROGRESS
@@ -54,7 +54,7 @@ class Held:
         self.questions: dict[str, tuple[str, bytes]] = {}
         self.answers: dict[str, Answer] = {}
         self.missing: str | None = None
-        self.task: asyncio.Task[Reply] | None = None
+        self.task: asyncio.Task[Reply | HubError] | None = None
         self.expiry: asyncio.TimerHandle | None = None
         self.asked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._count = 0
@@ -180,7 +180,10 @@ class Holding:
             task.cancel()
             raise
         if task.done():
-            return task.result()
+            outcome = UpstreamDown("the hub is stopping") if task.cancelled() else task.result()
+            if isinstance(outcome, HubError):
+                raise outcome
+            return outcome
         if held.missing is not None:
             task.cancel()
             needed: dict[str, Any] = {"requiredCapabilities": {held.missing: {}}}
@@ -210,8 +213,12 @@ class Holding:
         return token if hmac.compare_digest(seal.encode(), self._seal(token).encode()) else None
 
 
-async def _made(request: Request, held: Held) -> Reply:
-    return await request(held)
+async def _made(request: Request, held: Held) -> Reply | HubError:
+    """A fault is returned: it is for whoever waits for the call, and no failure of the task."""
+    try:
+        return await request(held)
+    except HubError as fault:
+        return fault
 
 
 def _subject(exchange: Exchange) -> bytes:

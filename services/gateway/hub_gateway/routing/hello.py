@@ -38,6 +38,9 @@ OWN_CAPABILITIES: dict[str, Any] = {
 """What the hub itself answers whoever is behind it: an upstream may come at any time, and a session cannot be told new
 capabilities, so the lists are declared even while they are empty."""
 
+_OWN_RAW = {word: msgspec.json.encode(capability) for word, capability in OWN_CAPABILITIES.items()}
+_UNION = ("experimental", "extensions", "tasks")
+
 
 class Hello:
     """Greets clients in the words of their era."""
@@ -108,14 +111,14 @@ class Hello:
 
     def capabilities_raw(self) -> bytes:
         """The union of the hub's own capabilities and the upstreams' extensions and experiments."""
-        union: dict[str, Any] = {**OWN_CAPABILITIES}
+        union: dict[str, dict[str, bytes | msgspec.Raw]] = {}
         for supervisor in self._fleet.supervisors.values():
             if supervisor.connection is None:
                 continue
-            for word in ("experimental", "extensions", "tasks"):
-                if isinstance(offered := supervisor.connection.capabilities.get(word), dict):
-                    union[word] = {**offered, **union.get(word, {})}
-        return msgspec.json.encode(union)
+            offered = _members(supervisor.connection.capabilities_raw)
+            for word in (word for word in _UNION if word in offered):
+                union[word] = {**_members(offered[word]), **union.get(word, {})}
+        return rewrite.join({**_OWN_RAW, **{word: rewrite.join(members) for word, members in union.items()}})
 
     def _instructions(self) -> dict[str, bytes]:
         """The instructions of the upstreams that the filter does not hide, each under its name."""
@@ -126,3 +129,11 @@ class Hello:
             if supervisor.name in shown and supervisor.connection is not None and supervisor.connection.instructions
         ]
         return {"instructions": rewrite.encode_text("\n\n".join(parts))} if parts else {}
+
+
+def _members(raw: bytes | msgspec.Raw) -> rewrite.Members:
+    """What an upstream says of itself, read leniently."""
+    try:
+        return rewrite.members(raw)
+    except msgspec.MsgspecError:
+        return {}

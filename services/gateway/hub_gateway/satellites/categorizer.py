@@ -29,6 +29,10 @@ _SOURCES = {
 }
 
 
+CHECK_TIMEOUT_S = 12.0
+"""More than the service gives a provider to say whether it takes a key."""
+
+
 class Assigned(NamedTuple):
     """A category, and whether an LLM could still do better."""
 
@@ -43,6 +47,8 @@ class Analysis(NamedTuple):
     public_names: tuple[str, ...]
     confidence: float
     reasoning: str
+    requests: tuple[str, ...] = ()
+    """What the prompt asks for, one capability each."""
 
 
 class Categorizer:
@@ -95,15 +101,26 @@ class Categorizer:
         for entry, category in shortlist.items():
             request.shortlist.add(public_name=entry.public_name, category=category, description=describe(entry).text)
         answer: pb.AnalyzePromptResponse = await self._call(self._stub.AnalyzePrompt, request, self._llm_timeout_s)
-        return Analysis(frozenset(answer.categories), tuple(answer.public_names), answer.confidence, answer.reasoning)
+        return Analysis(
+            frozenset(answer.categories),
+            tuple(answer.public_names),
+            answer.confidence,
+            answer.reasoning,
+            tuple(answer.requests),
+        )
 
-    async def describe(self) -> pb.DescribeResponse:
-        """How the service is set up and how its cache does.
+    async def describe(self, *, check_key: bool = False) -> pb.DescribeResponse:
+        """How the service is set up, how its cache and its LLM do, and whether the LLM's key is taken: as is known, or
+        with `check_key` as the provider says now. Leaves `reason` as it is.
 
         Raises:
             SatelliteError: no answer in time.
         """
-        return await self._call(self._stub.Describe, pb.DescribeRequest(), self._timeout_s)
+        timeout_s = CHECK_TIMEOUT_S if check_key else self._timeout_s
+        try:
+            return await self._stub.Describe(pb.DescribeRequest(check_key=check_key), timeout=timeout_s)
+        except grpc.aio.AioRpcError as fault:
+            raise SatelliteError(f"categorizer: {fault.code().name}") from fault
 
     async def close(self) -> None:
         """Close the channel."""
@@ -126,6 +143,7 @@ def _definition(entry: Entry) -> pb.Definition:
         hash=entry.digest,
         upstream_name=entry.upstream_name,
         local_name=entry.local_name,
+        public_name=entry.public_name,
         description=describe(entry).text,
     )
 
@@ -135,10 +153,13 @@ def _taxonomy(policy: ToolFiltering) -> pb.Taxonomy:
     if policy.category_filter is not None:
         for pattern, category in policy.category_filter.custom_mappings.items():
             built.mappings.add(pattern=pattern, category=category)
+        for public_name, category in policy.category_filter.category_overrides.items():
+            built.overrides.add(public_name=public_name, category=category)
     return built
 
 
 def _assigned(assignment: pb.Assignment) -> Assigned:
     source = _SOURCES.get(assignment.source, "pattern")
-    category = Category(assignment.category, assignment.confidence, source, assignment.model)
+    keywords = tuple(assignment.keywords)
+    category = Category(assignment.category, assignment.confidence, source, assignment.model, keywords)
     return Assigned(category, assignment.refinable)

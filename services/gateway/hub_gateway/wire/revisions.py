@@ -24,9 +24,6 @@ REVISIONS = STATELESS_REVISIONS + HANDSHAKE_REVISIONS
 LATEST_HANDSHAKE = HANDSHAKE_REVISIONS[0]
 LATEST_STATELESS = STATELESS_REVISIONS[0]
 
-DEFAULT_HTTP_REVISION = "2025-03-26"
-"""What a session request without MCP-Protocol-Version and without a known session speaks (2025-06-18 transports)."""
-
 BATCHING_REVISIONS = frozenset({"2025-03-26", "2024-11-05"})
 """Revisions whose clients may send several messages in one JSON array."""
 

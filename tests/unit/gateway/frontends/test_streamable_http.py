@@ -63,11 +63,11 @@ async def test_a_session_has_no_other_era(front: Front, revision: str) -> None:
 async def test_a_session_that_was_ended_is_gone_with_its_calls_and_streams(front: Front) -> None:
     client = await front.session()
     async with standing(front.house, client.session_id) as heard:
-        body = json.dumps(call_of("a__hold")).encode()
-        async with raw_http.opened("POST", front.url, body, naming(client)) as _:
-            call = await front.running()
-            assert (await _in_delete(front, client)).status == 200
-            await call.cancelled.wait()
+        asked = asyncio.ensure_future(_in(front, client, call_of("a__hold")))
+        call = await front.running()
+        assert (await _in_delete(front, client)).status == 200
+        await call.cancelled.wait()
+        assert (await asked).body == b""
         assert await heard.rest() == []
     assert (await _in_delete(front, client)).status == 404
     assert (await _in(front, client, PING)).status == 404
@@ -170,7 +170,8 @@ async def test_a_batch_is_answered_as_one(front: Front, revision: str) -> None:
     assert found["x"]["result"]["content"]
     assert (found[9]["error"]["code"], found[2]["error"]["code"]) == (-32600, -32601)
     assert len(answer.json()) == 4
-    only = await _in(front, client, [CANCEL, {"jsonrpc": "2.0", "id": 5, "result": {}}])
+    silent: list[dict[str, Any]] = [CANCEL, {"jsonrpc": "2.0", "id": 5, "result": {}}]
+    only = await _in(front, client, silent)
     assert (only.status, only.body) == (202, b"")
 
 
@@ -204,7 +205,7 @@ async def test_one_of_a_batch_is_cancelled_and_the_others_are_answered(front: Fr
     assert front.house.session(client.session_id).running == {}
 
 
-async def test_an_id_that_is_used_twice_at_a_time_cancels_the_latercall_of(front: Front) -> None:
+async def test_an_id_that_is_used_twice_at_a_time_does_no_harm(front: Front) -> None:
     client = await front.session()
     first = asyncio.ensure_future(_in(front, client, call_of("a__hold", "x")))
     await front.running()

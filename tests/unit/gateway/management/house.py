@@ -73,14 +73,18 @@ def _ignore(_name: str, _message: Message) -> None:
 
 
 @asynccontextmanager
-async def built(config: dict[str, object], directory: Path) -> AsyncGenerator[House]:
+async def built(
+    config: dict[str, object], directory: Path, categorizing: CategorizerSettings | None = None
+) -> AsyncGenerator[House]:
     """A house with this config document; its files and sockets are under `directory`."""
     path = directory / "mcp-servers.json"
     path.write_bytes(msgspec.json.encode(config))
     document = load([path])
     store = EmbeddedStore(directory / "state")
     filter_server = await start_filter(FilterSettings(), f"unix:{directory}/filter")
-    categorizer_server = await start_categorizer(CategorizerSettings(), f"unix:{directory}/categorizer", store)
+    categorizer_server = await start_categorizer(
+        categorizing or CategorizerSettings(), f"unix:{directory}/categorizer", store
+    )
     settings = GatewaySettings(
         filter_target=filter_server.address,
         categorizer_target=categorizer_server.address,

@@ -201,3 +201,20 @@ async def test_an_upstream_that_goes_is_named_and_the_others_go_on(two: Two) -> 
 
 async def _hello(_call: Call) -> Answer:
     return text("hello")
+
+
+async def test_an_upstream_that_fails_is_told_to_the_client_and_is_no_fault_of_the_hub(
+    two: Two, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def dies(call: Call) -> Answer:
+        call.outgoing.put_nowait(None)
+        await call.cancelled.wait()
+        return {}
+
+    two.one.handlers["echo"] = dies
+    async with raw_session(two.house.url) as session:
+        for client in (RawClient(two.house.url), session):
+            answer = (await client.call("one__echo")).json()
+            assert answer["error"]["code"] == -32000
+            assert answer["error"]["message"].startswith("one: ")
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub_gateway.catalog.entry import Entry, Offering
-from hub_gateway.routing.discovery import by_words
+from hub_gateway.routing.discovery import by_words, fused
 from tests.support.clients import RawClient, raw_session
 from tests.support.gateway import heard_before, posted, standing
 from tests.support.raw_http import post
@@ -271,8 +271,42 @@ async def test_an_llm_narrows_the_shortlist(gemini: GeminiStandIn, tmp_path: Pat
             assert "search" in analysis["categories"]
             assert await listed(session) == {"memory__recall", ANALYZE}
         gemini.answer = lambda _data: {"nonsense": True}
-        assert len(names_of(await analyzed(house.stateless, prompt))) > 1, "garbage leaves the shortlist standing"
+        assert len(names_of(await analyzed(house.stateless, f"{prompt} now"))) > 1, "garbage leaves the shortlist"
         gemini.replies += [error_reply(403, "PERMISSION_DENIED", "no")] * 8
-        assert len(names_of(await analyzed(house.stateless, prompt))) > 1, "a refusal too"
+        assert len(names_of(await analyzed(house.stateless, f"{prompt} soon"))) > 1, "a refusal too"
         await house.house.stop_categorizer()
-        assert len(names_of(await analyzed(house.stateless, prompt))) > 1, "and its absence"
+        assert len(names_of(await analyzed(house.stateless, f"{prompt} later"))) > 1, "and its absence"
+
+
+async def test_what_the_llm_makes_of_a_prompt_is_ranked_too(gemini: GeminiStandIn, tmp_path: Path) -> None:
+    def answer(data: dict[str, Any]) -> Any:
+        if "items" in data:
+            return {"items": []}
+        offered = {tool["name"]: tool["index"] for tool in data["tools"]}
+        chosen = [offered["memory__recall"]] if "memory__recall" in offered else []
+        requests = ["Forecast the weather of a city", "Send an email to somebody"]
+        return {"categories": [], "tools": chosen, "confidence": 0.5, "reasoning": "two things", "requests": requests}
+
+    gemini.answer = answer
+    async with menu(tmp_path, categorizing=llm_settings(gemini)) as house:
+        await house.prompt_based(llmCategorization=LLM)
+        for _ in range(2):
+            analysis = await analyzed(house.stateless, "recall what was said")
+            names = names_of(analysis)
+            assert names[0] == "memory__recall"
+            assert {"weather__forecast", "mail__send_email"} <= set(names[:4])
+        asked = [request for request in gemini.requests if "prompt" in gemini.data_of(request)]
+        assert len(asked) == 1, "the same prompt is asked once"
+        await house.house.stop_filter()
+        try:
+            assert "weather__forecast" in names_of(await analyzed(house.stateless, "recall what was said"))
+        finally:
+            await house.house.start_filter()
+            await house.house.published(lambda gateway: gateway.filter.reason is None, "the filter answers again")
+
+
+def test_rankings_are_fused_by_their_places() -> None:
+    first, second, third, *_ = _entries()
+    assert fused([]) == []
+    assert fused([[first, second], [second, third], [second]]) == [second, first, third]
+    assert fused([[first, second], [second, first]]) == [first, second]

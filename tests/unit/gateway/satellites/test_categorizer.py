@@ -56,6 +56,14 @@ async def test_a_mapping_of_the_document_wins(satellites: Satellites) -> None:
     assert (mine.category.name, mine.category.source) == ("mine", "mapping")
 
 
+async def test_an_override_of_the_document_wins_for_the_one_entry(satellites: Satellites) -> None:
+    overrides = {"db__query": "cloud", "files__*": "cloud"}
+    policy = ToolFiltering(category_filter=CategoryFilter(("cloud",), {"*__query": "mine"}, overrides))
+    assigned = await satellites.categorizer.categorize(CATALOG.entries, policy)
+    found = {name: (each.category.name, each.category.source) for name, each in zip(NAMES, assigned, strict=True)}
+    assert found == {"db__query": ("cloud", "override"), "files__read_file": ("filesystem", "pattern")}
+
+
 async def test_without_an_llm_a_prompt_is_not_analyzed_and_nothing_is_refined(satellites: Satellites) -> None:
     with pytest.raises(SatelliteError):
         await satellites.categorizer.analyze_prompt("read it", "", {CATALOG.entries[0]: "database"}, POLICY)
@@ -74,7 +82,9 @@ async def test_its_absence_is_an_error_with_the_reason(satellites: Satellites) -
 
 
 async def test_an_llm_refines_and_chooses(gemini: GeminiStandIn, tmp_path: Path) -> None:
-    gemini.answer = all_as("cloud")
+    gemini.answer = lambda data: {
+        "items": [{**item, "use_when": ["look it up"]} for item in all_as("cloud")(data)["items"]]
+    }
     store = EmbeddedStore(tmp_path / "state")
     server = await start(llm_settings(gemini), f"unix:{tmp_path}/llm", store)
     client = Categorizer(server.address, 10.0, 10.0)
@@ -84,18 +94,23 @@ async def test_an_llm_refines_and_chooses(gemini: GeminiStandIn, tmp_path: Path)
     assert refined == {each.digest for each in CATALOG.entries}
     second = await client.categorize(CATALOG.entries, POLICY)
     assert {(each.category.name, each.category.source, each.refinable) for each in second} == {("cloud", "llm", False)}
+    assert {each.category.keywords for each in second} == {("look it up",)}
     choice = {
         "categories": ["database"],
         "tools": ["db__query", "nobody__knows"],
         "confidence": 0.8,
         "reasoning": "sql",
+        "requests": ["Run a query"],
     }
     gemini.replies.append(json_reply(choice))
     shortlist = dict.fromkeys(CATALOG.entries, "cloud")
     analysis = await client.analyze_prompt("ask the database", "", shortlist, POLICY)
     assert analysis.categories == {"database"}
     assert analysis.public_names == ("db__query",)
-    assert analysis.reasoning == "sql"
+    assert (analysis.reasoning, analysis.requests) == ("sql", ("Run a query",))
+    described = await client.describe(check_key=True)
+    assert (described.llm.calls, described.llm.successes) == (2, 2)
+    assert described.provider_status.checked_at_ms > 0
     await client.close()
     await server.stop(0)
     await store.close()

@@ -247,3 +247,21 @@ async def test_a_login_begun_before_a_restart_is_taken_after_it(tmp_path: Path) 
             answered = f"{second.base}/api/oauth/callback?{urlsplit(back).query}"
             assert (await raw_http.send("GET", answered)).status == 200
             await second.ready(up)
+
+
+async def test_a_hub_with_a_public_address_is_known_by_its_document(tmp_path: Path) -> None:
+    public = "https://hub.example/sub"
+    async with site(documents=True) as protected, desk(tmp_path, public_url=f"{public}/") as hub:
+        up = await hub.add(protected)
+        back = await hub.asked_back((await hub.server())["authorizationUrl"])
+        assert back.startswith(f"{public}/api/oauth/callback?")
+        answered = f"{hub.base}/api/oauth/callback?{urlsplit(back).query}"
+        assert (await raw_http.send("GET", answered)).status == 200
+        await hub.ready(up)
+        (asked,) = protected.issuer.seen.of("authorize")
+        status, document = await hub.api("GET", "/oauth/client-metadata.json")
+        assert (status, document["client_id"]) == (200, f"{public}/oauth/client-metadata.json")
+        assert document["client_id"] == asked["client_id"]
+        assert document["redirect_uris"] == [asked["redirect_uri"]]
+        assert "refresh_token" in document["grant_types"]
+        assert not protected.issuer.seen.of("register")

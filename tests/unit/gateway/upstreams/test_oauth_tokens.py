@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
+from tests.support import raw_http
 from tests.support.auth_manners import Manners
 from tests.support.protected_server import authorization_server, site
 from tests.unit.gateway.upstreams.logins import Desk, desk
@@ -159,6 +161,27 @@ async def test_more_permission_is_asked_for_when_a_call_needs_it(hub: Desk) -> N
         assert (await hub.call("write"))[1]["result"]["content"][0]["text"] == "write as basic mcp:write"
         assert [each["scope"] for each in protected.issuer.seen.of("authorize")] == ["basic", "basic mcp:write"]
         assert (await hub.server())["authorizationUrl"] is None
+
+
+async def test_an_mcp_client_is_told_what_to_open(hub: Desk) -> None:
+    async with site(needs={"write": "mcp:write"}) as protected:
+        await hub.log_in(await hub.add(protected))
+        await hub.house.ready("up")
+        capable: dict[str, Any] = {
+            "protocolVersion": "2025-11-25",
+            "capabilities": {},
+            "clientInfo": {"name": "c", "version": "1"},
+        }
+        hello: dict[str, Any] = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": capable}
+        session = (await raw_http.post(hub.house.url, json.dumps(hello).encode())).headers["mcp-session-id"]
+        call: dict[str, Any] = {
+            "jsonrpc": "2.0",
+            "id": 2,
+            "method": "tools/call",
+            "params": {"name": "up__write", "arguments": {}},
+        }
+        answer = await raw_http.post(hub.house.url, json.dumps(call).encode(), {"Mcp-Session-Id": session})
+        assert answer.json()["error"]["data"]["authorizationUrl"] == (await hub.server())["authorizationUrl"]
 
 
 async def test_permission_that_is_never_enough_is_asked_for_a_few_times_only(hub: Desk) -> None:

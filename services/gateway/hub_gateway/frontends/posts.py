@@ -1,0 +1,197 @@
+"""The HTTP side of an ordinary POST to the MCP endpoint: read whole, answered in one write.
+
+Owns the shortcut that every call takes: uvicorn's protocol for each other request, and for each POST that is not
+ordinary (chunked, too long, pipelined behind another, HTTP/1.0). What a POST means is `streamable_http`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, ClassVar
+
+from starlette.types import Message
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+MCP_PATH = "/mcp"
+_PATH = MCP_PATH.encode()
+
+Answered = Callable[["Post"], Awaitable[None]]
+"""Answers one POST, whatever happens."""
+
+
+class Post:
+    """One POST whose body is there. Called as ASGI's `send` is; `answer` sends a whole response at once."""
+
+    __slots__ = ("_chunked", "_link", "_wake", "body", "ended", "gone", "headers", "keep")
+
+    def __init__(self, link: Link, headers: dict[bytes, bytes], keep: bool) -> None:
+        self._link = link
+        self._wake: asyncio.Future[None] | None = None
+        self._chunked = False
+        self.headers = headers
+        self.keep = keep
+        self.body = b""
+        self.gone = False
+        """The client closed its end."""
+        self.ended = False
+        """The response is out."""
+
+    def answer(self, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Send a whole response in one write."""
+        if self.gone or self.ended:
+            return
+        self._link.transport.write(b"".join((self._head(status, headers), body)))
+        self._end()
+
+    async def receive(self) -> Message:
+        """Wait until the client is gone or has its response; the body was received before."""
+        if not (self.gone or self.ended):
+            if self._wake is None:
+                self._wake = asyncio.get_running_loop().create_future()
+            await asyncio.wait((self._wake,))
+        return {"type": "http.disconnect"}
+
+    async def __call__(self, message: Any) -> None:
+        """Send a response in pieces, as ASGI has them: what is to become a stream."""
+        if self.gone or self.ended:
+            return
+        link = self._link
+        if message["type"] == "http.response.start":
+            headers = list(message["headers"])
+            self._chunked = not any(name == b"content-length" for name, _ in headers)
+            if self._chunked:
+                headers.append((b"transfer-encoding", b"chunked"))
+            link.transport.write(self._head(message["status"], headers))
+            return
+        if link.flow.write_paused:
+            await link.flow.drain()
+        body, more = message.get("body", b""), message.get("more_body", False)
+        if self._chunked:
+            body = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (b"" if more else b"0\r\n\r\n")
+        if body and not self.gone:
+            link.transport.write(body)
+        if not more:
+            self._end()
+
+    def lose(self) -> None:
+        """The client closed its end."""
+        self.gone = True
+        self._awake()
+
+    def _head(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+        lines = [STATUS_LINE[status], *(b"%b: %b\r\n" % header for header in headers)]
+        lines.append(b"\r\n" if self.keep else b"connection: close\r\n\r\n")
+        return b"".join(lines)
+
+    def _end(self) -> None:
+        self.ended = True
+        self._awake()
+        self._link.posted(self)
+
+    def _awake(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+
+class Link(HttpToolsProtocol):
+    """One client socket. uvicorn makes it; the application it serves is `App`."""
+
+    answered: ClassVar[Answered]
+    body_limit_bytes: ClassVar[int]
+    """Both are set on a class of the composition root's own (`link`): uvicorn gives a protocol no arguments."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._reading: Post | None = None
+        self._parts: list[bytes] = []
+        self._answering: Post | None = None
+
+    def on_headers_complete(self) -> None:
+        """Decide which way a request goes."""
+        post = self._reading = self._ordinary()
+        if post is None:
+            super().on_headers_complete()
+        else:
+            self._parts = []
+            self._answering = post
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of a body."""
+        if self._reading is not None:
+            self._parts.append(body)
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Answer a POST once it is whole."""
+        post, self._reading = self._reading, None
+        if post is None:
+            super().on_message_complete()
+            return
+        post.body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        self._parts = []
+        task = self.loop.create_task(self._answer(post))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def posted(self, post: Post) -> None:
+        """A POST is answered: the next request may be."""
+        self._answering = None
+        if not post.keep:
+            self.transport.close()
+        self.on_response_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell whoever is being answered."""
+        if self._answering is not None:
+            self._answering.lose()
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """The server stops: an answer under way is the last one."""
+        if self._answering is not None:
+            self._answering.keep = False
+        else:
+            super().shutdown()
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        if self._answering is None:
+            super()._start_asgi_task(cycle, app)
+        else:  # pipelined behind a POST: responses go out in the order of the requests
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, app))
+
+    def _ordinary(self) -> Post | None:
+        parser: Any = self.parser
+        if self.url != _PATH or parser.get_method() != b"POST" or parser.get_http_version() != "1.1":
+            return None
+        cycle: Any = self.cycle  # None until uvicorn's own way was taken once
+        busy = self._answering is not None or (cycle is not None and not cycle.response_complete)
+        if busy or self.expect_100_continue or parser.should_upgrade():
+            return None
+        headers = dict(self.headers)
+        size = headers.get(b"content-length", b"")
+        if not size.isdigit() or len(size) > 12 or int(size) > self.body_limit_bytes:
+            return None
+        return Post(self, headers, parser.should_keep_alive())
+
+    async def _answer(self, post: Post) -> None:
+        try:
+            await type(self).answered(post)
+        except Exception:
+            self.logger.exception("a POST was not answered")
+        finally:
+            if not post.ended:
+                post.keep = False
+                post.answer(500, b"", [(b"content-length", b"0")])
+
+
+def link(answer: Answered, limit_bytes: int) -> type[Link]:
+    """The protocol for uvicorn's `http` option."""
+
+    class Bound(Link):
+        answered = staticmethod(answer)
+        body_limit_bytes = limit_bytes
+
+    return Bound

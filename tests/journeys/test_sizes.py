@@ -1,0 +1,161 @@
+"""Sizes: large results and bodies, many tools, many calls at the same time, clients that do not read."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncGenerator, Generator
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.journeys.matrix import proves
+from tests.support import hub as hubs
+from tests.support import raw_http
+from tests.support.clients import RawClient, raw_session
+from tests.support.hub import Hub
+from tests.support.processes import EVERYTHING, RAW, serving, stdio_entry
+
+MIB: Final = 1024 * 1024
+LIMIT_BYTES: Final = 16 * MIB
+TOOLS: Final = 5_000
+CALLS: Final = 200
+LONG_S: Final = 60.0
+FLOOD_BYTES: Final = 50_000
+FLOOD_TIMES: Final = 4_000
+GROWTH_BYTES: Final = 64 * MIB
+"""How much more memory the hub may take for a client that leaves 200 MB unread: its outbox and the sockets' buffers."""
+
+BIG: Final = ("big_http", "big_http_old", "big_stdio", "big_stdio_old")
+BUSY: Final = ("busy_http", "busy_http_old", "busy_stdio", "busy_stdio_old")
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Generator[Hub]:
+    """A hub in front of servers with much to say."""
+    with ExitStack() as stack:
+        entries: dict[str, Any] = {}
+        for name in (*BIG, *BUSY):
+            kind, *rest = name.split("_")
+            era = "handshake" if rest[-1] == "old" else "stateless"
+            module, more = (RAW, ("--extras",)) if kind == "big" else (EVERYTHING, ())
+            options = ("--era", era, *more)
+            if rest[0] == "http":
+                entries[name] = {"url": stack.enter_context(serving(module, *options))}
+            else:
+                entries[name] = stdio_entry(module, *options)
+            if kind == "busy":
+                entries[name] = {**entries[name], "maxInFlight": CALLS + 10}
+                if rest[0] == "http":
+                    entries[name]["connectionPool"] = {"maxConnections": CALLS + 20}
+        entries["narrow"] = {
+            **stdio_entry(EVERYTHING, "--era", "stateless"),
+            "maxInFlight": 8,
+        }
+        entries["wide"] = stdio_entry(RAW, "--tools", str(TOOLS), "--page", "500")
+        running = stack.enter_context(
+            hubs.running(
+                {"mcpServers": entries, "toolFiltering": {"enabled": False}}, tmp_path_factory.mktemp("sizes")
+            )
+        )
+        hubs.wait_ready_sync(running, *entries)
+        yield running
+
+
+@asynccontextmanager
+async def speaking(hub: Hub, era: str) -> AsyncGenerator[RawClient]:
+    """A raw client of this era."""
+    if era == "stateless":
+        yield RawClient(hub.url)
+        return
+    async with raw_session(hub.url) as client:
+        yield client
+
+
+async def _call(client: RawClient, name: str, arguments: dict[str, Any]) -> Any:
+    answer = await client.request("tools/call", {"name": name, "arguments": arguments}, LONG_S)
+    assert "result" in answer.json(), answer.body[:500]
+    return answer.json()["result"]
+
+
+@proves("large-results")
+@pytest.mark.parametrize("era", ("handshake", "stateless"))
+@pytest.mark.parametrize("name", BIG)
+async def test_a_result_of_16_mib_passes(hub: Hub, name: str, era: str) -> None:
+    async with speaking(hub, era) as client:
+        for event in (False, True) if "http" in name else (False,):
+            result = await _call(client, f"{name}__raw_big", {"bytes": LIMIT_BYTES, "event": event})
+            assert len(result["content"][0]["text"]) == LIMIT_BYTES
+
+
+@proves("large-bodies")
+@pytest.mark.parametrize("era", ("handshake", "stateless"))
+async def test_a_body_up_to_the_limit_passes_and_a_longer_one_does_not(hub: Hub, era: str) -> None:
+    async with speaking(hub, era) as client:
+        text = "x" * (LIMIT_BYTES - 10_000)
+        for name in BIG:
+            result = await _call(client, f"{name}__raw_echo", {"text": text})
+            assert len(result["structuredContent"]["echo"]["text"]) == len(text)
+        params = {"name": "big_stdio__raw_echo", "arguments": {"text": "x" * LIMIT_BYTES}}
+        assert (await client.request("tools/call", params, LONG_S)).status == 413
+        assert (await client.call("big_stdio__raw_exotic")).status == 200
+
+
+@proves("many-tools")
+@pytest.mark.parametrize("era", ("handshake", "stateless"))
+async def test_5000_tools_are_listed_and_called(hub: Hub, era: str) -> None:
+    async with speaking(hub, era) as client:
+        listed = (await client.request("tools/list", timeout_s=LONG_S)).json()["result"]["tools"]
+        names = {tool["name"] for tool in listed}
+        assert {f"wide__tool_{n:05d}" for n in range(TOOLS)} <= names
+        assert len(names) == len(listed)
+        assert (await _call(client, f"wide__tool_{TOOLS - 1:05d}", {}))["content"]
+
+
+@proves("many-calls")
+@pytest.mark.parametrize("era", ("handshake", "stateless"))
+@pytest.mark.parametrize("name", BUSY)
+async def test_200_calls_run_at_the_same_time(hub: Hub, name: str, era: str) -> None:
+    """None of them ends before all have begun."""
+    async with speaking(hub, era) as client:
+        arguments = {"label": "all here", "steps": 0, "meet": uuid.uuid4().hex, "parties": CALLS}
+        results = await asyncio.gather(*(_call(client, f"{name}__progress", arguments) for _ in range(CALLS)))
+    assert [result["content"][0]["text"] for result in results] == ["all here"] * CALLS
+
+
+@proves("many-calls")
+async def test_200_calls_take_turns_where_the_limit_is_narrow(hub: Hub) -> None:
+    client = RawClient(hub.url)
+    texts = [f"call {n}" for n in range(CALLS)]
+    results = await asyncio.gather(*(_call(client, "narrow__echo", {"text": text}) for text in texts))
+    assert [result["content"][0]["text"] for result in results] == texts
+
+
+def _resident_bytes(hub: Hub) -> int:
+    lines = Path(f"/proc/{hub.process.pid}/status").read_text().splitlines()
+    (resident,) = (line for line in lines if line.startswith("VmRSS:"))
+    return int(resident.split()[1]) * 1024
+
+
+@proves("slow-readers")
+@pytest.mark.parametrize("name", ("big_http", "big_http_old"))
+async def test_a_client_that_does_not_read_costs_little(hub: Hub, name: str) -> None:
+    async with raw_session(hub.url) as slow, raw_session(hub.url) as quick:
+        await _call(quick, f"{name}__raw_flood", {"bytes": 10, "times": 1})
+        before = _resident_bytes(hub)
+        params = {"name": f"{name}__raw_flood", "arguments": {"bytes": FLOOD_BYTES, "times": FLOOD_TIMES}}
+        fields = {"Content-Type": "application/json", "Accept": raw_http.ACCEPT, **slow.headers("tools/call", params)}
+        async with raw_http.opened("POST", hub.url, slow.body("tools/call", params, "slow"), fields) as stream:
+            # The answer of a second flood means that the upstream had time to send all of the first.
+            for _ in range(2):
+                await _call(quick, f"{name}__raw_flood", {"bytes": FLOOD_BYTES, "times": FLOOD_TIMES // 2})
+                assert _resident_bytes(hub) - before < GROWTH_BYTES
+            last = b""
+            async with asyncio.timeout(LONG_S):
+                async for event in stream.events():
+                    last = event
+        assert json.loads(last)["id"] == "slow"
+        assert "result" in json.loads(last)
