@@ -41,7 +41,14 @@ AT_ONCE: Final = 4
 """Hubs at one time: the suite starts all its scenarios together, and some of them measure time."""
 
 REFUSED: Final = ("invalid", "stopped", "degraded")
-SAMPLES: Final[dict[str, Any]] = {"number": 2, "integer": 3, "boolean": True, "string": "text", "array": [], "object": {}}
+SAMPLES: Final[dict[str, Any]] = {
+    "number": 2,
+    "integer": 3,
+    "boolean": True,
+    "string": "text",
+    "array": [],
+    "object": {},
+}
 
 
 def entry(url: str, scenario: str, context: dict[str, Any]) -> dict[str, Any]:

@@ -134,8 +134,8 @@ def run_revision(
     title, required = f"Conformance {revision}, the hub as the {side}", suite.required(revision, side)
     with tempfile.TemporaryDirectory(prefix="conformance-") as directory:
         baseline, results = Path(directory) / "expected.yml", Path(directory) / "results"
-        section = (expected.get(revision) or {}).get(side) or []
-        baseline.write_text(yaml.safe_dump({side: section}))
+        sections: dict[str, list[str]] = expected.get(revision) or {}
+        baseline.write_text(yaml.safe_dump({side: sections.get(side) or []}))
         options = ["--requirements", revision, "--expected-failures", str(baseline), "--output-dir", str(results)]
         try:
             done = subprocess.run(

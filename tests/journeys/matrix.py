@@ -113,7 +113,9 @@ def _journeys() -> dict[str, set[tuple[str, str, str]]]:
     return found
 
 
-def _cell(requirement: Requirement, column: tuple[str, str, str], run: set[tuple[str, str, str]], notes: list[str]) -> str:
+def _cell(
+    requirement: Requirement, column: tuple[str, str, str], run: set[tuple[str, str, str]], notes: list[str]
+) -> str:
     transport, era, upstream_era = column
     why = NO_STREAM if (transport, era) not in CLIENTS else ""
     if era not in requirement.eras or upstream_era not in requirement.upstream_eras:

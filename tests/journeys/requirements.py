@@ -177,7 +177,8 @@ _ALL: Final = (
     ),
     Requirement(
         "missing-capability",
-        "A call that asks what the client cannot answer ends with the error the specification names: nothing is invented.",
+        "A call that asks what the client cannot answer ends with the error the specification names; nothing is "
+        "invented.",
         "2025-11-25 client/sampling §Error Handling; 2026-07-28 basic §Per-Request Protocol Fields",
     ),
     Requirement(
@@ -262,8 +263,8 @@ _ALL: Final = (
     ),
     Requirement(
         "survives-kill",
-        "After the hub was killed and started again, sessions go on without initialize; calls that were in flight fail, "
-        "and ended sessions stay ended.",
+        "After the hub was killed and started again, sessions go on without initialize; calls that were in flight "
+        "fail, and ended sessions stay ended.",
         "issue 3 §6",
         transports=(HTTP,),
         eras=(HANDSHAKE,),

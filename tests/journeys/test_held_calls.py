@@ -109,7 +109,8 @@ async def test_a_state_is_good_for_its_own_request_and_once(hub: Hub, upstream: 
 async def test_responses_that_are_no_object_are_refused(hub: Hub, upstream: str) -> None:
     client, name = RawClient(hub.url, capabilities=CAPABLE), f"{upstream}__{ROUNDS}"
     first = required(await client.call(name))
-    for wrong in ([], "x", 1):
+    wrongs: tuple[object, ...] = ([], "x", 1)
+    for wrong in wrongs:
         answer = await _retry(client, name, first, [], inputResponses=wrong)
         assert answer.json()["error"]["code"] == -32602
     await _finish(client, name, first)

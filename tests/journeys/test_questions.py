@@ -5,6 +5,7 @@ from typing import Any
 import anyio
 import mcp_types as types
 import pytest
+from pydantic import FileUrl
 
 from tests.journeys.matrix import Cell, journey
 from tests.journeys.test_streams import fresh_key
@@ -40,7 +41,7 @@ class Person:
 
     async def roots(self, _ctx: object) -> types.ListRootsResult:
         """The folders a server may use."""
-        return types.ListRootsResult(roots=[types.Root(uri="file:///home/someone/project")])
+        return types.ListRootsResult(roots=[types.Root(uri=FileUrl("file:///home/someone/project"))])
 
     @property
     def callbacks(self) -> dict[str, Any]:

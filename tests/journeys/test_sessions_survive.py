@@ -71,7 +71,7 @@ def replica(site: Site) -> Hub:
 
 async def _opened(url: str) -> RawClient:
     """A client that shook hands and never says goodbye."""
-    params = {"protocolVersion": HANDSHAKE, "capabilities": {"elicitation": {}}, "clientInfo": INFO}
+    params: dict[str, Any] = {"protocolVersion": HANDSHAKE, "capabilities": {"elicitation": {}}, "clientInfo": INFO}
     hello = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}).encode()
     answer = await raw_http.post(url, hello, timeout_s=CALL_S)
     assert answer.status == 200, answer
@@ -135,7 +135,11 @@ async def test_a_thousand_sessions_go_on_after_a_kill(site: Site) -> None:
     async with asyncio.timeout(TOLD_S):
         assert not [outcome for outcome in await asyncio.gather(*in_flight) if outcome.startswith("answered")]
     await _ready_to_call(site, kept[0])
-    assert all(await _all(kept, lambda client: _echoes(client, client.session_id)))
+
+    async def goes_on(client: RawClient) -> bool:
+        return await _echoes(client, client.session_id or "")
+
+    assert all(await _all(kept, goes_on))
     for client in ended:
         assert (await client.request("ping")).status == 404
 

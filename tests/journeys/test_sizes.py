@@ -57,9 +57,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Generator[Hub]:
         }
         entries["wide"] = stdio_entry(RAW, "--tools", str(TOOLS), "--page", "500")
         running = stack.enter_context(
-            hubs.running(
-                {"mcpServers": entries, "toolFiltering": {"enabled": False}}, tmp_path_factory.mktemp("sizes")
-            )
+            hubs.running({"mcpServers": entries, "toolFiltering": {"enabled": False}}, tmp_path_factory.mktemp("sizes"))
         )
         hubs.wait_ready_sync(running, *entries)
         yield running

@@ -20,6 +20,7 @@ import grpc.aio
 from hub.categorizer.v1 import categorizer_pb2 as pb
 from hub.categorizer.v1 import categorizer_pb2_grpc
 from hub_categorizer import llm_prompts as prompts
+from hub_categorizer import messages
 from hub_categorizer.analysis import Analyses, Asked
 from hub_categorizer.cache import Analyzed, Cache, Decision, key_of
 from hub_categorizer.described import llm_stats, provider_status
@@ -29,7 +30,7 @@ from hub_categorizer.llm_faults import ProviderAbsent
 from hub_categorizer.providers import open_llm
 from hub_categorizer.queue import Queue, QueueFull
 from hub_categorizer.settings import Settings
-from hub_categorizer.taxonomy import Mapping, Taxonomy, judgements_recalled
+from hub_categorizer.taxonomy import Taxonomy, judgements_recalled
 from hub_common import rpc_server
 from hub_common.rpc_server import RpcServer
 from hub_common.store import Store
@@ -88,7 +89,7 @@ class Categorizer(categorizer_pb2_grpc.CategorizerServiceServicer):
         self, request: pb.CategorizeRequest, context: _Context
     ) -> pb.CategorizeResponse:
         del context
-        known = await self._known(request, _taxonomy(request.taxonomy))
+        known = await self._known(request, messages.taxonomy(request.taxonomy))
         return pb.CategorizeResponse(assignments=[one.assignment for one in known])
 
     async def Refine(  # noqa: N802
@@ -97,7 +98,7 @@ class Categorizer(categorizer_pb2_grpc.CategorizerServiceServicer):
         asking = self._asking
         if asking is None:
             return
-        taxonomy = _taxonomy(request.taxonomy)
+        taxonomy = messages.taxonomy(request.taxonomy)
         known = await self._known(request, taxonomy)
         for one in known:
             # Decided since the caller asked, by another caller or replica.
@@ -129,7 +130,7 @@ class Categorizer(categorizer_pb2_grpc.CategorizerServiceServicer):
             why = f"no LLM: {self._absent.reason}" if self._absent else "no LLM is configured"
             await context.abort(grpc.StatusCode.UNAVAILABLE, why, _DO_NOT_RETRY)
         shortlist = [prompts.Candidate(one.public_name, one.category, one.description) for one in request.shortlist]
-        asked = Asked(request.prompt, request.context, shortlist, _taxonomy(request.taxonomy).categories)
+        asked = Asked(request.prompt, request.context, shortlist, messages.taxonomy(request.taxonomy).categories)
         try:
             choice, cached = await asking.analyses.of(asked, _time_left_s(context))
         except LlmFault as fault:
@@ -171,7 +172,7 @@ class Categorizer(categorizer_pb2_grpc.CategorizerServiceServicer):
         definitions = list(request.definitions)
         keys = [self._key(llm, definition, taxonomy.categories) for definition in definitions]
         overrides = {one.public_name: one.category for one in request.taxonomy.overrides}
-        fixed = [_fixed(one, overrides, taxonomy) for one in definitions]
+        fixed = [messages.fixed(one, overrides, taxonomy) for one in definitions]
         asked = [key for key, by_hand in zip(keys, fixed, strict=True) if by_hand is None and llm is not None]
         decided = await self._cache.find(asked) if asked else {}
         known: list[_Known] = []
@@ -183,7 +184,7 @@ class Categorizer(categorizer_pb2_grpc.CategorizerServiceServicer):
             elif key in decided:
                 self._lookups += 1
                 self._hits += 1
-                assignment = _decided(definition, decided[key], cached=True)
+                assignment = messages.decided(definition, decided[key], cached=True)
             else:
                 assignment = self._judged(definition, taxonomy)
                 assignment.refinable = llm is not None
@@ -212,10 +213,10 @@ class Categorizer(categorizer_pb2_grpc.CategorizerServiceServicer):
             if decision is None:
                 undecided.append(one)
             else:
-                assignments.append(_decided(one.definition, decision, cached=True))
+                assignments.append(messages.decided(one.definition, decision, cached=True))
         if not undecided:
             return assignments
-        question = prompts.categorize([_subject(one.definition) for one in undecided], categories)
+        question = prompts.categorize([messages.subject(one.definition) for one in undecided], categories)
         try:
             answers = await llm.ask(
                 question, lambda text: prompts.read_categories(text, len(undecided), categories), asking.deadline_s
@@ -230,7 +231,7 @@ class Categorizer(categorizer_pb2_grpc.CategorizerServiceServicer):
             if answer is not None:
                 decision = self._decision(llm, answer)
                 decisions[one.key] = decision
-                assignments.append(_decided(one.definition, decision, cached=False))
+                assignments.append(messages.decided(one.definition, decision, cached=False))
         await self._cache.keep(decisions)
         return assignments
 
@@ -252,41 +253,10 @@ class Categorizer(categorizer_pb2_grpc.CategorizerServiceServicer):
     def _key(self, llm: Llm | None, definition: pb.Definition, categories: Sequence[str]) -> str:
         if llm is None:
             return ""
-        return key_of(definition.hash, _subject(definition), llm.provider, llm.model, categories)
+        return key_of(definition.hash, messages.subject(definition), llm.provider, llm.model, categories)
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)
-
-
-def _taxonomy(message: pb.Taxonomy) -> Taxonomy:
-    return Taxonomy.of(message.categories, [Mapping(one.pattern, one.category) for one in message.mappings])
-
-
-def _fixed(
-    definition: pb.Definition, overrides: dict[str, str], taxonomy: Taxonomy
-) -> tuple[str, pb.Source.ValueType] | None:
-    """What a person has put down for it: by its name, else by a pattern; None where nobody did."""
-    if definition.public_name and (category := overrides.get(definition.public_name)):
-        return category, pb.SOURCE_OVERRIDE
-    category = taxonomy.mapped(definition.upstream_name, definition.local_name)
-    return None if category is None else (category, pb.SOURCE_MAPPING)
-
-
-def _subject(definition: pb.Definition) -> prompts.Subject:
-    return prompts.Subject(definition.upstream_name, definition.local_name, definition.description)
-
-
-def _decided(definition: pb.Definition, decision: Decision, *, cached: bool) -> pb.Assignment:
-    return pb.Assignment(
-        hash=definition.hash,
-        category=decision.category,
-        confidence=decision.confidence,
-        source=pb.SOURCE_LLM,
-        model=decision.model,
-        decided_at_ms=decision.decided_at_ms,
-        cached=cached,
-        keywords=decision.keywords,
-    )
 
 
 def _time_left_s(context: _Context) -> float | None:

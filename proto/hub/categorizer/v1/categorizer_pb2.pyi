@@ -423,8 +423,8 @@ class DescribeResponse(_message.Message):
     llm_calls: _builtins.int
     llm_failures: _builtins.int
     category_lookups: _builtins.int
-    """Definitions that were asked for, and those of them that needed no thought: from the LLM's cache, or as the patterns
-    had judged them before. The LLM's cache alone is counted by `cache_lookups` and `cache_hits`.
+    """Definitions that nobody mapped by hand, as often as they were asked for, and those of them that needed no thought: from
+    the LLM's cache, or as the patterns had judged them before. The LLM's cache alone is counted by `cache_lookups` and `cache_hits`.
     """
     category_hits: _builtins.int
     @_builtins.property

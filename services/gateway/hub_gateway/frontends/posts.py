@@ -107,10 +107,20 @@ class Link(HttpToolsProtocol):
         self._parts: list[bytes] = []
         self._answering: Post | None = None
 
+    def on_message_begin(self) -> None:
+        """Begin a request. Its ASGI scope is made only if it goes uvicorn's way."""
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+
     def on_headers_complete(self) -> None:
         """Decide which way a request goes."""
         post = self._reading = self._ordinary()
         if post is None:
+            url, headers, expect = self.url, self.headers, self.expect_100_continue
+            super().on_message_begin()
+            self.url, self.expect_100_continue = url, expect
+            self.headers += headers
             super().on_headers_complete()
         else:
             self._parts = []

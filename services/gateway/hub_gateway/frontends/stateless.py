@@ -42,8 +42,11 @@ class Refusal(Exception):
 
 def speaks_stateless(headers: Headers, message: Message) -> bool:
     """Whether a message opens the stateless way: by its `_meta`, or by a revision that no session can have."""
-    if b"mcp-session-id" not in headers:
-        said = headers.get(b"mcp-protocol-version", b"").decode("latin-1")
+    said = headers.get(b"mcp-protocol-version", b"").decode("latin-1")
+    if b"mcp-session-id" in headers:
+        if said in HANDSHAKE_REVISIONS:
+            return False  # says twice that it belongs to a session
+    else:
         if said in STATELESS_REVISIONS or (said and said not in HANDSHAKE_REVISIONS):
             return True
     if b"io.modelcontextprotocol/protocolVersion" not in memoryview(message.params).tobytes():

@@ -6,7 +6,7 @@ here.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any
 
@@ -25,6 +25,7 @@ from hub_gateway.routing.translate import error_for, result_for
 from hub_gateway.sessions.session import Session
 from hub_gateway.upstreams.fleet import Fleet
 from hub_gateway.upstreams.pending import Listener, Reply
+from hub_gateway.upstreams.supervisor import Supervisor
 from hub_gateway.wire import param_headers, rewrite
 from hub_gateway.wire.errors import HEADER_MISMATCH, INVALID_PARAMS, RESOURCE_NOT_FOUND_HANDSHAKE, error_object
 from hub_gateway.wire.revisions import Era
@@ -177,18 +178,7 @@ class Calls:
         if exchange.session is not None and supervisor.isolated:
             supervisor = await self._fleet.own(upstream_name, exchange.session.id)
         method = exchange.message.method
-
-        def request(params: rewrite.Members, listener: Listener = exchange) -> Awaitable[Reply]:
-            return supervisor.request(
-                method,
-                params,
-                caller=exchange.caller,
-                listener=listener,
-                progress_token_raw=exchange.progress_token_raw,
-                name=name,
-                mirrored=mirrored,
-            )
-
+        request = partial(_request, supervisor, exchange, name, mirrored)
         connection = supervisor.connection
         era = exchange.era if connection is None else connection.era
         if exchange.session is None and era is Era.HANDSHAKE:
@@ -219,6 +209,26 @@ def _members(exchange: Exchange, member: str) -> rewrite.Members:
         return rewrite.members(exchange.params.get(member, msgspec.Raw(b"")))
     except msgspec.MsgspecError as fault:
         raise CallerError(f"Invalid params of {exchange.message.method}: {member} must be an object") from fault
+
+
+def _request(
+    supervisor: Supervisor,
+    exchange: Exchange,
+    name: str | None,
+    mirrored: Sequence[tuple[str, str]],
+    params: rewrite.Members,
+    listener: Listener | None = None,
+) -> Coroutine[Any, Any, Reply]:
+    """The exchange's request to an upstream; made again where the upstream asks for more."""
+    return supervisor.request(
+        exchange.message.method,
+        params,
+        caller=exchange.caller,
+        listener=listener or exchange,
+        progress_token_raw=exchange.progress_token_raw,
+        name=name,
+        mirrored=mirrored,
+    )
 
 
 def _arguments(params: rewrite.Members) -> dict[str, Any]:

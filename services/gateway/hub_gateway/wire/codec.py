@@ -14,6 +14,7 @@ from msgspec import Raw
 
 from hub_gateway.wire.errors import INVALID_REQUEST, PARSE_ERROR, error_object
 from hub_gateway.wire.message import ABSENT, Message
+from hub_gateway.wire.rewrite import encode_name
 
 _envelope = msgspec.json.Decoder(Message)
 _batch = msgspec.json.Decoder(list[Raw])
@@ -76,38 +77,38 @@ def decode_batch(body: bytes) -> list[Raw]:
 
 def is_batch(body: bytes) -> bool:
     """Whether the first significant byte opens an array."""
-    return body.lstrip(_SPACE)[:1] == b"["
+    return body[:1] != b"{" and body.lstrip(_SPACE)[:1] == b"["
 
 
 def _check(message: Message) -> None:
-    id_raw = message.id
+    id_raw = bytes(message.id)
     # An error may answer a request whose id could not be read, and then has null for one (JSON-RPC 2.0 §5).
-    unread = len(message.error) and bytes(id_raw) == _NULL_ID
-    if len(id_raw) and not unread and not _ID.fullmatch(bytes(id_raw)):
+    unread = id_raw == _NULL_ID and len(message.error)
+    if id_raw and not id_raw.isdigit() and not unread and not _ID.fullmatch(id_raw):
         raise MalformedMessage(INVALID_REQUEST, "Invalid Request: id must be a string or a number")
     if message.jsonrpc != "2.0":
-        raise MalformedMessage(INVALID_REQUEST, 'Invalid Request: jsonrpc must be "2.0"', bytes(id_raw))
+        raise MalformedMessage(INVALID_REQUEST, 'Invalid Request: jsonrpc must be "2.0"', id_raw)
     if message.method:
         if len(message.result) or len(message.error):
-            raise MalformedMessage(INVALID_REQUEST, "Invalid Request: both a method and a result", bytes(id_raw))
+            raise MalformedMessage(INVALID_REQUEST, "Invalid Request: both a method and a result", id_raw)
         params = message.params
         if len(params) and memoryview(params)[0] != _BRACE:
             if bytes(params) != b"null":
-                raise MalformedMessage(INVALID_REQUEST, "Invalid Request: params must be an object", bytes(id_raw))
+                raise MalformedMessage(INVALID_REQUEST, "Invalid Request: params must be an object", id_raw)
             message.params = ABSENT
     elif bool(len(message.result)) == bool(len(message.error)):
-        raise MalformedMessage(INVALID_REQUEST, "Invalid Request: neither a method nor a result", bytes(id_raw))
+        raise MalformedMessage(INVALID_REQUEST, "Invalid Request: neither a method nor a result", id_raw)
 
 
 def request(id_raw: bytes, method: str, params_raw: bytes | Raw = b"") -> bytes:
     """Encode a request. `method` is a name the hub or the codec has seen, so it needs no escaping beyond JSON's."""
-    head = b'{"jsonrpc":"2.0","id":' + id_raw + b',"method":' + msgspec.json.encode(method)
+    head = b'{"jsonrpc":"2.0","id":' + id_raw + b',"method":' + encode_name(method)
     return b"".join((head, b',"params":', params_raw, b"}")) if len(params_raw) else head + b"}"
 
 
 def notification(method: str, params_raw: bytes | Raw = b"") -> bytes:
     """Encode a notification."""
-    head = b'{"jsonrpc":"2.0","method":' + msgspec.json.encode(method)
+    head = b'{"jsonrpc":"2.0","method":' + encode_name(method)
     return b"".join((head, b',"params":', params_raw, b"}")) if len(params_raw) else head + b"}"
 
 

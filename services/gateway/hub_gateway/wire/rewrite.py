@@ -20,6 +20,20 @@ _items = msgspec.json.Decoder(list[Raw])
 encode_text = msgspec.json.Encoder().encode
 
 
+_MAX_NAMES = 256
+_names: dict[str, bytes] = {}
+
+
+def encode_name(name: str) -> bytes:
+    """Encode a member's or a method's name; the common ones are remembered."""
+    encoded = _names.get(name)
+    if encoded is None:
+        encoded = encode_text(name)
+        if len(_names) < _MAX_NAMES and len(name) < _MAX_NAMES:
+            _names[name] = encoded
+    return encoded
+
+
 def members(object_raw: bytes | Raw) -> Members:
     """Cut an object into its members. An absent object has none.
 
@@ -40,7 +54,7 @@ def items(array_raw: bytes | Raw) -> list[Raw]:
 
 def join(parts: Mapping[str, bytes | Raw]) -> bytes:
     """Join members to an object, in their order."""
-    return b"{" + b",".join([b"".join((encode_text(key), b":", value)) for key, value in parts.items()]) + b"}"
+    return b"{" + b",".join([b"".join((encode_name(key), b":", value)) for key, value in parts.items()]) + b"}"
 
 
 def text(value_raw: bytes | Raw | None) -> str | None:

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from hub.categorizer.v1 import categorizer_pb2 as pb
 from hub_categorizer.settings import Settings
 from tests.support.processes import RAW, stdio_entry
+from tests.support.waiting import until
 from tests.unit.categorizer.stand_ins import Fail, StandIn, stand_in
 from tests.unit.gateway.management.asgi import ask
 from tests.unit.gateway.management.conftest import until_ready
@@ -40,6 +42,11 @@ async def refined(house: House) -> None:
     entries = house.deps.current.exposure.catalog.entries
     async for _ in house.deps.categorizer.refine(entries, house.deps.republish.policy.filtering):
         pass
+    await until(house.deps.categorizer.describe, _all_ended, 20.0, "the gateway's own questions have ended too")
+
+
+def _all_ended(said: pb.DescribeResponse) -> bool:
+    return said.llm.calls > 0 and said.llm.calls == said.llm.successes + said.llm.failures
 
 
 async def stats(house: House) -> dict[str, Any]:

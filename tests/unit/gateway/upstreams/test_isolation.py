@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -23,7 +23,7 @@ def _raw(name: str, **fields: object) -> ServerConfig:
 
 
 @asynccontextmanager
-async def isolation(limit: int) -> AsyncIterator[Isolation]:
+async def isolation(limit: int) -> AsyncGenerator[Isolation]:
     """Connections that end with the block."""
     made = Isolation(CONTEXT, lambda name, session_id, message: None, None, limit)
     try:
