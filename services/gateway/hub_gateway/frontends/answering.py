@@ -40,6 +40,34 @@ SSE_HEADERS = [
 StatusOf = Callable[[Response], int]
 
 
+class Watches:
+    """The calls that are under way, oldest first: one timer for all, since most end long before theirs would ring."""
+
+    def __init__(self) -> None:
+        self._since: dict[Answering, tuple[float, Exchange]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, answering: Answering, exchange: Exchange) -> None:
+        """Watch over a call, once it has taken `WATCH_AFTER_S`."""
+        loop = asyncio.get_running_loop()
+        self._since[answering] = (loop.time(), exchange)
+        if self._timer is None:
+            self._timer = loop.call_later(WATCH_AFTER_S, self._sweep, loop)
+
+    def discard(self, answering: Answering) -> None:
+        """The call has ended."""
+        self._since.pop(answering, None)
+
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        before_s = loop.time() - WATCH_AFTER_S
+        for answering, (since_s, exchange) in list(self._since.items()):
+            if since_s > before_s:
+                break
+            del self._since[answering]
+            answering.watch(exchange)
+        self._timer = loop.call_later(WATCH_AFTER_S, self._sweep, loop) if self._since else None
+
+
 class Answering:
     """The way back to the client of one POST.
 
@@ -47,11 +75,14 @@ class Answering:
     a stream. None where the client takes no streams.
     """
 
-    def __init__(self, receive: Receive, send: Send, session: Session | None, streams: bool, tasks: Tasks) -> None:
+    def __init__(
+        self, receive: Receive, send: Send, session: Session | None, streams: bool, tasks: Tasks, watches: Watches
+    ) -> None:
         self._receive = receive
         self._send = send
         self._session = session
         self._tasks = tasks
+        self._watches = watches
         self.outlet: Outlet | None = self._put if streams else None
         self._stream: Outbox | None = None
         self._writer: asyncio.Task[None] | None = None
@@ -62,9 +93,8 @@ class Answering:
 
     async def answer(self, exchange: Exchange, answered: Awaitable[Response], status_of: StatusOf) -> None:
         """Wait for the response and send it in whatever form the answer has taken by then."""
-        loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
-        watch = loop.call_later(WATCH_AFTER_S, self._watch, exchange)
+        self._watches.add(self, exchange)
         response: Response | None = None
         try:
             response = await answered
@@ -74,7 +104,7 @@ class Answering:
             self._task.uncancel()
         finally:
             self._task = None  # from here on there is nothing to cancel: the answer is being sent
-            watch.cancel()
+            self._watches.discard(self)
             if self._watcher is not None:
                 self._watcher.cancel()
             if response is None and self._why is None and self._stream is not None:
@@ -130,7 +160,8 @@ class Answering:
     async def _event(self, data: bytes) -> None:
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
-    def _watch(self, exchange: Exchange) -> None:
+    def watch(self, exchange: Exchange) -> None:
+        """From now on notice the client going away."""
         self._watcher = self._tasks.spawn(self._wait_for_disconnect(exchange), "watch")
 
     async def _wait_for_disconnect(self, exchange: Exchange) -> None:

@@ -106,6 +106,8 @@ class Link(HttpToolsProtocol):
         self._reading: Post | None = None
         self._parts: list[bytes] = []
         self._answering: Post | None = None
+        self._idle_since_s = 0.0
+        self._reaper: asyncio.TimerHandle | None = None
 
     def on_message_begin(self) -> None:
         """Begin a request. Its ASGI scope is made only if it goes uvicorn's way."""
@@ -150,12 +152,20 @@ class Link(HttpToolsProtocol):
         self._answering = None
         if not post.keep:
             self.transport.close()
-        self.on_response_complete()
+        if self.pipeline or self.transport.is_closing():
+            self.on_response_complete()
+            return
+        self.server_state.total_requests += 1
+        self._idle_since_s = self.loop.time()
+        if self._reaper is None:
+            self._reaper = self.loop.call_later(self.timeout_keep_alive, self._reap)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever is being answered."""
         if self._answering is not None:
             self._answering.lose()
+        if self._reaper is not None:
+            self._reaper.cancel()
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
@@ -164,6 +174,23 @@ class Link(HttpToolsProtocol):
             self._answering.keep = False
         else:
             super().shutdown()
+
+    def on_response_complete(self) -> None:
+        """A request that went uvicorn's way is answered."""
+        self._idle_since_s = self.loop.time()
+        super().on_response_complete()
+
+    def _reap(self) -> None:
+        """Close a socket that is idle for too long. One timer per socket and not per request: most requests come long
+        before it would ring."""
+        cycle: Any = self.cycle
+        busy = self._answering is not None or (cycle is not None and not cycle.response_complete)
+        now_s = self.loop.time()
+        left_s = self.timeout_keep_alive if busy else self._idle_since_s + self.timeout_keep_alive - now_s
+        if left_s > 0:
+            self._reaper = self.loop.call_later(left_s, self._reap)
+        elif not self.transport.is_closing():
+            self.transport.close()
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         if self._answering is None:

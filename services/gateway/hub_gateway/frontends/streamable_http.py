@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from hub_common.tasks import Tasks
 from hub_gateway.errors import HubError, TooLarge
-from hub_gateway.frontends.answering import KEEP_ALIVE_S, SSE_HEADERS, Answering, until_disconnect
+from hub_gateway.frontends.answering import KEEP_ALIVE_S, SSE_HEADERS, Answering, Watches, until_disconnect
 from hub_gateway.frontends.guards import Headers, headers_of, read_body, send_body
 from hub_gateway.frontends.http_sse import HttpSse
 from hub_gateway.frontends.posts import Post
@@ -56,6 +56,7 @@ class StreamableHttp:
         self._http_sse = http_sse
         self._body_limit_bytes = body_limit_bytes
         self._tasks = tasks
+        self._watches = Watches()
         self._open: set[Answering] = set()
 
     def stop(self) -> None:
@@ -112,7 +113,7 @@ class StreamableHttp:
             # The revision defines no client notification over HTTP, and forbids responses; both are taken and dropped.
             await send_body(send, 202 if message.kind is Kind.NOTIFICATION else 400, b"")
             return
-        answering = Answering(receive, send, None, _accepts_stream(headers), self._tasks)
+        answering = Answering(receive, send, None, _accepts_stream(headers), self._tasks, self._watches)
         try:
             exchange = open_exchange(headers, message, answering.outlet)
         except Refusal as fault:
@@ -159,7 +160,7 @@ class StreamableHttp:
             session.take(message)
             await send_body(send, 202, b"")
             return
-        answering = Answering(receive, send, session, _accepts_stream(headers), self._tasks)
+        answering = Answering(receive, send, session, _accepts_stream(headers), self._tasks, self._watches)
         exchange = Exchange(message, era=Era.HANDSHAKE, caller=session.caller, session=session, outlet=answering.outlet)
         cancel = session.running[exchange.id_raw] = answering.cancel
         self._open.add(answering)
