@@ -34,7 +34,7 @@ _ALL: Final = (
     Requirement(
         "list-tools",
         "A client lists the tools of every server under safe(server)__tool, each once.",
-        "issue 2 §Names; 2025-11-25 and 2026-07-28 server/tools §Listing Tools",
+        "hub decision; 2025-11-25 and 2026-07-28 server/tools §Listing Tools",
     ),
     Requirement(
         "call-tool",
@@ -69,17 +69,17 @@ _ALL: Final = (
     Requirement(
         "resources",
         "A resource keeps its URI, is listed once and read from the server that owns it.",
-        "issue 2 §Names; 2025-11-25 server/resources",
+        "hub decision; 2025-11-25 server/resources",
     ),
     Requirement(
         "prefixed-uri",
         "safe(server)__uri is accepted for any resource of that server.",
-        "issue 2 §Names",
+        "hub decision",
     ),
     Requirement(
         "same-uri",
         "Where two servers have the same URI, each is listed and read by its prefixed form.",
-        "issue 2 §Names",
+        "hub decision",
     ),
     Requirement(
         "binary-resource",
@@ -173,7 +173,7 @@ _ALL: Final = (
     Requirement(
         "own-questions",
         "A question reaches the client of the call it belongs to and nobody else.",
-        "issue 3 §2; 2025-11-25 basic/transports §Sending Messages to the Server",
+        "hub decision; 2025-11-25 basic/transports §Sending Messages to the Server",
     ),
     Requirement(
         "missing-capability",
@@ -194,7 +194,7 @@ _ALL: Final = (
         "held-call",
         "A stateless client is asked by a server with sessions through input_required results, and its retry goes on "
         "with the same call.",
-        "issue 3 §3; 2026-07-28 basic/patterns/mrtr §Basic Workflow",
+        "hub decision; 2026-07-28 basic/patterns/mrtr §Basic Workflow",
         transports=(HTTP,),
         eras=(STATELESS,),
         upstream_eras=(HANDSHAKE,),
@@ -216,7 +216,7 @@ _ALL: Final = (
     Requirement(
         "isolation",
         "With isolation `session` each session has a connection of its own to the server, which ends with the session.",
-        "issue 3 §2",
+        "hub decision",
         eras=(HANDSHAKE,),
         impossible='2026-07-28 changelog, major change 1: "Remove protocol-level sessions and the `Mcp-Session-Id` '
         'header from the Streamable HTTP transport."',
@@ -236,7 +236,7 @@ _ALL: Final = (
         "tasks-extension",
         "The handle of a task of the io.modelcontextprotocol/tasks extension carries its server; polls, updates and "
         "cancels are routed.",
-        "issue 3 §4; SEP-2663",
+        "hub decision; SEP-2663",
         transports=(HTTP,),
         eras=(STATELESS,),
         upstream_eras=(STATELESS,),
@@ -265,7 +265,7 @@ _ALL: Final = (
         "survives-kill",
         "After the hub was killed and started again, sessions go on without initialize; calls that were in flight "
         "fail, and ended sessions stay ended.",
-        "issue 3 §6",
+        "hub decision",
         transports=(HTTP,),
         eras=(HANDSHAKE,),
         impossible='2026-07-28 changelog, major change 1: "Remove protocol-level sessions and the `Mcp-Session-Id` '
@@ -274,7 +274,7 @@ _ALL: Final = (
     Requirement(
         "any-replica",
         "A replica goes on with a session it never saw, and an ended one is ended on all.",
-        "issue 3 §6",
+        "hub decision",
         transports=(HTTP,),
         eras=(HANDSHAKE,),
         impossible='2026-07-28 changelog, major change 1: "Remove protocol-level sessions and the `Mcp-Session-Id` '
@@ -291,31 +291,31 @@ _ALL: Final = (
     Requirement(
         "large-results",
         "A result of 16 MiB passes, as JSON, as an event and over stdio.",
-        "issue 3 §8",
+        "hub decision",
         transports=(HTTP,),
     ),
     Requirement(
         "many-tools",
         "A server with 5,000 tools is listed whole and called.",
-        "issue 3 §8",
+        "hub decision",
         transports=(HTTP,),
     ),
     Requirement(
         "many-calls",
         "200 calls run on one server at the same time, and with narrower limits they take turns.",
-        "issue 3 §8",
+        "hub decision",
         transports=(HTTP,),
     ),
     Requirement(
         "slow-readers",
         "A client that does not read costs bounded memory, delays nobody, and still gets its result.",
-        "issue 3 §8",
+        "hub decision",
         transports=(HTTP,),
     ),
     Requirement(
         "large-bodies",
         "A request body up to the limit passes; a longer one is answered 413.",
-        "issue 3 §8",
+        "hub decision",
         transports=(HTTP,),
     ),
     Requirement(
@@ -336,17 +336,17 @@ _ALL: Final = (
     Requirement(
         "same-names",
         "Two servers with the same tool names are both reachable, each by its own name.",
-        "issue 2 §Names",
+        "hub decision",
     ),
     Requirement(
         "name-length",
         "No public name is longer than 64 characters.",
-        "issue 2 §Names",
+        "hub decision",
     ),
     Requirement(
         "instructions",
         "The instructions of the servers reach the client.",
-        "issue 3 §1; 2025-11-25 basic/lifecycle",
+        "hub decision; 2025-11-25 basic/lifecycle",
     ),
     Requirement(
         "session-life",
@@ -360,7 +360,7 @@ _ALL: Final = (
     Requirement(
         "older-revisions",
         "A client of 2025-03-26 or 2025-06-18 is answered in its own revision.",
-        "issue 2 §The endpoint for clients; 2025-11-25 basic/lifecycle §Version Negotiation",
+        "hub decision; 2025-11-25 basic/lifecycle §Version Negotiation",
         transports=(HTTP,),
         eras=(HANDSHAKE,),
         impossible='2026-07-28 changelog, major change 2: "remove the `initialize`/`notifications/initialized` '
@@ -369,31 +369,31 @@ _ALL: Final = (
     Requirement(
         "result-bytes",
         "The result of a call is forwarded byte for byte, unknown members and number formats included.",
-        "issue 2 §Data plane",
+        "hub decision",
         transports=(HTTP,),
     ),
     Requirement(
         "argument-bytes",
         "The arguments of a call reach the server byte for byte.",
-        "issue 2 §Data plane",
+        "hub decision",
         transports=(HTTP,),
     ),
     Requirement(
         "error-bytes",
         "The error object of a server is forwarded byte for byte.",
-        "issue 2 §Data plane",
+        "hub decision",
         transports=(HTTP,),
     ),
     Requirement(
         "definition-bytes",
         "A tool definition is forwarded byte for byte, but for its name.",
-        "issue 2 §Data plane",
+        "hub decision",
         transports=(HTTP,),
     ),
     Requirement(
         "all-pages",
         "Every page of every list of a server is read.",
-        "issue 2 §Links to MCP servers; 2025-11-25 server/utilities/pagination",
+        "hub decision; 2025-11-25 server/utilities/pagination",
         transports=(HTTP,),
     ),
     Requirement(
@@ -405,50 +405,50 @@ _ALL: Final = (
     Requirement(
         "hidden-entries",
         "What the filter hides is neither listed nor reached: tools, prompts, resources and templates, by any name.",
-        "issue 2 §Filter service",
+        "hub decision",
         transports=(HTTP,),
     ),
     Requirement(
         "killed-server",
         "A stdio server that is killed harms no other, is noticed within 5 seconds, told, and comes back.",
-        "issue 2 §Links to MCP servers, §Proof",
+        "hub decision",
         transports=(HTTP,),
     ),
     Requirement(
         "hanging-server",
         "A server that hangs at start delays nobody; its status says so.",
-        "issue 2 §Links to MCP servers",
+        "hub decision",
         transports=(HTTP,),
     ),
     Requirement(
         "garbage-server",
         "A server that answers garbage has a status with the reason and harms no other.",
-        "issue 2 §Proof",
+        "hub decision",
         transports=(HTTP,),
     ),
     Requirement(
         "noise",
         "Noise on a stdio server's output is skipped.",
-        "issue 2 §Links to MCP servers",
+        "hub decision",
         transports=(HTTP,),
     ),
     Requirement(
         "bad-answers",
         "A call that is answered with garbage, half an answer or never ends with an error; the link goes on.",
-        "issue 2 §Links to MCP servers",
+        "hub decision",
         transports=(HTTP,),
     ),
     Requirement(
         "sdk-1",
         "A client on the Python SDK 1.x lists and calls, over Streamable HTTP and over HTTP+SSE.",
-        "issue 2 §Proof",
+        "hub decision",
         eras=(HANDSHAKE,),
         impossible="The Python SDK 1.x speaks no revision after 2025-11-25.",
     ),
     Requirement(
         "inspector",
         "The Inspector's command line lists and calls.",
-        "issue 2 §Proof",
+        "hub decision",
         transports=(HTTP,),
     ),
 )

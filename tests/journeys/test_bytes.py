@@ -1,4 +1,4 @@
-"""Bytes stay bytes: what the hub need not understand it forwards as it came (DESIGN of the data plane, issue 2)."""
+"""Bytes stay bytes: what the hub need not understand it forwards as it came."""
 
 import json
 from collections.abc import AsyncGenerator

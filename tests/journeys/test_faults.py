@@ -26,7 +26,7 @@ BYSTANDERS: Final = ("bystander_http", "bystander_stdio")
 HANGING: Final = ("hanging_stdio", "hanging_http")
 GARBAGE: Final = ("garbage_stdio", "garbage_http")
 NOTICED_S: Final = 5.0
-"""How soon a crash has to be seen (issue 2)."""
+"""How soon a crash has to be seen."""
 BACK_S: Final = 30.0
 
 

@@ -1,6 +1,6 @@
 """The real hub as a process of its own, in front of the servers a test names.
 
-Owns its start, its readiness, its REST questions and its end. Knows the command line and the REST paths of issue 2.
+Owns its start, its readiness, its REST questions and its end. Knows the command line and the REST paths.
 """
 
 import asyncio

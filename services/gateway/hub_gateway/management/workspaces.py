@@ -23,7 +23,7 @@ from hub_gateway.management.bodies import answer, iso
 
 SPACE = "workspaces"
 TTL_S = 60.0
-"""An entry outlives its process by this at most (issue: a minute)."""
+"""An entry outlives its process by this at most."""
 
 HEARTBEAT_S = 20.0
 

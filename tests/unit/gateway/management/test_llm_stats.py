@@ -42,7 +42,6 @@ async def refined(house: House) -> None:
     entries = house.deps.current.exposure.catalog.entries
     async for _ in house.deps.categorizer.refine(entries, house.deps.republish.policy.filtering):
         pass
-    await until(house.deps.categorizer.describe, _all_ended, 20.0, "the gateway's own questions have ended too")
 
 
 def _all_ended(said: pb.DescribeResponse) -> bool:
@@ -58,6 +57,7 @@ async def test_an_llm_that_answers(provider: StandIn, tmp_path: Path) -> None:
         answer = await house.post("/api/filtering/llm/check")
         assert (answer.status, answer.json()["key"]["status"]) == (200, "ok")
         await refined(house)
+        await until(house.deps.categorizer.describe, _all_ended, 20.0, "the gateway's own questions have ended too")
         found = await stats(house)
         llm = found["llm"]
         assert (llm["enabled"], llm["provider"], llm["model"], llm["key"]["status"]) == (True, "openai", "m", "ok")

@@ -12,7 +12,6 @@ import pytest
 from hub_gateway.config.model import ServerConfig
 from hub_gateway.errors import UpstreamDown, UpstreamTimeout
 from hub_gateway.upstreams.pending import Reply
-from hub_gateway.wire.revisions import Era
 from tests.support import processes, raw_messages
 from tests.unit.gateway.upstreams.everything import Ear, Linked, call, linked, serving, text
 from tests.unit.gateway.upstreams.eyes import until
@@ -36,9 +35,19 @@ async def link(server: ServerConfig, anyio_backend: Any) -> AsyncIterator[Linked
         yield link
 
 
-def _handshake(link: Linked) -> None:
-    if link.connection.era is Era.STATELESS:
-        pytest.skip("only servers of the handshake era send requests (2026-07-28 changelog, major change 7)")
+@pytest.fixture(scope="module", params=[kind for kind in KINDS if kind[1] != "stateless"], ids="-".join)
+def asking_server(request: pytest.FixtureRequest) -> Iterator[ServerConfig]:
+    """A server that sends requests: only those of the handshake era do (2026-07-28 changelog, major change 7)."""
+    transport, era = request.param
+    with serving(transport, "--era", era) as config:
+        yield config
+
+
+@pytest.fixture(scope="module")
+async def asking(asking_server: ServerConfig, anyio_backend: Any) -> AsyncIterator[Linked]:
+    """One connection to it for all tests."""
+    async with linked(asking_server) as link:
+        yield link
 
 
 async def test_a_call_is_answered_with_the_bytes_of_its_result(link: Linked) -> None:
@@ -106,23 +115,20 @@ async def test_a_late_answer_finds_nobody_and_harms_nobody(link: Linked) -> None
     assert text(await link.call("echo", {"text": "a"})) == "a"
 
 
-async def test_a_request_of_the_upstream_comes_to_the_call_and_its_answer_goes_back(link: Linked) -> None:
-    _handshake(link)
+async def test_a_request_of_the_upstream_comes_to_the_call_and_its_answer_goes_back(asking: Linked) -> None:
     result = {"role": "assistant", "content": {"type": "text", "text": "Berlin"}, "model": "m"}
     ear = Ear(Reply(msgspec.json.encode(result)))
-    assert "Berlin" in text(await link.call("test_sampling", {"prompt": "capital?"}, listener=ear))
+    assert "Berlin" in text(await asking.call("test_sampling", {"prompt": "capital?"}, listener=ear))
     assert [message.method for message in ear.asked] == ["sampling/createMessage"]
 
 
-async def test_a_refusal_goes_back_too(link: Linked) -> None:
-    _handshake(link)
+async def test_a_refusal_goes_back_too(asking: Linked) -> None:
     ear = Ear(Reply(error_raw=b'{"code":-1,"message":"the user said no"}'))
-    assert "the user said no" in str(await link.call("test_sampling", {"prompt": "?"}, listener=ear))
+    assert "the user said no" in str(await asking.call("test_sampling", {"prompt": "?"}, listener=ear))
 
 
-async def test_a_request_that_belongs_to_no_call_is_answered_with_an_error(link: Linked) -> None:
-    _handshake(link)
-    assert "no call under way" in str(await link.call("test_sampling", {"prompt": "?"}))
+async def test_a_request_that_belongs_to_no_call_is_answered_with_an_error(asking: Linked) -> None:
+    assert "no call under way" in str(await asking.call("test_sampling", {"prompt": "?"}))
 
 
 async def test_closing_fails_what_is_under_way(server: ServerConfig) -> None:
