@@ -24,12 +24,16 @@ SHORTEST_SECRET = 4
 """Shorter strings are not redacted: they would blot out half of every line and guard nothing."""
 
 _NOISY = (
+    "anthropic",
     "asyncio",
     "google_genai",
     "grpc",
     "hpack",
     "httpcore",
+    "httpcore2",
     "httpx",
+    "httpx2",
+    "openai",
     "mcp",
     "urllib3",
     "uvicorn.access",
