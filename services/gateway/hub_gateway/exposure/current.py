@@ -55,18 +55,24 @@ class Current:
         self.exposure = Exposure(Catalog((), {}))
         self._views: OrderedDict[Opened, View] = OrderedDict()
         self._allowed: Allowed | None = None
+        self._last: tuple[Opened, View] | None = None
 
     def swap(self, exposure: Exposure) -> None:
         """Make another exposure current; views of the old one stay valid for whoever still holds them."""
         self.exposure = exposure
         self._views = OrderedDict()
         self._allowed = None
+        self._last = None
 
     def view(self, opened: Opened) -> View:
         """The view of an audience that has opened this much."""
+        last = self._last
+        if last is not None and last[0] is opened:  # one audience makes most calls, and hashing it costs more than this
+            return last[1]
         found = self._views.get(opened)
         if found is not None:
             self._views.move_to_end(opened)
+            self._last = (opened, found)
             return found
         exposure = self.exposure
         if self._allowed is None:

@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from hub_gateway.errors import TooLarge
 from hub_gateway.frontends.posts import Post
 
+_JSON = b"application/json"
 _LENGTH_DIGITS = 18
 """More of them are a larger number in any case, and Python refuses to read thousands."""
 
@@ -101,10 +102,13 @@ async def send_body(
     send: Send,
     status: int,
     body: bytes,
-    content_type: bytes = b"application/json",
+    content_type: bytes = _JSON,
     extra: Iterable[tuple[bytes, bytes]] = (),
 ) -> None:
     """Send a whole response."""
+    if status == 200 and not extra and content_type == _JSON and body and isinstance(send, Post):
+        send.answer_json(body)
+        return
     headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), *extra]
     if not body:
         headers = [(b"content-length", b"0"), *extra]

@@ -16,6 +16,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 MCP_PATH = "/mcp"
 _PATH = MCP_PATH.encode()
 
+_JSON_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+
 Answered = Callable[["Post"], Awaitable[None]]
 """Answers one POST, whatever happens."""
 
@@ -39,10 +41,14 @@ class Post:
 
     def answer(self, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Send a whole response in one write."""
-        if self.gone or self.ended:
-            return
-        self._link.transport.write(b"".join((self._head(status, headers), body)))
-        self._end()
+        self._whole(self._head(status, headers), body)
+
+    def answer_json(self, body: bytes) -> None:
+        """Send the response that nearly every call has."""
+        if self.keep:
+            self._whole(_JSON_HEAD % len(body), body)
+        else:
+            self.answer(200, body, [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))])
 
     async def receive(self) -> Message:
         """Wait until the client is gone or has its response; the body was received before."""
@@ -79,6 +85,11 @@ class Post:
         self.gone = True
         self._awake()
 
+    def _whole(self, head: bytes, body: bytes) -> None:
+        if not (self.gone or self.ended):
+            self._link.transport.write(head + body)
+            self._end()
+
     def _head(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
         lines = [STATUS_LINE[status], *(b"%b: %b\r\n" % header for header in headers)]
         lines.append(b"\r\n" if self.keep else b"connection: close\r\n\r\n")
@@ -113,16 +124,20 @@ class Link(HttpToolsProtocol):
         """Begin a request. Its ASGI scope is made only if it goes uvicorn's way."""
         self.url = b""
         self.headers = []
-        self.expect_100_continue = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header."""
+        self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """Decide which way a request goes."""
         post = self._reading = self._ordinary()
         if post is None:
-            url, headers, expect = self.url, self.headers, self.expect_100_continue
+            url, headers = self.url, self.headers
             super().on_message_begin()
-            self.url, self.expect_100_continue = url, expect
-            self.headers += headers
+            self.url = url
+            for name, value in headers:
+                super().on_header(name, value)
             super().on_headers_complete()
         else:
             self._parts = []
@@ -205,9 +220,9 @@ class Link(HttpToolsProtocol):
             return None
         cycle: Any = self.cycle  # None until uvicorn's own way was taken once
         busy = self._answering is not None or (cycle is not None and not cycle.response_complete)
-        if busy or self.expect_100_continue or parser.should_upgrade():
-            return None
         headers = dict(self.headers)
+        if busy or b"expect" in headers or parser.should_upgrade():
+            return None
         size = headers.get(b"content-length", b"")
         if not size.isdigit() or len(size) > 12 or int(size) > self.body_limit_bytes:
             return None
