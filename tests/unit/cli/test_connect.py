@@ -76,8 +76,8 @@ class Restarting:
 
     async def start(self) -> None:
         """Start it and wait until its servers are ready."""
-        process = hubs.start(self.config, self.directory, self.port, (), {})
-        self.hub = Hub(self.port, process, self.config, self.directory / "hub.log")
+        self.hub = Hub(self.port, self.config, self.directory / "hub.log")
+        await asyncio.to_thread(self.hub.wait_until_up)
         await self.hub.until_ready(*self.names)
 
     def kill(self, *, forgetting: bool = False) -> None:
