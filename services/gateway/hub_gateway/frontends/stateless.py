@@ -24,11 +24,10 @@ from hub_gateway.wire.errors import (
     UNSUPPORTED_PROTOCOL_VERSION,
     error_object,
 )
-from hub_gateway.wire.headers import NAMED_METHODS, PARAM_PREFIX, decode_value
+from hub_gateway.wire.headers import NAMED_METHODS, decode_value
 from hub_gateway.wire.message import Message, own
 from hub_gateway.wire.revisions import HANDSHAKE_REVISIONS, REVISIONS, STATELESS_REVISIONS, Era
 
-_PARAM_PREFIX = PARAM_PREFIX.encode()
 _BAD_REQUEST = frozenset({PARSE_ERROR, INVALID_REQUEST, INVALID_PARAMS, *MODERN_CODES})
 
 
@@ -65,7 +64,8 @@ def open_exchange(headers: Headers, message: Message, outlet: Outlet | None) -> 
     """
     id_raw = own(message.id)
     try:
-        found = _meta(message)
+        params = rewrite.members(message.params)
+        found = rewrite.members(params.get("_meta", msgspec.Raw(b"")))
     except msgspec.MsgspecError:
         raise Refusal(id_raw, INVALID_PARAMS, "Invalid params: _meta must be an object") from None
     missing = [key for key in (meta.PROTOCOL_VERSION, meta.CLIENT_CAPABILITIES) if key not in found]
@@ -77,20 +77,18 @@ def open_exchange(headers: Headers, message: Message, outlet: Outlet | None) -> 
     for key in (meta.CLIENT_CAPABILITIES, meta.CLIENT_INFO):
         if key in found and bytes(found[key])[:1] != b"{":
             raise Refusal(id_raw, INVALID_PARAMS, f"Invalid params: _meta {key} must be an object")
-    _check_headers(headers, message, id_raw, revision)
+    _check_headers(headers, message, params, revision)
     if revision not in STATELESS_REVISIONS:
         data = {"supported": list(REVISIONS), "requested": revision}
         raise Refusal(id_raw, UNSUPPORTED_PROTOCOL_VERSION, "Unsupported protocol version", data)
     exchange = Exchange(message, era=Era.STATELESS, caller=meta.read_caller(found), session=None, outlet=outlet)
-    exchange.param_headers = {
-        name.decode("latin-1"): value.decode("latin-1")
-        for name, value in headers.items()
-        if name.startswith(_PARAM_PREFIX)
-    }
+    exchange.headers = headers
+    exchange.cut(params, found)
     return exchange
 
 
-def _check_headers(headers: Headers, message: Message, id_raw: bytes, revision: str) -> None:
+def _check_headers(headers: Headers, message: Message, params: rewrite.Members, revision: str) -> None:
+    id_raw = own(message.id)
     said = headers.get(b"mcp-protocol-version", b"").decode("latin-1").strip()
     if said != revision:
         why = f"Header mismatch: MCP-Protocol-Version is {said[:40]!r}, _meta says {revision[:40]!r}"
@@ -102,11 +100,10 @@ def _check_headers(headers: Headers, message: Message, id_raw: bytes, revision: 
         why = f"Header mismatch: Mcp-Method is {method[:80]!r}, the body's method is {message.method[:80]!r}"
         raise Refusal(id_raw, HEADER_MISMATCH, why)
     if (member := NAMED_METHODS.get(method)) is not None:
-        try:
-            named = rewrite.text(rewrite.members(message.params).get(member))
-        except msgspec.MsgspecError:
-            named = None
+        named = rewrite.text(params.get(member))
         sent = headers.get(b"mcp-name")
+        if sent is not None and named is not None and sent == named.encode() and sent[:1] != b"=":
+            return  # nearly always: a plain name that is the body's to the letter
         name = None if sent is None else decode_value(sent.decode("latin-1"))
         if named is not None and name != named:
             shown = "missing or malformed" if name is None else repr(name[:80])

@@ -134,8 +134,8 @@ class Calls:
         if not entry.mirrors:
             return await self._ask(exchange, entry.upstream_name, params, entry.local_name)
         arguments = _arguments(params)
-        if exchange.param_headers is not None and entry.public_name == asked_name:
-            why = param_headers.mismatch(entry.mirrors, arguments, exchange.param_headers)
+        if exchange.headers is not None and entry.public_name == asked_name:
+            why = param_headers.mismatch(entry.mirrors, arguments, param_headers.sent(exchange.headers))
             if why is not None:
                 raise HeaderMismatch(f"Header mismatch: {why}")
         mirrored = param_headers.mirrored(entry.mirrors, arguments)

@@ -47,10 +47,10 @@ class Exchange:
         "asked",
         "caller",
         "era",
+        "headers",
         "id_raw",
         "message",
         "outlet",
-        "param_headers",
         "params",
         "progress_token_raw",
         "session",
@@ -64,25 +64,32 @@ class Exchange:
         self.caller = caller
         self.session = session
         self.outlet = outlet
-        self.param_headers: dict[str, str] | None = None
-        """The `Mcp-Param-*` headers of a stateless request over HTTP; None where the transport has no headers."""
+        self.headers: Mapping[bytes, bytes] | None = None
+        """The headers of a stateless request over HTTP; None where the transport has none that mirror the body."""
         self.id_raw = own(message.id)
         self.params: rewrite.Members = {}
         self.progress_token_raw: bytes | None = None
         self.asked: dict[bytes, bytes] = {}
         """What the client was asked during this call: the id it has there, and the upstream's own."""
 
+    def cut(self, params: rewrite.Members, own_meta: rewrite.Members) -> None:
+        """Take params and `_meta` that were cut open already."""
+        self.params = params
+        token = own_meta.get(meta.PROGRESS_TOKEN)
+        self.progress_token_raw = None if token is None else own(token)
+
     def read(self) -> None:
-        """Cut the params open.
+        """Cut the params open, unless that was done.
 
         Raises:
             CallerError: `params` or its `_meta` is no object.
         """
+        if self.params:
+            return
         try:
-            self.params = rewrite.members(self.message.params)
-            if (meta_raw := self.params.get("_meta")) is not None:
-                token = rewrite.members(meta_raw).get(meta.PROGRESS_TOKEN)
-                self.progress_token_raw = None if token is None else own(token)
+            params = rewrite.members(self.message.params)
+            meta_raw = params.get("_meta")
+            self.cut(params, {} if meta_raw is None else rewrite.members(meta_raw))
         except msgspec.MsgspecError as fault:
             raise CallerError(f"Invalid params of {self.message.method}: {fault}") from fault
 

@@ -87,6 +87,15 @@ def mirrored(wanted: Sequence[ParamHeader], arguments: Mapping[str, Any]) -> lis
     return headers
 
 
+def sent(headers: Mapping[bytes, bytes]) -> dict[str, str]:
+    """The `Mcp-Param-*` headers among those of a request."""
+    return {
+        name.decode("latin-1"): value.decode("latin-1")
+        for name, value in headers.items()
+        if name.startswith(PARAM_PREFIX.encode())
+    }
+
+
 def mismatch(wanted: Sequence[ParamHeader], arguments: Mapping[str, Any], sent: Mapping[str, str]) -> str | None:
     """Why a request's headers do not say what its arguments say; None where they do (§Server Behavior for Custom
     Headers)."""
