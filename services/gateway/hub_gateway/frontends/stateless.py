@@ -102,7 +102,7 @@ def _check_headers(headers: Headers, message: Message, params: rewrite.Members, 
     if (member := NAMED_METHODS.get(method)) is not None:
         named = rewrite.text(params.get(member))
         sent = headers.get(b"mcp-name")
-        if sent is not None and named is not None and sent == named.encode() and sent[:1] != b"=":
+        if sent is not None and named is not None and sent == named.encode() and sent.isascii() and sent[:1] != b"=":
             return  # nearly always: a plain name that is the body's to the letter
         name = None if sent is None else decode_value(sent.decode("latin-1"))
         if named is not None and name != named:

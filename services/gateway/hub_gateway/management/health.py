@@ -6,6 +6,7 @@ serves without any of them.
 
 from __future__ import annotations
 
+import asyncio
 from importlib.metadata import version
 from typing import Any
 
@@ -47,7 +48,8 @@ def routes(deps: Deps, reach: Reach) -> list[Route]:
 
 async def _health(deps: Deps, reach: Reach) -> dict[str, Any]:
     state = deps.state()
-    seen = await reach.look()
+    # A server that is told to be ready is to have its entries in the lists.
+    seen, _ = await asyncio.gather(reach.look(), deps.republish.caught_up())
     upstreams = one_liners(deps)
     store = deps.store.status()
     whole = (

@@ -39,9 +39,11 @@ def routes(deps: Deps) -> list[Route]:
         return answer({**more, "servers": described, "timestamp": iso(clock())})
 
     async def servers(_request: Request) -> Response:
+        await deps.republish.caught_up()
         return listed()
 
     async def about(request: Request) -> Response:
+        await deps.republish.caught_up()
         return told(get((await read(request, Named, limit_bytes)).server_name))
 
     async def start(request: Request) -> Response:

@@ -43,6 +43,8 @@ _LIST_CHANGED = {
     kind.capability: codec.notification(f"notifications/{kind.capability}/list_changed") for kind in EntryKind
 }
 
+CATCH_UP_S = 1.0
+
 UP = frozenset({"ready", "degraded"})
 """States in which an upstream's entries are listed."""
 
@@ -84,6 +86,7 @@ class Republish:
     def notice(self, upstream_name: str | None = None) -> None:
         """Something changed. Cheap; may be called often."""
         self._dirty.set()
+        self._published.clear()
 
     def list_changed(self, upstream_name: str, capability: str) -> None:
         """An upstream says that a list of its own changed, and the fresh list is taken already."""
@@ -101,9 +104,17 @@ class Republish:
 
     async def settled(self) -> None:
         """Wait until everything noticed before this call is published."""
-        self._published.clear()
-        self._dirty.set()
+        self.notice()
         await self._published.wait()
+
+    async def caught_up(self) -> None:
+        """Wait until clients see what is known, or for a moment: a server that is told to be ready has its entries in
+        the lists."""
+        try:
+            async with asyncio.timeout(CATCH_UP_S):
+                await self._published.wait()
+        except TimeoutError:
+            return
 
     async def run(self) -> None:
         """Publish whenever something changed, and again a while after a satellite was away. Runs until cancelled."""
