@@ -21,6 +21,7 @@ from tests.journeys.requirements import (
     REQUIREMENTS,
     SSE,
     STATELESS,
+    STDIO,
     TRANSPORTS,
     Requirement,
 )
@@ -33,11 +34,20 @@ CLIENTS: Final[dict[tuple[str, str], Callable[..., Client]]] = {
     (HTTP, HANDSHAKE): clients.session,
     (HTTP, STATELESS): clients.stateless,
     (SSE, HANDSHAKE): clients.sse,
+    (STDIO, HANDSHAKE): clients.stdio_session,
+    (STDIO, STATELESS): clients.stdio_stateless,
 }
 """The clients there are; HTTP+SSE has no stateless era (2026-07-28 removed the transport)."""
 
 UPSTREAMS: Final = ("http_handshake", "http_stateless", "stdio_handshake", "stdio_stateless")
 """Names of the everything servers behind the hub: their transport and era."""
+
+CROSSED: Final = {
+    HANDSHAKE: ("stdio_handshake", "http_stateless"),
+    STATELESS: ("http_handshake", "stdio_stateless"),
+}
+"""What a client over stdio meets, by its era: it starts a process in every test, so one transport of each era stands
+for both."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +94,12 @@ def journey(first: str, *others: str, upstreams: tuple[str, ...] = ()) -> Callab
     """
     requirement = REQUIREMENTS[first]
     chosen = upstreams or tuple(name for name in UPSTREAMS if name.split("_")[1] in requirement.upstream_eras)
-    keys = [(client, upstream) for client in _clients_of(requirement) for upstream in chosen]
+    keys = [
+        (client, upstream)
+        for client in _clients_of(requirement)
+        for upstream in chosen
+        if upstreams or client[0] != STDIO or upstream in CROSSED[client[1]]
+    ]
     labels = [f"{transport}-{era}>{upstream}" for (transport, era), upstream in keys]
 
     def mark(test: Test) -> Test:
@@ -132,7 +147,7 @@ def _cell(
 def table() -> str:
     """Every requirement in every combination of client and upstream, as Markdown."""
     columns = [(transport, era, upstream) for transport in TRANSPORTS for era in ERAS for upstream in ERAS]
-    words = {HTTP: "Streamable HTTP", SSE: "HTTP+SSE", HANDSHAKE: "session", STATELESS: "stateless"}
+    words = {HTTP: "Streamable HTTP", SSE: "HTTP+SSE", STDIO: "stdio", HANDSHAKE: "session", STATELESS: "stateless"}
     heads = [f"{words[transport]}, {words[era]} → {words[upstream]}" for transport, era, upstream in columns]
     run, notes = _journeys(), list[str]()
     lines = [f"| feature | {' | '.join(heads)} |", f"|---|{'---|' * len(heads)}"]

@@ -9,10 +9,11 @@ from typing import Final
 
 HTTP: Final = "streamable-http"
 SSE: Final = "http+sse"
+STDIO: Final = "stdio"
 HANDSHAKE: Final = "handshake"
 STATELESS: Final = "stateless"
 
-TRANSPORTS: Final = (HTTP, SSE)
+TRANSPORTS: Final = (HTTP, SSE, STDIO)
 ERAS: Final = (HANDSHAKE, STATELESS)
 
 
@@ -442,6 +443,7 @@ _ALL: Final = (
         "sdk-1",
         "A client on the Python SDK 1.x lists and calls, over Streamable HTTP and over HTTP+SSE.",
         "hub decision",
+        transports=(HTTP, SSE),
         eras=(HANDSHAKE,),
         impossible="The Python SDK 1.x speaks no revision after 2025-11-25.",
     ),

@@ -12,7 +12,7 @@ from tests.journeys.matrix import proves
 from tests.journeys.test_questions import Person
 from tests.journeys.test_streams import Told, fresh_key
 from tests.support import hub as hubs
-from tests.support.clients import all_tools, raw_session, refusal, session, sse, stateless, text_of
+from tests.support.clients import all_tools, raw_session, refusal, session, sse, stateless, stdio_session, text_of
 from tests.support.hub import Hub
 from tests.support.processes import EVERYTHING, stdio_entry
 from tests.support.waiting import until
@@ -57,7 +57,7 @@ async def gone(pid: int) -> None:
 
 
 @proves("isolation")
-@pytest.mark.parametrize("kind", (session, sse))
+@pytest.mark.parametrize("kind", (session, sse, stdio_session))
 async def test_each_session_has_a_process_of_its_own(hub: Hub, upstream: str, kind: Callable[..., Client]) -> None:
     async with kind(hub.url) as one, kind(hub.url) as other:
         first, second = await _process(one, upstream), await _process(other, upstream)

@@ -6,7 +6,7 @@ import mcp_types as types
 import pytest
 from mcp import Client
 
-from tests.journeys.matrix import UPSTREAMS, Cell, journey
+from tests.journeys.matrix import Cell, journey
 from tests.support.clients import refusal
 from tests.support.everything_tools import PNG
 
@@ -89,7 +89,7 @@ async def test_a_binary_resource_passes(cell: Cell) -> None:
     assert (contents.blob, contents.mime_type) == (PNG, "image/png")
 
 
-@journey("unknown-resource", upstreams=UPSTREAMS)
+@journey("unknown-resource")
 async def test_an_unknown_resource_is_an_error_of_the_client_s_era(cell: Cell) -> None:
     async with cell.client() as client:
         for uri in ("test://nobody-has-this", cell.name("test://nobody-has-this")):

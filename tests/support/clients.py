@@ -1,6 +1,6 @@
-"""Real clients: the Python SDK in both eras and over HTTP+SSE, and one that writes JSON-RPC itself.
+"""Real clients: the Python SDK in both eras, over HTTP+SSE and over stdio, and one that writes JSON-RPC itself.
 
-Owns how a test speaks to an MCP endpoint. Knows nothing of the hub.
+Owns how a test speaks to an MCP endpoint. Of the hub it knows `mcp-hub connect`, which clients over stdio start.
 """
 
 import itertools
@@ -10,11 +10,12 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import mcp_types as types
-from mcp import Client, MCPError
+from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.sse import sse_client
 from mcp_types.version import LATEST_MODERN_VERSION
 
 from tests.support import raw_http
+from tests.support.hub import COMMAND
 from tests.support.raw_http import Answer
 
 READ_TIMEOUT_S: Final = 15.0
@@ -41,6 +42,20 @@ def stateless(url: str, **options: Any) -> Client:
 def sse(url: str, **options: Any) -> Client:
     """An SDK client over the deprecated HTTP+SSE transport (2024-11-05)."""
     return _client(sse_client(url), "legacy", options)
+
+
+def _connecting(url: str) -> StdioServerParameters:
+    return StdioServerParameters(command=str(COMMAND), args=["connect", "--url", url])
+
+
+def stdio_session(url: str, **options: Any) -> Client:
+    """An SDK client that knows only stdio and shakes hands: `mcp-hub connect` is the server it starts."""
+    return _client(_connecting(url), "legacy", options)
+
+
+def stdio_stateless(url: str, **options: Any) -> Client:
+    """An SDK client that knows only stdio, without a handshake: `mcp-hub connect` is the server it starts."""
+    return _client(_connecting(url), "auto", options)
 
 
 async def all_tools(client: Client) -> dict[str, types.Tool]:
