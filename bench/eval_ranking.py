@@ -94,7 +94,7 @@ def hub_ranking(documents: list[Document], embed: Embed | None) -> Search:
     """The ranking as the service runs it; without `embed`, as it runs where the weights are not installed."""
     entries = [analyse(document) for document in documents]
     ranking = Ranking(entries, Vectors(embed([entry.text for entry in entries]), embed) if embed else None)
-    return lambda prompt: [hit.index for hit in ranking.search(prompt, limit=DEEPEST)]
+    return lambda prompt: [hit.index for hit in ranking.search(prompt, limit=DEEPEST).hits]
 
 
 def plain_bm25(documents: list[Document]) -> Search:

@@ -18,8 +18,18 @@ _DESCRIPTION_CHARACTERS = 400
 _NAME_CHARACTERS = 400
 _PARAMETERS = 64
 _PARAMETER_CHARACTERS = 240
+_KEYWORDS = 16
+_KEYWORD_CHARACTERS = 80
 
-_FIELDS = {"upstream": 2.0, "name": 3.0, "title": 1.5, "description": 1.0, "parameters": 0.7, "explained": 0.4}
+_FIELDS = {
+    "upstream": 2.0,
+    "name": 3.0,
+    "title": 1.5,
+    "description": 1.0,
+    "parameters": 0.7,
+    "explained": 0.4,
+    "keywords": 0.7,
+}
 
 _SIGNS = re.compile(r"[_\-./:]+")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -34,6 +44,8 @@ class Document(msgspec.Struct, frozen=True):
     description: str = ""
     parameters: Sequence[str] = ()
     parameter_descriptions: Sequence[str] = ()
+    keywords: Sequence[str] = ()
+    """What people who need it say, as a model thinks: a guess, and weighed as one."""
 
 
 class Analysed(msgspec.Struct, frozen=True, eq=False, weakref=True):
@@ -56,6 +68,7 @@ def analyse(document: Document) -> Analysed:
         "description": description,
         "parameters": " ".join(name[:_PARAMETER_CHARACTERS] for name in document.parameters[:_PARAMETERS]),
         "explained": " ".join(text[:_PARAMETER_CHARACTERS] for text in document.parameter_descriptions[:_PARAMETERS]),
+        "keywords": " ".join(text[:_KEYWORD_CHARACTERS] for text in document.keywords[:_KEYWORDS]),
     }
     weights: dict[str, float] = {}
     for field, text in texts.items():

@@ -159,6 +159,7 @@ def _document(entry: filter_pb2.Entry) -> Document:
         description=entry.description,
         parameters=list(entry.parameters),
         parameter_descriptions=list(entry.parameter_descriptions),
+        keywords=list(entry.keywords),
     )
 
 

@@ -1,7 +1,7 @@
 """Which entries fit a prompt, best first.
 
-Owns how the signals of fit are joined, how a prompt that asks for several things is matched, and where the tools that
-it needs without saying so stand. Pure: no file, no clock, no network, and the same answer on every replica. Does not
+Owns how the signals of fit are joined, where the tools that a prompt needs without saying so stand, and why each hit
+stands where it does. Pure: no file, no clock, no network, and the same answer on every replica. Does not
 know policies or gRPC, nor where vectors come from.
 
 Two signals say how well a piece of text fits an entry: the terms they share (BM25) and, when there are vectors, what
@@ -15,29 +15,27 @@ The constants are round on purpose: around them the figures of bench/eval_rankin
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from hub_filter import glossary, words
+from hub_filter import words
 from hub_filter.bm25 import Postings
 from hub_filter.capabilities import CAPABILITIES, implied
+from hub_filter.cut import worth_showing
 from hub_filter.document import Analysed
+from hub_filter.pieces import Pieces, taken_apart, weigh
+from hub_filter.scores import Scores, best, best_of_group, deviations, falling, standard
 from hub_filter.vectors import Matrix, Vectors, unit
 
 QUERY_CHARACTERS = 8_000
 """What is read of a prompt, and of a context."""
 
-PARTS = 40
-"""What is scored of a prompt's parts, and of its sentences."""
-
 _ENTRY_K1, _ENTRY_B = 1.4, 0.75
 _UPSTREAM_K1, _UPSTREAM_B = 2.5, 0.8
-_HINT_WEIGHT = 0.4
-_GLOSS_WEIGHT = 0.7
 _CONTEXT_WEIGHT = 0.3
 
 _TERMS, _MEANING = 0.6, 1.3
@@ -45,6 +43,12 @@ _UPSTREAM_TERMS, _UPSTREAM_MEANING = 0.3, 0.5
 _SENTENCES, _PARTS = 0.5, 0.5
 _BEST_OF_UPSTREAM, _UPSTREAM_SHARE = 3, 0.8
 _IMPLIED_SHARE = 0.25
+
+_USAGE_SHARE = 0.2
+"""What the most called entry gains, in standard deviations: enough to decide between entries that fit alike."""
+
+_MANY_CALLS = 30
+"""Calls that make a favourite: where no entry has so many, none gains the whole share."""
 
 _MEANS_IT = 0.15
 """Cosine from which an entry may be hit without a term of the prompt."""
@@ -58,7 +62,16 @@ _IMPLIED_PLACE = 6
 _FIT_OF_PROMPT = 0.6
 """What the fit to the prompt counts, beside the capability itself, among the entries that serve a capability."""
 
-Scores = NDArray[np.floating[Any]]
+
+class Parts(msgspec.Struct, frozen=True):
+    """What a hit's standing is made of. Two hits of one answer differ in the sum of these by the logarithm of the ratio
+    of their scores."""
+
+    terms: float
+    meaning: float
+    upstream: float
+    implied: float
+    usage: float
 
 
 class Hit(msgspec.Struct, frozen=True):
@@ -66,17 +79,39 @@ class Hit(msgspec.Struct, frozen=True):
 
     index: int
     score: float
+    parts: Parts
 
 
-class _Pieces(NamedTuple):
-    """A prompt in pieces, the whole first, each once: a sentence is often a part as well."""
+class Found(NamedTuple):
+    """The hits, best first, and how many of them, from the first, are worth showing."""
 
-    texts: list[str]
-    weights: list[dict[str, float]]
-    sentences: list[int]
-    """Which of them are its sentences; empty when it is of one sentence."""
-    parts: list[int]
-    """Which of them are its parts; empty when it is of one part."""
+    hits: list[Hit]
+    cut: int
+
+
+NOTHING = Found([], 0)
+
+
+class _Fit(NamedTuple):
+    """How well every piece of a prompt fits every entry considered, a row per piece."""
+
+    terms: Scores
+    meaning: Scores | None
+    upstream: Scores
+
+    def total(self) -> Scores:
+        fit = self.terms + self.upstream
+        return fit if self.meaning is None else fit + self.meaning
+
+
+class _Joined(NamedTuple):
+    """One score per entry considered, and what it is made of."""
+
+    scores: Scores
+    layers: list[tuple[float, list[int]]]
+    """Pieces of which an entry's best counts, and how much."""
+    upstream: Scores
+    """What the best entries of its upstream add."""
 
 
 class Ranking:
@@ -103,7 +138,7 @@ class Ranking:
         asked = [capability.asked_as for capability in CAPABILITIES]
         # The mean of nothing is not a number, and no search of an empty ranking comes so far as to want these.
         self._capabilities = (
-            _standard(self._fit([_weights(text) for text in asked], self._embedded(asked), slice(None))[0])
+            standard(self._fit([weigh(text) for text in asked], self._embedded(asked), slice(None))[0].total())
             if entries
             else None
         )
@@ -113,7 +148,16 @@ class Ranking:
         """Whether meaning takes part."""
         return self._vectors is not None
 
-    def search(self, query: str, *, context: str = "", scope: Collection[int] | None = None, limit: int) -> list[Hit]:
+    def search(
+        self,
+        query: str,
+        *,
+        context: str = "",
+        scope: Collection[int] | None = None,
+        limit: int,
+        budget: int = 0,
+        used: Mapping[int, int] | None = None,
+    ) -> Found:
         """Return at most `limit` entries that fit, best first, equal ones in catalog order.
 
         Args:
@@ -121,32 +165,43 @@ class Ranking:
             context: what else is known; it shifts the order a little and is the query when that is blank.
             scope: the indexes that may be hit; None means all.
             limit: above 0.
+            budget: at most so many are worth showing; 0 means `limit`.
+            used: calls so far, by index.
         """
         query, context = query[:QUERY_CHARACTERS], context[:QUERY_CHARACTERS]
         if not query.strip():
             query, context = context, ""
-        pieces = _pieces(query)
+        pieces = taken_apart(query)
         considered = np.arange(len(self.entries)) if scope is None else np.array(sorted(scope), dtype=np.intp)
         if not pieces.weights[0] or not len(considered) or self._capabilities is None:
-            return []
-        scores, fits = self._scores(pieces, context, slice(None) if scope is None else considered)
+            return NOTHING
+        chosen = slice(None) if scope is None else considered
+        fit, fits = self._fit_of_prompt(pieces, context, chosen)
+        total = fit.total()
+        joined = self._joined(total, pieces, self._upstream_of[chosen])
         needs = implied(query)
         capabilities = self._capabilities[needs][:, considered]
-        if needs:
-            scores = scores + _IMPLIED_SHARE * np.maximum(capabilities.max(axis=0), 0)
+        of_needs = _IMPLIED_SHARE * np.maximum(capabilities.max(axis=0), 0) if needs else np.zeros(len(considered))
+        of_use = _usage(used or {}, len(self.entries))[considered]
         # Rounded, so that the last bits of a sum, which differ from machine to machine, never decide.
-        scores = np.round(scores, 4)
+        scores = np.round(joined.scores + of_needs + of_use, 4)
         serving = [
             at
-            for fit, serves in zip(capabilities, self._serves[needs][:, considered], strict=True)
-            for at in _best(fit + _FIT_OF_PROMPT * scores, serves, 1)
+            for of_need, serves in zip(capabilities, self._serves[needs][:, considered], strict=True)
+            for at in best(of_need + _FIT_OF_PROMPT * scores, serves, 1)
         ]
-        return _hits(_with_implied(_best(scores, fits, limit), serving)[:limit], scores, considered)
+        order = _with_implied(best(scores, fits, limit), serving)[:limit]
+        if not order:
+            return NOTHING
+        standings = falling(scores[order])
+        parts = _parts(fit, total, joined, order, (standings - scores[order] + of_needs[order], of_use[order]))
+        shares = np.exp(standings - standings[0])
+        hits = [Hit(int(considered[at]), float(share), of) for at, share, of in zip(order, shares, parts, strict=True)]
+        return Found(hits, worth_showing(standings.tolist(), _leads(total[pieces.parts], order), budget))
 
-    def _scores(
-        self, pieces: _Pieces, context: str, chosen: NDArray[np.intp] | slice
-    ) -> tuple[Scores, NDArray[np.bool_]]:
-        """Score the chosen entries for a prompt, and say which of them fit at all."""
+    def _fit_of_prompt(
+        self, pieces: Pieces, context: str, chosen: NDArray[np.intp] | slice
+    ) -> tuple[_Fit, NDArray[np.bool_]]:
         weights = [dict(piece) for piece in pieces.weights]
         for term in words.terms(context):
             weights[0].setdefault(term, _CONTEXT_WEIGHT)
@@ -155,73 +210,50 @@ class Ranking:
             about = self._embedded([context])
             assert about is not None
             embedded[:1] = unit(embedded[:1] + np.float32(_CONTEXT_WEIGHT) * about)
-        of_pieces, fits = self._fit(weights, embedded, chosen)
-        scores = _standard(of_pieces[0])
-        for share, pieces_of in ((_SENTENCES, pieces.sentences), (_PARTS, pieces.parts)):
-            if pieces_of:
-                scores = scores + share * _standard(of_pieces[pieces_of].max(axis=0))
-        scores = _standard(scores)
-        upstream_of = self._upstream_of[chosen]
-        return _standard(scores + _UPSTREAM_SHARE * _best_of_upstream(scores, upstream_of)[upstream_of]), fits
+        return self._fit(weights, embedded, chosen)
 
     def _fit(
         self, weights: Sequence[dict[str, float]], embedded: Matrix | None, chosen: NDArray[np.intp] | slice
-    ) -> tuple[Scores, NDArray[np.bool_]]:
-        """How well every piece fits every chosen entry (a row per piece), and which entries fit any piece at all."""
+    ) -> tuple[_Fit, NDArray[np.bool_]]:
+        """How well every piece fits every chosen entry, and which entries fit any piece at all."""
         terms = self._terms.scores(weights)[:, chosen]
-        upstreams = _standard(self._upstream_terms.scores(weights), _UPSTREAM_TERMS)
-        fit = _standard(terms, _TERMS)
+        upstreams = standard(self._upstream_terms.scores(weights), _UPSTREAM_TERMS)
         fits = np.logical_or.reduce(terms > 0)
+        meaning = None
         if embedded is not None and self._vectors is not None and self._upstream_vectors is not None:
             meaning = embedded @ self._vectors.entries[chosen].T
             fits |= np.logical_or.reduce(meaning > (_MEANS_IT if fits.any() else _SURELY_MEANS_IT))
-            fit += _standard(meaning, _MEANING)
-            upstreams += _standard(embedded @ self._upstream_vectors.T, _UPSTREAM_MEANING)
-        fit += upstreams.take(self._upstream_of[chosen], axis=1)
-        return fit, fits
+            meaning = standard(meaning, _MEANING)
+            upstreams += standard(embedded @ self._upstream_vectors.T, _UPSTREAM_MEANING)
+        return _Fit(standard(terms, _TERMS), meaning, upstreams.take(self._upstream_of[chosen], axis=1)), fits
+
+    def _joined(self, total: Scores, pieces: Pieces, upstream_of: NDArray[np.intp]) -> _Joined:
+        """Join the fit of the whole, of the best sentence, of the best part, and of the upstream's best entries."""
+        shares = [(1.0, [0]), (_SENTENCES, pieces.sentences), (_PARTS, pieces.parts)]
+        layers: list[tuple[float, list[int]]] = []
+        scores = np.zeros(total.shape[1], dtype=np.float32)
+        for share, which in shares:
+            if which:
+                centred = _centred(total[which].max(axis=0))
+                layers.append((share / float(deviations(centred)), which))
+                scores += np.float32(layers[-1][0]) * centred
+        scale = 1 / float(deviations(scores))
+        scores *= np.float32(scale)
+        upstream = _UPSTREAM_SHARE * best_of_group(scores, upstream_of, _BEST_OF_UPSTREAM)[upstream_of]
+        scores = _centred(scores + upstream)
+        last = 1 / float(deviations(scores))
+        return _Joined(
+            scores * np.float32(last),
+            [(share * scale * last, which) for share, which in layers],
+            upstream * np.float32(last),
+        )
 
     def _embedded(self, texts: Sequence[str]) -> Matrix | None:
         return None if self._vectors is None else self._vectors.embed(texts)
 
 
-def _pieces(query: str) -> _Pieces:
-    places: dict[str, int] = {query: 0}
-    weights = [_weights(query)]
-
-    def place(texts: Iterator[str]) -> list[int]:
-        placed: list[int] = []
-        for text in map(str.strip, texts):
-            if text in places:
-                placed.append(places[text])
-            elif found := _weights(text):
-                placed.append(places.setdefault(text, len(weights)))
-                weights.append(found)
-            if len(placed) == PARTS:
-                break
-        return placed if len(placed) > 1 else []
-
-    sentences = place(words.sentences(query))
-    parts = place(words.parts(query))
-    texts = [f"{english}. {text}" if (english := glossary.english(text)) else text for text in places]
-    return _Pieces(texts, weights, sentences, parts)
-
-
-def _weights(text: str) -> dict[str, float]:
-    weights = dict.fromkeys(words.terms(text), 1.0)
-    for term in words.terms(glossary.english(text)):
-        weights.setdefault(term, _GLOSS_WEIGHT)
-    for term in words.hints(text):
-        weights.setdefault(term, _HINT_WEIGHT)
-    return weights
-
-
-def _standard(rows: Scores, share: float = 1.0) -> Scores:
-    """`share` times each row (or the one row) in standard deviations above its mean; a row of equals becomes zeros."""
-    centred = rows - rows.mean(axis=-1, keepdims=True)
-    # In one pass and without the squares as an array of their own: this is most of the time of a search.
-    deviations = np.sqrt(np.einsum("...i,...i->...", centred, centred) / np.float32(rows.shape[-1]))
-    centred *= (np.float32(share) / (deviations + np.float32(1e-6)))[..., np.newaxis]
-    return centred
+def _centred(scores: Scores) -> Scores:
+    return scores - scores.mean()
 
 
 def _means(rows: Matrix, group_of: NDArray[np.intp], groups: int) -> Matrix:
@@ -231,34 +263,34 @@ def _means(rows: Matrix, group_of: NDArray[np.intp], groups: int) -> Matrix:
     return unit(together)
 
 
-def _best_of_upstream(scores: Scores, upstream_of: NDArray[np.intp]) -> Scores:
-    """Per upstream the sum of its best few scores over their number; one with fewer entries has less to give."""
-    order = np.lexsort((-scores, upstream_of))
-    upstreams = upstream_of[order]
-    places = np.arange(len(order)) - np.searchsorted(upstreams, upstreams)
-    among = places < _BEST_OF_UPSTREAM
-    return (np.bincount(upstreams[among], weights=scores[order][among]) / _BEST_OF_UPSTREAM).astype(np.float32)
+def _usage(used: Mapping[int, int], entries: int) -> Scores:
+    """What each entry gains by having been called: by orders of magnitude, beside the entry called most."""
+    calls = np.zeros(entries)
+    if used:
+        calls[list(used)] = list(used.values())
+    return _USAGE_SHARE * np.log1p(calls) / np.log1p(max(calls.max(initial=0), _MANY_CALLS))
 
 
-def _best(scores: Scores, among: NDArray[np.bool_], count: int) -> list[int]:
-    """The places of the best `count` of the scores that are `among` them, equal ones in order."""
-    places = np.flatnonzero(among)
-    if len(places) > count:
-        # Only what can be among the best is put in order.
-        least = np.partition(scores[places], -count)[-count]
-        places = places[scores[places] >= least]
-    return places[np.argsort(-scores[places], kind="stable")][:count].tolist()
-
-
-def _with_implied(best: Sequence[int], serving: Sequence[int]) -> list[int]:
+def _with_implied(order: Sequence[int], serving: Sequence[int]) -> list[int]:
     """Set the entries that serve an implied capability into their place among the best."""
-    return list(dict.fromkeys([*best[:_IMPLIED_PLACE], *serving, *best]))
+    return list(dict.fromkeys([*order[:_IMPLIED_PLACE], *serving, *order]))
 
 
-def _hits(order: Sequence[int], scores: Scores, considered: NDArray[np.intp]) -> list[Hit]:
-    """The hits in this order; one that stands before a better one because of a capability takes its score."""
-    if not order:
-        return []
-    best = max(scores[at] for at in order)
-    shares = np.exp(np.maximum.accumulate(scores[list(order)][::-1])[::-1] - best)
-    return [Hit(int(considered[at]), float(share)) for at, share in zip(order, shares, strict=True)]
+def _parts(
+    fit: _Fit, total: Scores, joined: _Joined, order: Sequence[int], beside: tuple[Scores, Scores]
+) -> list[Parts]:
+    """Why each entry in `order` stands where it does; `beside` is what need and use add to each."""
+    terms, meaning, upstream = np.zeros(len(order)), np.zeros(len(order)), joined.upstream[order].astype(np.float64)
+    for share, which in joined.layers:
+        rows = np.array(which)[total[which][:, order].argmax(axis=0)]
+        terms += share * fit.terms[rows, order]
+        upstream += share * fit.upstream[rows, order]
+        if fit.meaning is not None:
+            meaning += share * fit.meaning[rows, order]
+    return [Parts(*map(float, each)) for each in zip(terms, meaning, upstream, *beside, strict=True)]
+
+
+def _leads(of_parts: Scores, order: Sequence[int]) -> list[int]:
+    """The places in `order` of those that fit a part of the prompt better than any other entry does."""
+    places = {at: place for place, at in enumerate(order)}
+    return [places[at] for at in of_parts.argmax(axis=1).tolist() if at in places] if len(of_parts) else []

@@ -25,6 +25,7 @@ from hub_filter import embedding, rules
 from hub_filter.embedding import EmbeddingAbsent, StaticEmbedding
 from hub_filter.index import Index, Indexes
 from hub_filter.metrics import Metrics
+from hub_filter.ranking import Hit
 from hub_filter.rules import Mode, Policy, ServerFilter
 from hub_filter.settings import Settings
 from hub_filter.vectors import Embed
@@ -100,11 +101,19 @@ class Filter(filter_pb2_grpc.FilterServiceServicer):
         scope = frozenset(request.scope) or None
         if scope is not None and max(scope) >= len(index):
             raise _invalid(f"the scope names entry {max(scope)} of {len(index)}")
+        used = {use.index: use.calls for use in request.used}
+        if used and max(used) >= len(index):
+            raise _invalid(f"used names entry {max(used)} of {len(index)}")
         ranking = await index.ranking()
-        hits = ranking.search(
-            request.query, context=request.context, scope=scope, limit=request.limit or self._default_limit
+        found = ranking.search(
+            request.query,
+            context=request.context,
+            scope=scope,
+            limit=request.limit or self._default_limit,
+            budget=request.budget,
+            used=used,
         )
-        return pb.SearchResponse(hits=[pb.Hit(index=hit.index, score=hit.score) for hit in hits])
+        return pb.SearchResponse(hits=map(_hit, found.hits), cut=found.cut)
 
     def _index(self, request: pb.DecideRequest | pb.SearchRequest) -> Index:
         if not request.catalog_digest:
@@ -130,6 +139,21 @@ class Filter(filter_pb2_grpc.FilterServiceServicer):
         finally:
             self._metrics.calls.labels(rpc, outcome).inc()
             self._metrics.seconds.labels(rpc).observe(self._clock() - begin)
+
+
+def _hit(hit: Hit) -> pb.Hit:
+    parts = hit.parts
+    return pb.Hit(
+        index=hit.index,
+        score=hit.score,
+        parts=pb.Parts(
+            terms=parts.terms,
+            meaning=parts.meaning,
+            upstream=parts.upstream,
+            implied=parts.implied,
+            usage=parts.usage,
+        ),
+    )
 
 
 def _invalid(text: str) -> _Refused:

@@ -65,7 +65,7 @@ async def test_many_askers_get_one_ranking() -> None:
         rankings = await asyncio.gather(*(index.ranking() for _ in range(10)))
     assert len({id(ranking) for ranking in rankings}) == 1
     assert built == [1.0]
-    assert [hit.index for hit in rankings[0].search("about dogs", limit=1)] == [1]
+    assert [hit.index for hit in rankings[0].search("about dogs", limit=1).hits] == [1]
 
 
 async def test_an_asker_that_gives_up_takes_nothing_from_the_others() -> None:
@@ -75,7 +75,7 @@ async def test_an_asker_that_gives_up_takes_nothing_from_the_others() -> None:
         patient = asyncio.ensure_future(index.ranking())
         await asyncio.sleep(0)
         impatient.cancel()
-        assert (await patient).search("cat7", limit=1)
+        assert (await patient).search("cat7", limit=1).hits
     assert impatient.cancelled()
 
 
@@ -121,7 +121,7 @@ async def test_rankings_stand_on_terms_until_there_are_embeddings_and_are_then_m
     async with asyncio.timeout(BOUND_S):
         by_terms = await index.ranking()
     assert not by_terms.has_vectors
-    assert [hit.index for hit in by_terms.search("cat", limit=2)] == [0]
+    assert [hit.index for hit in by_terms.search("cat", limit=2).hits] == [0]
     held.learn(Counting())
     by_meaning = await until_by_meaning(index)
     assert by_meaning.entries == by_terms.entries

@@ -135,6 +135,26 @@ async def test_a_search_keeps_to_its_scope_and_limit(service: Service) -> None:
     assert await search(service, wide, limit=5, scope=[4]) == [4]
 
 
+async def test_an_answer_says_why_and_how_much_of_it_is_worth_showing(service: Service) -> None:
+    request = pb.SearchRequest(
+        catalog_digest="d",
+        catalog=CATALOG,
+        query="fetch the notes and review github",
+        limit=5,
+        budget=1,
+        used=[pb.Use(index=1, calls=9)],
+    )
+    answer: pb.SearchResponse = await service.stub.Search(request, timeout=BOUND_S)
+    assert (len(answer.hits), answer.cut) == (5, 1)
+    assert answer.hits[0].parts.terms > 0
+    assert {hit.index for hit in answer.hits if hit.parts.usage > 0} == {1}
+
+
+async def test_keywords_are_words_of_the_entry(service: Service) -> None:
+    catalog = pb.Catalog(entries=[*CATALOG.entries, pb.Entry(local_name="x", keywords=["frobnicate"])])
+    assert await search(service, "frobnicate", catalog_digest="k", catalog=catalog) == [5]
+
+
 @pytest.mark.parametrize(
     ("rpc", "fields", "text"),
     [
@@ -144,6 +164,7 @@ async def test_a_search_keeps_to_its_scope_and_limit(service: Service) -> None:
         ("Decide", {"policy": pb.Policy(mode=99)}, "unknown policy mode 99"),  # pyright: ignore[reportArgumentType]
         ("Search", {"catalog_digest": ""}, "no catalog digest"),
         ("Search", {"scope": [0, 5]}, "the scope names entry 5 of 5"),
+        ("Search", {"used": [pb.Use(index=6, calls=1)]}, "used names entry 6 of 5"),
     ],
 )
 async def test_what_makes_no_sense_is_refused_with_the_reason(

@@ -56,6 +56,7 @@ class Entry(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     PARAMETERS_FIELD_NUMBER: _builtins.int
     PARAMETER_DESCRIPTIONS_FIELD_NUMBER: _builtins.int
+    KEYWORDS_FIELD_NUMBER: _builtins.int
     kind: Global___Kind.ValueType
     upstream_name: _builtins.str
     local_name: _builtins.str
@@ -71,6 +72,10 @@ class Entry(_message.Message):
     def parameter_descriptions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Descriptions of those parameters, in the same order; "" where there is none."""
 
+    @_builtins.property
+    def keywords(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Phrases of people who need the entry, as the categorizer gave them."""
+
     def __init__(
         self,
         *,
@@ -82,10 +87,11 @@ class Entry(_message.Message):
         description: _builtins.str = ...,
         parameters: _abc.Iterable[_builtins.str] | None = ...,
         parameter_descriptions: _abc.Iterable[_builtins.str] | None = ...,
+        keywords: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "kind", b"kind", "local_name", b"local_name", "parameter_descriptions", b"parameter_descriptions", "parameters", b"parameters", "public_name", b"public_name", "title", b"title", "upstream_name", b"upstream_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "keywords", b"keywords", "kind", b"kind", "local_name", b"local_name", "parameter_descriptions", b"parameter_descriptions", "parameters", b"parameters", "public_name", b"public_name", "title", b"title", "upstream_name", b"upstream_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -301,16 +307,24 @@ class SearchRequest(_message.Message):
     CONTEXT_FIELD_NUMBER: _builtins.int
     SCOPE_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
+    BUDGET_FIELD_NUMBER: _builtins.int
+    USED_FIELD_NUMBER: _builtins.int
     catalog_digest: _builtins.str
     query: _builtins.str
     context: _builtins.str
     limit: _builtins.int
     """At most this many hits; 0 means the service's default."""
+    budget: _builtins.int
+    """At most this many hits are worth showing; 0 means as many as there are hits."""
     @_builtins.property
     def catalog(self) -> Global___Catalog: ...
     @_builtins.property
     def scope(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Entry indexes to rank; empty means all."""
+
+    @_builtins.property
+    def used(self) -> _containers.RepeatedCompositeFieldContainer[Global___Use]:
+        """How often entries were called through this hub; those left out were not. Tips the scale between entries that fit alike."""
 
     def __init__(
         self,
@@ -321,20 +335,47 @@ class SearchRequest(_message.Message):
         context: _builtins.str = ...,
         scope: _abc.Iterable[_builtins.int] | None = ...,
         limit: _builtins.int = ...,
+        budget: _builtins.int = ...,
+        used: _abc.Iterable[Global___Use] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["catalog", b"catalog"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["catalog", b"catalog", "catalog_digest", b"catalog_digest", "context", b"context", "limit", b"limit", "query", b"query", "scope", b"scope"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "catalog", b"catalog", "catalog_digest", b"catalog_digest", "context", b"context", "limit", b"limit", "query", b"query", "scope", b"scope", "used", b"used"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SearchRequest: _TypeAlias = SearchRequest  # noqa: Y015
 
 @_typing.final
+class Use(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    calls: _builtins.int
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        calls: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "index", b"index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Use: _TypeAlias = Use  # noqa: Y015
+
+@_typing.final
 class SearchResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     HITS_FIELD_NUMBER: _builtins.int
+    CUT_FIELD_NUMBER: _builtins.int
+    cut: _builtins.int
+    """So many of the hits, from the first, are worth showing; the rest fit much less."""
     @_builtins.property
     def hits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Hit]:
         """best first"""
@@ -343,10 +384,11 @@ class SearchResponse(_message.Message):
         self,
         *,
         hits: _abc.Iterable[Global___Hit] | None = ...,
+        cut: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hits", b"hits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cut", b"cut", "hits", b"hits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -358,18 +400,63 @@ class Hit(_message.Message):
 
     INDEX_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     score: _builtins.float
+    """Above 0, at most 1, comparable within one answer only."""
+    @_builtins.property
+    def parts(self) -> Global___Parts: ...
     def __init__(
         self,
         *,
         index: _builtins.int = ...,
         score: _builtins.float = ...,
+        parts: Global___Parts | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "parts", b"parts", "score", b"score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Hit: _TypeAlias = Hit  # noqa: Y015
+
+@_typing.final
+class Parts(_message.Message):
+    """Why a hit stands where it does. Two hits of one answer differ in the sum of these by the logarithm of the ratio of
+    their scores.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TERMS_FIELD_NUMBER: _builtins.int
+    MEANING_FIELD_NUMBER: _builtins.int
+    UPSTREAM_FIELD_NUMBER: _builtins.int
+    IMPLIED_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    terms: _builtins.float
+    """Words of the prompt in the entry."""
+    meaning: _builtins.float
+    """What the entry means, word vectors compared."""
+    upstream: _builtins.float
+    """How well what the entry's upstream offers fits altogether."""
+    implied: _builtins.float
+    """What the prompt needs without saying so: a path, an address."""
+    usage: _builtins.float
+    """Calls in the past."""
+    def __init__(
+        self,
+        *,
+        terms: _builtins.float = ...,
+        meaning: _builtins.float = ...,
+        upstream: _builtins.float = ...,
+        implied: _builtins.float = ...,
+        usage: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["implied", b"implied", "meaning", b"meaning", "terms", b"terms", "upstream", b"upstream", "usage", b"usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Parts: _TypeAlias = Parts  # noqa: Y015

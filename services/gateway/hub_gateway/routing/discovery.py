@@ -17,16 +17,15 @@ import msgspec
 
 from hub_gateway.catalog.description import describe, signature
 from hub_gateway.catalog.entry import Entry, EntryKind
-from hub_gateway.catalog.snapshot import Catalog
 from hub_gateway.errors import CallerError, SatelliteError, UnknownEntry
 from hub_gateway.exposure import meta_tools
 from hub_gateway.exposure.audience import ALL, NOTHING
-from hub_gateway.exposure.current import Current
+from hub_gateway.exposure.current import Current, Exposure
 from hub_gateway.exposure.policy import Policy
 from hub_gateway.routing.calls import Calls
 from hub_gateway.routing.exchange import Exchange, Response
 from hub_gateway.satellites.categorizer import Analysis, Categorizer
-from hub_gateway.satellites.filter import Filter
+from hub_gateway.satellites.filter import Asked, Filter
 from hub_gateway.sessions.registry import Sessions
 from hub_gateway.sessions.session import Session
 from hub_gateway.wire import codec, rewrite
@@ -103,11 +102,11 @@ class Discovery:
         if not asked.prompt.strip():
             body = {"error": "prompt is empty", "message": "Say in `prompt` what you want to do."}
             return self._answer(exchange, body, is_error=True)
-        catalog = self._current.exposure.catalog
+        exposure = self._current.exposure
         allowed = [entry for entry in self._current.view(ALL).visible if entry.kind is EntryKind.TOOL]
-        shortlist = await self._shortlist(catalog, asked, allowed)
-        matches, analysis = await self._choose(catalog, asked, allowed, shortlist)
-        category = self._current.exposure.category
+        shortlist = await self._shortlist(exposure, asked, allowed)
+        matches, analysis = await self._choose(exposure, asked, allowed, shortlist)
+        category = exposure.category
         categories = sorted({category(entry).name for entry in matches} | (analysis.categories if analysis else set()))
         body: dict[str, Any] = {
             "categories": categories,
@@ -127,24 +126,26 @@ class Discovery:
         return self._answer(exchange, body)
 
     async def _shortlist(
-        self, catalog: Catalog, asked: _Analyze, allowed: Sequence[Entry]
+        self, exposure: Exposure, asked: _Analyze, allowed: Sequence[Entry]
     ) -> list[tuple[Entry, float]]:
         if not allowed:
             return []
+        search = Asked(query=asked.prompt, context=asked.context, limit=SHORTLIST)
         try:
-            return await self._filter.search(catalog, asked.prompt, asked.context, allowed, SHORTLIST)
+            found = await self._filter.search(exposure, search, allowed)
+            return [(match.entry, match.score) for match in found.matches]
         except SatelliteError:
             return by_words(f"{asked.prompt} {asked.context}", allowed)[:SHORTLIST]
 
     async def _choose(
-        self, catalog: Catalog, asked: _Analyze, allowed: Sequence[Entry], shortlist: list[tuple[Entry, float]]
+        self, exposure: Exposure, asked: _Analyze, allowed: Sequence[Entry], shortlist: list[tuple[Entry, float]]
     ) -> tuple[list[Entry], Analysis | None]:
         best = [entry for entry, _ in shortlist]
         policy = self.policy
         llm = policy.filtering.llm_categorization if policy else None
         if not allowed or policy is None or llm is None or not llm.enabled:
             return best[:MATCHES], None
-        category = self._current.exposure.category
+        category = exposure.category
         try:
             analysis = await self._categorizer.analyze_prompt(
                 asked.prompt,
@@ -158,7 +159,7 @@ class Discovery:
         named = [by_name[name] for name in analysis.public_names if name in by_name]
         if not analysis.requests:
             return named or best[:MATCHES], analysis
-        asking = (self._shortlist(catalog, _Analyze(request), allowed) for request in analysis.requests)
+        asking = (self._shortlist(exposure, _Analyze(request), allowed) for request in analysis.requests)
         found = [[entry for entry, _ in hits] for hits in await asyncio.gather(*asking)]
         return list(dict.fromkeys([*named, *fused([best, *found])]))[: max(MATCHES, len(named))], analysis
 

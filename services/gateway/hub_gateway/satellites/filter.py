@@ -1,16 +1,22 @@
 """The filter service seen from the gateway.
 
-Owns the translation of catalog and policy into the contract (`proto/hub/filter/v1`), the repeat after "unknown catalog"
-and what is known of the service's health. Its absence is a `SatelliteError`; the caller has the answer for it.
+Owns the translation of catalog and policy into the contract (`proto/hub/filter/v1`), the digest that stands for what
+the filter is told, the repeat after "unknown catalog", and what is known of the service's health. Its absence is a
+`SatelliteError`; the caller has the answer for it.
+
+Verdicts do not depend on keywords, so `decide` names the catalog without them: what the LLM finds in the minutes after
+a start does not send the catalog again with every publication, only with the next search.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import grpc
 import grpc.aio
+import msgspec
 
 from hub.filter.v1 import filter_pb2 as pb
 from hub.filter.v1 import filter_pb2_grpc
@@ -20,6 +26,7 @@ from hub_gateway.catalog.entry import Entry, EntryKind
 from hub_gateway.catalog.snapshot import Catalog
 from hub_gateway.config.model import ToolFiltering
 from hub_gateway.errors import SatelliteError
+from hub_gateway.exposure.current import Exposure
 from hub_gateway.exposure.verdicts import Rule
 
 _KINDS = {
@@ -41,6 +48,52 @@ TEACH_CALLS = 8
 another one than the one that asked: without these, that one might never learn."""
 
 
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """A search: what for, and how much of it. `budget` bounds `Matches.cut`; 0 leaves it to the limit. `used` says how
+    often entries were called before, and tips the scale between those that fit alike."""
+
+    query: str
+    context: str = ""
+    limit: int
+    budget: int = 0
+    used: Sequence[tuple[Entry, int]] = ()
+
+
+class Parts(msgspec.Struct, frozen=True):
+    """Why an entry stands where it does: shared words, shared meaning, what its upstream offers altogether, what the
+    prompt needs without saying so, and calls in the past. Two matches of one answer differ in the sum of these by the
+    logarithm of the ratio of their scores."""
+
+    terms: float = 0.0
+    meaning: float = 0.0
+    upstream: float = 0.0
+    implied: float = 0.0
+    usage: float = 0.0
+
+
+class Match(msgspec.Struct, frozen=True):
+    """An entry that fits, its score (above 0, at most 1, comparable within one answer only), and why."""
+
+    entry: Entry
+    score: float
+    parts: Parts = Parts()
+
+
+class Matches(NamedTuple):
+    """What fits, best first, and how many of them, from the first, are worth showing."""
+
+    matches: list[Match]
+    cut: int
+
+
+class _Told(NamedTuple):
+    """A catalog as the filter is told it: keywords by position, and the digest that stands for both."""
+
+    catalog: Catalog
+    digest: str
+    keywords: Mapping[int, tuple[str, ...]] = {}
+
+
 class Filter:
     """A client of the filter service. Whoever makes it closes it."""
 
@@ -49,7 +102,9 @@ class Filter:
         self._stub = filter_pb2_grpc.FilterServiceStub(self._channel)
         self._timeout_s = timeout_s
         self._teaching = 0
+        self._told: tuple[Exposure, _Told] | None = None
         self._made: tuple[str, pb.Catalog] | None = None
+        self._worded: tuple[str, pb.Catalog] | None = None
         self.reason: str | None = None
         """Why the last call failed; None after a call that did not."""
 
@@ -60,37 +115,42 @@ class Filter:
             SatelliteError: no answer in time, or none that fits the catalog.
         """
         request = pb.DecideRequest(catalog_digest=catalog.digest, policy=_policy(policy, mode), categories=categories)
-        answer: pb.DecideResponse = await self._call(self._stub.Decide, request, catalog)
+        answer: pb.DecideResponse = await self._call(self._stub.Decide, request, _Told(catalog, catalog.digest))
         rules = [Rule(rule.id, rule.allows) for rule in answer.rules]
         if len(answer.rule_of_entry) != len(catalog.entries) or any(p >= len(rules) for p in answer.rule_of_entry):
             raise self._unfit("Decide")
         return [rules[position] for position in answer.rule_of_entry]
 
-    async def search(
-        self, catalog: Catalog, query: str, context: str, scope: Sequence[Entry], limit: int
-    ) -> list[tuple[Entry, float]]:
-        """Rank the entries in `scope` for a query, best first, with their scores.
+    async def search(self, exposure: Exposure, asked: Asked, scope: Sequence[Entry]) -> Matches:
+        """Rank the entries in `scope` for a query, best first.
 
         Raises:
             SatelliteError: no answer in time, or none that fits the catalog.
         """
-        positions = [catalog.index[id(entry)] for entry in scope]
+        told = self._tell(exposure)
+        entries, index = exposure.catalog.entries, exposure.catalog.index
         request = pb.SearchRequest(
-            catalog_digest=catalog.digest, query=query, context=context, scope=positions, limit=limit
+            catalog_digest=told.digest,
+            query=asked.query,
+            context=asked.context,
+            scope=[index[id(entry)] for entry in scope],
+            limit=asked.limit,
+            budget=asked.budget,
+            used=[pb.Use(index=index[id(entry)], calls=calls) for entry, calls in asked.used],
         )
-        answer: pb.SearchResponse = await self._call(self._stub.Search, request, catalog)
-        if any(hit.index >= len(catalog.entries) for hit in answer.hits):
+        answer: pb.SearchResponse = await self._call(self._stub.Search, request, told)
+        if any(hit.index >= len(entries) for hit in answer.hits) or answer.cut > len(answer.hits):
             raise self._unfit("Search")
-        return [(catalog.entries[hit.index], hit.score) for hit in answer.hits]
+        return Matches([Match(entries[hit.index], hit.score, _parts(hit.parts)) for hit in answer.hits], answer.cut)
 
     async def close(self) -> None:
         """Close the channel."""
         await self._channel.close(None)
 
-    async def _call(self, method: Any, request: Any, catalog: Catalog) -> Any:
+    async def _call(self, method: Any, request: Any, told: _Told) -> Any:
         if self._teaching > 0:
             self._teaching -= 1
-            request.catalog.CopyFrom(self._message(catalog))
+            request.catalog.CopyFrom(self._message(told))
         try:
             try:
                 answer = await method(request, timeout=self._timeout_s)
@@ -99,7 +159,7 @@ class Filter:
                 if not unknown or _UNKNOWN_CATALOG not in str(fault.details()):
                     raise
                 self._teaching = TEACH_CALLS
-                request.catalog.CopyFrom(self._message(catalog))
+                request.catalog.CopyFrom(self._message(told))
                 answer = await method(request, timeout=self._timeout_s)
         except grpc.aio.AioRpcError as fault:
             self.reason = f"filter: {fault.code().name}"
@@ -107,15 +167,45 @@ class Filter:
         self.reason = None
         return answer
 
-    def _message(self, catalog: Catalog) -> pb.Catalog:
-        """The catalog as the contract has it; made once for as long as it is the same."""
-        if self._made is None or self._made[0] != catalog.digest:
-            self._made = (catalog.digest, _catalog(catalog))
-        return self._made[1]
+    def _tell(self, exposure: Exposure) -> _Told:
+        """The exposure's catalog with the keywords of its categories; looked up once for as long as it is the same."""
+        if self._told is None or self._told[0] is not exposure:
+            self._told = (exposure, _with_keywords(exposure))
+        return self._told[1]
+
+    def _message(self, told: _Told) -> pb.Catalog:
+        """What is told, as the contract has it; made once for as long as it is the same. Definitions are described once
+        for all keywords that come later."""
+        if self._made is None or self._made[0] != told.catalog.digest:
+            self._made = (told.catalog.digest, _catalog(told.catalog))
+        if not told.keywords:
+            return self._made[1]
+        if self._worded is None or self._worded[0] != told.digest:
+            worded = pb.Catalog()
+            worded.CopyFrom(self._made[1])
+            for position, keywords in told.keywords.items():
+                worded.entries[position].keywords.extend(keywords)
+            self._worded = (told.digest, worded)
+        return self._worded[1]
 
     def _unfit(self, rpc: str) -> SatelliteError:
         self.reason = f"filter: the answer to {rpc} does not fit the catalog"
         return SatelliteError(self.reason)
+
+
+def _with_keywords(exposure: Exposure) -> _Told:
+    catalog = exposure.catalog
+    found = ((position, exposure.category(entry).keywords) for position, entry in enumerate(catalog.entries))
+    keywords = {position: words for position, words in found if words}
+    if not keywords:
+        return _Told(catalog, catalog.digest)
+    total = hashlib.sha256(f"{catalog.digest}\n".encode())
+    total.update(msgspec.json.encode(list(keywords.items())))
+    return _Told(catalog, total.hexdigest(), keywords)
+
+
+def _parts(parts: pb.Parts) -> Parts:
+    return Parts(parts.terms, parts.meaning, parts.upstream, parts.implied, parts.usage)
 
 
 def _policy(policy: ToolFiltering, mode: str) -> pb.Policy:

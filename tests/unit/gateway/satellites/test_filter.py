@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+import grpc.aio
 import pytest
 
-from hub_gateway.catalog.entry import Offering
+from hub_gateway.catalog.entry import Entry, Offering
 from hub_gateway.catalog.snapshot import Catalog
 from hub_gateway.config.model import CategoryFilter, ServerFilter, ToolFiltering
 from hub_gateway.errors import SatelliteError
+from hub_gateway.exposure.current import Category, Exposure
 from hub_gateway.exposure.verdicts import Rule
+from hub_gateway.satellites.filter import TEACH_CALLS, Asked, Filter
 from tests.support.waiting import until
 from tests.unit.gateway.catalog.offerings import catalog, offering, raw
 from tests.unit.gateway.satellites.conftest import Satellites
@@ -49,22 +55,78 @@ async def test_categories_decide_by_entry(satellites: Satellites) -> None:
 async def test_the_best_of_the_scope_comes_first(satellites: Satellites) -> None:
     found = _catalog()
     tools = [each for each in found.entries if each.upstream_name == "a"]
-    hits = await satellites.filter.search(found, "what is the weather in Paris", "", tools, 2)
-    assert hits[0][0].local_name == "weather"
-    assert hits[0][0] in found.entries
-    assert len(hits) <= 2
-    scores = [score for _, score in hits]
+    asked = Asked(query="what is the weather in Paris", limit=2, budget=1)
+    matches, cut = await satellites.filter.search(Exposure(found), asked, tools)
+    assert matches[0].entry.local_name == "weather"
+    assert matches[0].entry in found.entries
+    assert matches[0].parts.terms > 0
+    assert len(matches) <= 2
+    assert cut == 1
+    scores = [match.score for match in matches]
     assert scores == sorted(scores, reverse=True)
     without = [each for each in tools if each.local_name != "weather"]
-    assert "weather" not in [
-        each.local_name for each, _ in await satellites.filter.search(found, "weather", "", without, 5)
-    ]
+    assert "weather" not in await _names(satellites.filter, Exposure(found), "weather", without)
+
+
+async def test_calls_in_the_past_decide_between_entries_that_fit_alike(satellites: Satellites) -> None:
+    twins = catalog({name: offering(["search"]) for name in ("a", "b", "c")})
+    used = [(each, 40) for each in twins.entries if each.upstream_name == "b"]
+    asked = Asked(query="search", limit=3, used=used)
+    matches, _ = await satellites.filter.search(Exposure(twins), asked, twins.entries)
+    assert [match.entry.upstream_name for match in matches] == ["b", "a", "c"]
+    assert [match.parts.usage > 0 for match in matches] == [True, False, False]
+
+
+class Sent(grpc.aio.UnaryUnaryClientInterceptor):
+    """Notes the rpcs that carry a catalog."""
+
+    def __init__(self) -> None:
+        self.catalogs: list[str] = []
+
+    async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        if request.HasField("catalog"):
+            self.catalogs.append(type(request).__name__)
+        return await continuation(client_call_details, request)
+
+
+async def test_keywords_are_found_and_sent_once(satellites: Satellites) -> None:
+    sent = Sent()
+    client = Filter(f"unix:{satellites.directory}/filter", 5.0, [sent])
+    found = _catalog()
+    bare = Exposure(found)
+    keys = {(each.upstream_name, each.digest) for each in found.entries if each.local_name == "send"}
+    worded = {key: Category("mail", keywords=("drop somebody a line",)) for key in keys}
+    try:
+        assert await _names(client, bare, "drop a line") == []
+        assert sent.catalogs == ["SearchRequest"]
+        for _ in range(TEACH_CALLS):  # the catalog goes along so often, for the other replicas
+            await client.search(bare, Asked(query="weather", limit=1), found.entries)
+        sent.catalogs.clear()
+        assert await _names(client, Exposure(found, categories=worded), "drop a line") == ["send"]
+        assert sent.catalogs == ["SearchRequest"]
+        for _ in range(TEACH_CALLS):
+            await client.search(Exposure(found, categories=worded), Asked(query="weather", limit=1), found.entries)
+        sent.catalogs.clear()
+        # Equal keywords in another exposure, verdicts, and the catalog without keywords: nothing is sent again.
+        assert await _names(client, Exposure(found, categories=dict(worded)), "drop a line") == ["send"]
+        await client.decide(found, DENIED, "server-allowlist", [])
+        assert await _names(client, bare, "drop a line") == []
+        assert sent.catalogs == []
+    finally:
+        await client.close()
+
+
+async def _names(client: Filter, exposure: Exposure, query: str, scope: Sequence[Entry] | None = None) -> list[str]:
+    """The local names that are found for a query."""
+    within = exposure.catalog.entries if scope is None else scope
+    found = await client.search(exposure, Asked(query=query, limit=5), within)
+    return [match.entry.local_name for match in found.matches]
 
 
 async def test_a_catalog_it_forgot_is_sent_again(satellites: Satellites) -> None:
     for number in range(4):  # it holds two
         await satellites.filter.decide(_catalog(f"p{number}"), DENIED, "server-allowlist", [])
-    assert await satellites.filter.search(_catalog("p0"), "weather", "", _catalog("p0").entries[:0], 1) is not None
+    assert await _names(satellites.filter, Exposure(_catalog("p0")), "weather") == ["weather"]
     assert satellites.filter.reason is None
 
 

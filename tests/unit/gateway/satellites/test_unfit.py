@@ -14,8 +14,9 @@ from hub.filter.v1 import filter_pb2, filter_pb2_grpc
 from hub_common import rpc_server
 from hub_gateway.config.model import ToolFiltering
 from hub_gateway.errors import SatelliteError
+from hub_gateway.exposure.current import Exposure
 from hub_gateway.satellites.categorizer import Categorizer
-from hub_gateway.satellites.filter import Filter
+from hub_gateway.satellites.filter import Asked, Filter
 from tests.unit.gateway.catalog.offerings import catalog, offering
 
 pytestmark = pytest.mark.anyio
@@ -80,7 +81,7 @@ async def test_a_decision_for_another_catalog(
     with pytest.raises(SatelliteError, match="does not fit"):
         await client.decide(CATALOG, ToolFiltering(), "server-allowlist", [])
     with pytest.raises(SatelliteError, match="does not fit"):
-        await client.search(CATALOG, "x", "", CATALOG.entries, 1)
+        await client.search(Exposure(CATALOG), Asked(query="x", limit=1), CATALOG.entries)
     assert client.reason is not None
     await client.close()
 

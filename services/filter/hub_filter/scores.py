@@ -1,0 +1,50 @@
+"""Arithmetic on scores: one scale for scores of different origin, and the best of many.
+
+Pure. Does not know what is scored.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Scores = NDArray[np.floating[Any]]
+
+
+def deviations(centred: Scores) -> Scores:
+    """The standard deviation of each row (or of the one row) of scores of mean zero; a little above zero at least."""
+    # In one pass and without the squares as an array of their own: this is most of the time of a search.
+    return np.sqrt(np.einsum("...i,...i->...", centred, centred) / np.float32(centred.shape[-1])) + np.float32(1e-6)
+
+
+def standard(rows: Scores, share: float = 1.0) -> Scores:
+    """`share` times each row (or the one row) in standard deviations above its mean; a row of equals becomes zeros."""
+    centred = rows - rows.mean(axis=-1, keepdims=True)
+    centred *= (np.float32(share) / deviations(centred))[..., np.newaxis]
+    return centred
+
+
+def best(scores: Scores, among: NDArray[np.bool_], count: int) -> list[int]:
+    """The places of the best `count` of the scores that are `among` them, equal ones in order."""
+    places = np.flatnonzero(among)
+    if len(places) > count:
+        # Only what can be among the best is put in order.
+        least = np.partition(scores[places], -count)[-count]
+        places = places[scores[places] >= least]
+    return places[np.argsort(-scores[places], kind="stable")][:count].tolist()
+
+
+def best_of_group(scores: Scores, group_of: NDArray[np.intp], count: int) -> Scores:
+    """Per group the sum of its best `count` scores over `count`; one with fewer has less to give."""
+    order = np.lexsort((-scores, group_of))
+    groups = group_of[order]
+    places = np.arange(len(order)) - np.searchsorted(groups, groups)
+    among = places < count
+    return (np.bincount(groups[among], weights=scores[order][among]) / count).astype(np.float32)
+
+
+def falling(scores: Scores) -> Scores:
+    """The scores so that none is below a later one: each is the greatest from its place on."""
+    return np.maximum.accumulate(scores[::-1])[::-1]
