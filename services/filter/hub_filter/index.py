@@ -21,24 +21,25 @@ from numpy.typing import NDArray
 from hub.filter.v1 import filter_pb2
 from hub_filter.document import Analysed, Document, analyse
 from hub_filter.ranking import Ranking
+from hub_filter.rules import Hints, Subject
 from hub_filter.vectors import Embed, Vectors
 
 _log = logging.getLogger(__name__)
 
 
 class Index:
-    """One catalog: whose its entries are, at once; their ranking, a moment later."""
+    """One catalog: its entries as the rules see them, at once; their ranking, a moment later."""
 
     def __init__(self, catalog: filter_pb2.Catalog, build: Callable[[filter_pb2.Catalog], Future[Ranking]]) -> None:
-        self.upstream_names = tuple(entry.upstream_name for entry in catalog.entries)
-        """The upstream of each entry."""
+        self.subjects = tuple(map(_subject, catalog.entries))
+        """Each entry as the rules see it."""
         self._catalog = catalog
         self._build = build
         self._ranking: Future[Ranking] | None = None
 
     def __len__(self) -> int:
         """How many entries the catalog has."""
-        return len(self.upstream_names)
+        return len(self.subjects)
 
     def prepare(self) -> None:
         """Have the ranking made in the background, so that the first search does not wait. Idempotent."""
@@ -149,6 +150,22 @@ class Indexes:
         if analysed is None:
             analysed = self._analysed[key] = analyse(_document(entry))
         return analysed
+
+
+def hints(said: filter_pb2.Annotations) -> Hints:
+    """Hints of the contract as the rules have them: None where nothing is said."""
+    return Hints(
+        said.read_only if said.HasField("read_only") else None,
+        said.destructive if said.HasField("destructive") else None,
+        said.idempotent if said.HasField("idempotent") else None,
+        said.open_world if said.HasField("open_world") else None,
+    )
+
+
+def _subject(entry: filter_pb2.Entry) -> Subject:
+    names = (entry.public_name, entry.prefixed_name) if entry.prefixed_name else (entry.public_name,)
+    said = hints(entry.annotations) if entry.kind == filter_pb2.KIND_TOOL else None
+    return Subject(entry.upstream_name, names, said)
 
 
 def _document(entry: filter_pb2.Entry) -> Document:

@@ -20,10 +20,11 @@ from prometheus_client import CollectorRegistry
 from hub.filter.v1 import filter_pb2 as pb
 from hub.filter.v1 import filter_pb2_grpc
 from hub_common import rpc_server
+from hub_common.globs import BadGlob
 from hub_common.rpc_server import RpcServer
 from hub_filter import embedding, rules
 from hub_filter.embedding import EmbeddingAbsent, StaticEmbedding
-from hub_filter.index import Index, Indexes
+from hub_filter.index import Index, Indexes, hints
 from hub_filter.metrics import Metrics
 from hub_filter.ranking import Hit
 from hub_filter.rules import Mode, Policy, ServerFilter
@@ -90,7 +91,10 @@ class Filter(filter_pb2_grpc.FilterServiceServicer):
             raise _invalid(f"{len(request.categories)} categories for {len(index)} entries")
         if policy.mode is Mode.PROMPT_BASED:
             index.prepare()
-        verdicts = rules.decide(index.upstream_names, policy, request.categories)
+        try:
+            verdicts = rules.decide(index.subjects, policy, request.categories)
+        except BadGlob as fault:
+            raise _invalid(f"a glob of the policy is malformed: {fault}") from fault
         return pb.DecideResponse(
             rule_of_entry=verdicts.rule_of_entry,
             rules=[pb.Rule(id=rule.id, allows=rule.allows) for rule in verdicts.rules],
@@ -172,7 +176,14 @@ def _policy(request: pb.DecideRequest) -> Policy:
     if message.HasField("server_filter"):
         server_filter = ServerFilter(frozenset(message.server_filter.servers), message.server_filter.deny)
     categories = frozenset(message.category_filter.categories) if message.HasField("category_filter") else None
-    return Policy(mode, server_filter, categories)
+    return Policy(
+        mode,
+        server_filter,
+        categories,
+        tuple(message.allow.globs) if message.HasField("allow") else None,
+        tuple(message.deny.globs),
+        hints(message.annotations),
+    )
 
 
 def _learn(servicer: Filter, loaded: asyncio.Future[StaticEmbedding]) -> None:

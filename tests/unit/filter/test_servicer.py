@@ -99,6 +99,43 @@ async def test_all_kinds_are_decided_alike(service: Service) -> None:
     assert await decide(service, policy=GITHUB_ONLY) == [listed, hidden, listed, hidden, hidden]
 
 
+async def test_globs_and_annotations_are_taken_from_the_contract(service: Service) -> None:
+    catalog = pb.Catalog(
+        entries=[
+            pb.Entry(
+                kind=pb.KIND_TOOL, upstream_name="a", public_name="a__x", annotations=pb.Annotations(read_only=True)
+            ),
+            pb.Entry(kind=pb.KIND_TOOL, upstream_name="a", public_name="a__y"),
+            pb.Entry(kind=pb.KIND_RESOURCE, upstream_name="a", public_name="r:1", prefixed_name="a__r:1"),
+            pb.Entry(kind=pb.KIND_RESOURCE, upstream_name="b", public_name="r:2", prefixed_name="b__r:2"),
+            pb.Entry(
+                kind=pb.KIND_TOOL, upstream_name="a", public_name="a__drop", annotations=pb.Annotations(read_only=True)
+            ),
+        ]
+    )
+    policy = pb.Policy(
+        mode=pb.Policy.MODE_OFF,
+        allow=pb.Globs(globs=["a__*"]),
+        deny=pb.Globs(globs=["*__drop"]),
+        annotations=pb.Annotations(read_only=True),
+    )
+    assert await decide(service, catalog_digest="own", catalog=catalog, policy=policy) == [
+        ("tools.allow:a__*", True),
+        ("annotations:readOnly", False),
+        ("tools.allow:a__*", True),
+        ("tools.allow:no-match", False),
+        ("tools.deny:*__drop", False),
+    ]
+    nothing = pb.Policy(mode=pb.Policy.MODE_OFF, allow=pb.Globs())
+    assert {rule for rule, _ in await decide(service, policy=nothing)} == {"tools.allow:no-match"}
+
+
+async def test_a_malformed_glob_is_refused(service: Service) -> None:
+    policy = pb.Policy(mode=pb.Policy.MODE_OFF, deny=pb.Globs(globs=["a[b"]))
+    code, said = await service.refusal("Decide", pb.DecideRequest(catalog_digest="d", catalog=CATALOG, policy=policy))
+    assert (code, "never closed" in said) == (grpc.StatusCode.INVALID_ARGUMENT, True)
+
+
 async def test_categories_are_taken_by_position(service: Service) -> None:
     policy = pb.Policy(mode=pb.Policy.MODE_CATEGORY, category_filter=pb.CategoryFilter(categories=["web"]))
     assert await decide(service, policy=policy, categories=["search", "web", "", "", "web"]) == [

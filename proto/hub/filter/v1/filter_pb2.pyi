@@ -57,6 +57,8 @@ class Entry(_message.Message):
     PARAMETERS_FIELD_NUMBER: _builtins.int
     PARAMETER_DESCRIPTIONS_FIELD_NUMBER: _builtins.int
     KEYWORDS_FIELD_NUMBER: _builtins.int
+    PREFIXED_NAME_FIELD_NUMBER: _builtins.int
+    ANNOTATIONS_FIELD_NUMBER: _builtins.int
     kind: Global___Kind.ValueType
     upstream_name: _builtins.str
     local_name: _builtins.str
@@ -64,6 +66,8 @@ class Entry(_message.Message):
     public_name: _builtins.str
     title: _builtins.str
     description: _builtins.str
+    prefixed_name: _builtins.str
+    """`safe(upstream)__local_name`, where that is another than `public_name`: globs are held against both."""
     @_builtins.property
     def parameters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the input schema's properties (tools) or of the arguments (prompts)."""
@@ -75,6 +79,10 @@ class Entry(_message.Message):
     @_builtins.property
     def keywords(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Phrases of people who need the entry, as the categorizer gave them."""
+
+    @_builtins.property
+    def annotations(self) -> Global___Annotations:
+        """Of a tool: what it says of itself. What it does not say is what the protocol has for its default."""
 
     def __init__(
         self,
@@ -88,14 +96,61 @@ class Entry(_message.Message):
         parameters: _abc.Iterable[_builtins.str] | None = ...,
         parameter_descriptions: _abc.Iterable[_builtins.str] | None = ...,
         keywords: _abc.Iterable[_builtins.str] | None = ...,
+        prefixed_name: _builtins.str = ...,
+        annotations: Global___Annotations | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "keywords", b"keywords", "kind", b"kind", "local_name", b"local_name", "parameter_descriptions", b"parameter_descriptions", "parameters", b"parameters", "public_name", b"public_name", "title", b"title", "upstream_name", b"upstream_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "description", b"description", "keywords", b"keywords", "kind", b"kind", "local_name", b"local_name", "parameter_descriptions", b"parameter_descriptions", "parameters", b"parameters", "prefixed_name", b"prefixed_name", "public_name", b"public_name", "title", b"title", "upstream_name", b"upstream_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Entry: _TypeAlias = Entry  # noqa: Y015
+
+@_typing.final
+class Annotations(_message.Message):
+    """The hints of the protocol's ToolAnnotations. As a part of an entry: what it says; of a policy: what is required."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    READ_ONLY_FIELD_NUMBER: _builtins.int
+    DESTRUCTIVE_FIELD_NUMBER: _builtins.int
+    IDEMPOTENT_FIELD_NUMBER: _builtins.int
+    OPEN_WORLD_FIELD_NUMBER: _builtins.int
+    read_only: _builtins.bool
+    destructive: _builtins.bool
+    idempotent: _builtins.bool
+    open_world: _builtins.bool
+    def __init__(
+        self,
+        *,
+        read_only: _builtins.bool | None = ...,
+        destructive: _builtins.bool | None = ...,
+        idempotent: _builtins.bool | None = ...,
+        open_world: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_destructive", b"_destructive", "_idempotent", b"_idempotent", "_open_world", b"_open_world", "_read_only", b"_read_only", "destructive", b"destructive", "idempotent", b"idempotent", "open_world", b"open_world", "read_only", b"read_only"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_destructive", b"_destructive", "_idempotent", b"_idempotent", "_open_world", b"_open_world", "_read_only", b"_read_only", "destructive", b"destructive", "idempotent", b"idempotent", "open_world", b"open_world", "read_only", b"read_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__destructive: _TypeAlias = _typing.Literal["destructive"]  # noqa: Y015
+    _WhichOneofArgType__destructive: _TypeAlias = _typing.Literal["_destructive", b"_destructive"]  # noqa: Y015
+    _WhichOneofReturnType__idempotent: _TypeAlias = _typing.Literal["idempotent"]  # noqa: Y015
+    _WhichOneofArgType__idempotent: _TypeAlias = _typing.Literal["_idempotent", b"_idempotent"]  # noqa: Y015
+    _WhichOneofReturnType__open_world: _TypeAlias = _typing.Literal["open_world"]  # noqa: Y015
+    _WhichOneofArgType__open_world: _TypeAlias = _typing.Literal["_open_world", b"_open_world"]  # noqa: Y015
+    _WhichOneofReturnType__read_only: _TypeAlias = _typing.Literal["read_only"]  # noqa: Y015
+    _WhichOneofArgType__read_only: _TypeAlias = _typing.Literal["_read_only", b"_read_only"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__destructive) -> _WhichOneofReturnType__destructive | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__idempotent) -> _WhichOneofReturnType__idempotent | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__open_world) -> _WhichOneofReturnType__open_world | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__read_only) -> _WhichOneofReturnType__read_only | None: ...
+
+Global___Annotations: _TypeAlias = Annotations  # noqa: Y015
 
 @_typing.final
 class Catalog(_message.Message):
@@ -149,25 +204,65 @@ class Policy(_message.Message):
     MODE_FIELD_NUMBER: _builtins.int
     SERVER_FILTER_FIELD_NUMBER: _builtins.int
     CATEGORY_FILTER_FIELD_NUMBER: _builtins.int
+    ALLOW_FIELD_NUMBER: _builtins.int
+    DENY_FIELD_NUMBER: _builtins.int
+    ANNOTATIONS_FIELD_NUMBER: _builtins.int
     mode: Global___Policy.Mode.ValueType
     @_builtins.property
     def server_filter(self) -> Global___ServerFilter: ...
     @_builtins.property
     def category_filter(self) -> Global___CategoryFilter: ...
+    @_builtins.property
+    def allow(self) -> Global___Globs:
+        """Where given, an entry that none of these matches is hidden, whatever the mode says."""
+
+    @_builtins.property
+    def deny(self) -> Global___Globs:
+        """An entry that one of these matches is hidden, whatever else allows it."""
+
+    @_builtins.property
+    def annotations(self) -> Global___Annotations:
+        """What a tool must be; other kinds only read."""
+
     def __init__(
         self,
         *,
         mode: Global___Policy.Mode.ValueType = ...,
         server_filter: Global___ServerFilter | None = ...,
         category_filter: Global___CategoryFilter | None = ...,
+        allow: Global___Globs | None = ...,
+        deny: Global___Globs | None = ...,
+        annotations: Global___Annotations | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["category_filter", b"category_filter", "server_filter", b"server_filter"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["allow", b"allow", "annotations", b"annotations", "category_filter", b"category_filter", "deny", b"deny", "server_filter", b"server_filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["category_filter", b"category_filter", "mode", b"mode", "server_filter", b"server_filter"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow", b"allow", "annotations", b"annotations", "category_filter", b"category_filter", "deny", b"deny", "mode", b"mode", "server_filter", b"server_filter"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Policy: _TypeAlias = Policy  # noqa: Y015
+
+@_typing.final
+class Globs(_message.Message):
+    """`*`, `?`, `[abc]`, `[a-z]`, `[!abc]` over public names and URIs; case counts, and the whole name has to match."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GLOBS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def globs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        globs: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["globs", b"globs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Globs: _TypeAlias = Globs  # noqa: Y015
 
 @_typing.final
 class ServerFilter(_message.Message):
@@ -281,7 +376,7 @@ class Rule(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     ALLOWS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """For example "mode:off", "server-allowlist:not-listed", "category:search"."""
+    """For example "mode:off", "server-allowlist:not-listed", "category:search", "tools.deny:*__delete_*"."""
     allows: _builtins.bool
     def __init__(
         self,

@@ -24,12 +24,22 @@ class Parameter(NamedTuple):
     required: bool
 
 
+class Hints(NamedTuple):
+    """`annotations` of a tool (2025-11-25 and 2026-07-28 schema, `ToolAnnotations`); None where it does not say."""
+
+    read_only: bool | None = None
+    destructive: bool | None = None
+    idempotent: bool | None = None
+    open_world: bool | None = None
+
+
 class Description(NamedTuple):
     """What an entry says of itself; "" and () where it says nothing."""
 
     title: str = ""
     text: str = ""
     parameters: tuple[Parameter, ...] = ()
+    hints: Hints = Hints()
 
 
 def describe(entry: Entry) -> Description:
@@ -49,7 +59,9 @@ def describe(entry: Entry) -> Description:
         if name := _text(argument.get("name")):
             needed = argument.get("required") is True
             parameters.append(Parameter(name, "string", _text(argument.get("description")), needed))
-    return Description(_text(definition.get("title")), _text(definition.get("description")), tuple(parameters))
+    said = _object(definition.get("annotations"))
+    hints = Hints(*(_flag(said.get(f"{word}Hint")) for word in ("readOnly", "destructive", "idempotent", "openWorld")))
+    return Description(_text(definition.get("title")), _text(definition.get("description")), tuple(parameters), hints)
 
 
 def signature(entry: Entry) -> dict[str, Any]:
@@ -85,6 +97,10 @@ def _object(value: object) -> dict[str, Any]:
 
 def _list(value: object) -> list[Any]:
     return cast("list[Any]", value) if isinstance(value, list) else []
+
+
+def _flag(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
 
 
 def _text(value: object) -> str:

@@ -94,8 +94,7 @@ class Catalog:
         self._by_full: dict[tuple[EntryKind, str], Entry] = {}
         self._owners: dict[str, list[Entry]] = {}
         for entry in self.entries:
-            full = f"{own_prefixes[entry.upstream_name]}{names.DELIMITER}{entry.local_name}"
-            self._by_full.setdefault((entry.kind, full), entry)
+            self._by_full.setdefault((entry.kind, self.prefixed(entry)), entry)
             if entry.kind is EntryKind.RESOURCE:
                 self._owners.setdefault(entry.local_name, []).append(entry)
         self._templates = tuple(
@@ -103,8 +102,12 @@ class Catalog:
             for entry in self.entries
             if entry.kind is EntryKind.TEMPLATE
         )
-        self.digest = _digest(self.entries)
+        self.digest = _digest(self.entries, own_prefixes)
         self.index = {id(entry): position for position, entry in enumerate(self.entries)}
+
+    def prefixed(self, entry: Entry) -> str:
+        """`safe(upstream)__local_name` of an entry, which it is found by too, whatever its public name."""
+        return f"{self.own_prefixes[entry.upstream_name]}{names.DELIMITER}{entry.local_name}"
 
     def find(self, kind: EntryKind, public_name: str) -> Entry | None:
         """The entry listed under this name; for names, the prefixed form is accepted too."""
@@ -178,10 +181,12 @@ def _entry(upstream_name: str, definition: Definition, public_name: str) -> Entr
     )
 
 
-def _digest(entries: Sequence[Entry]) -> str:
+def _digest(entries: Sequence[Entry], own_prefixes: Mapping[str, str]) -> str:
     total = hashlib.sha256()
     for entry in entries:
-        total.update(f"{entry.kind.value}\0{entry.upstream_name}\0{entry.public_name}\0{entry.digest}\n".encode())
+        prefix = own_prefixes[entry.upstream_name]
+        named = f"{entry.kind.value}\0{entry.upstream_name}\0{prefix}\0{entry.public_name}"
+        total.update(f"{named}\0{entry.digest}\n".encode())
     return total.hexdigest()
 
 

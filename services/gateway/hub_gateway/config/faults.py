@@ -18,14 +18,18 @@ from msgspec import inspect as mi
 S = TypeVar("S", bound=msgspec.Struct)
 
 _PLAIN_KEY = re.compile(r"[A-Za-z_$][\w$-]*")
-_REMARK = re.compile(r"comment|note|\$schema|//.*|_.*|x-.*")
+REMARKS = r"comment|note|\$schema|//.*|_.*|x-.*"
 """Keys that hold remarks for people; they are ignored in silence."""
+
+_REMARK = re.compile(REMARKS)
 
 
 class Findings:
     """Faults and warnings gathered on the way. No sentence holds a value of the document."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, strict: bool = False) -> None:
+        self.strict = strict
+        """Whether a key the hub does not read is a fault."""
         self.faults: list[str] = []
         self.warnings: list[str] = []
 
@@ -37,16 +41,24 @@ class Findings:
         """Note what a person should know of the value at `path`."""
         self.warnings.append(f"{path}: {sentence}" if path else sentence)
 
-    def unknown_keys(self, value: Iterable[str], known: Iterable[str], path: str) -> None:
-        """Warn of keys the hub does not read, each with the nearest key it does."""
+    def unknown_keys(self, value: Iterable[str], known: Iterable[str], path: str, *, refused: bool = False) -> None:
+        """Warn of keys the hub does not read, each with the nearest key it does; or refuse them."""
         names = list(known)
-        by_folded = {name.casefold(): name for name in names}
         for key in value:
             if key in names or _REMARK.fullmatch(key):
                 continue
-            near = difflib.get_close_matches(key.casefold(), by_folded, n=1, cutoff=0.7)
-            hint = f"; did you mean {by_folded[near[0]]!r}?" if near else ""
-            self.warn(member(path, key), f"unknown key, ignored{hint}")
+            hint = did_you_mean(key, names)
+            if refused or self.strict:
+                self.fault(member(path, key), f"unknown key{hint}")
+            else:
+                self.warn(member(path, key), f"unknown key, ignored{hint}")
+
+
+def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.7) -> str:
+    """`; did you mean 'x'?` with the nearest known name, whatever its case; "" where none is near."""
+    by_folded = {each.casefold(): each for each in known}
+    near = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=cutoff)
+    return f"; did you mean {by_folded[near[0]]!r}?" if near else ""
 
 
 def member(path: str, key: str) -> str:
@@ -84,7 +96,8 @@ def _check(value: Any, type_: mi.Type, path: str, findings: Findings) -> Any:
             return [_check(v, type_.item_type, f"{path}[{i}]", findings) for i, v in enumerate(items)]
         case mi.LiteralType():
             if value not in type_.values:
-                findings.fault(path, "expected one of " + ", ".join(f'"{v}"' for v in type_.values))
+                hint = did_you_mean(str(value), map(str, type_.values))
+                findings.fault(path, "expected one of " + ", ".join(f'"{v}"' for v in type_.values) + hint)
             return value
         case mi.StrType():
             return _check_text(value, type_, path, findings)
@@ -109,7 +122,7 @@ def _check_struct(value: Any, type_: mi.StructType, path: str, findings: Finding
         return findings.fault(path, "expected an object")
     given = cast(Mapping[str, Any], value)
     fields = {f.encode_name: f for f in type_.fields}
-    findings.unknown_keys(given, fields, path)
+    findings.unknown_keys(given, fields, path, refused=type_.forbid_unknown_fields)
     for name, f in fields.items():
         if f.required and name not in given:
             findings.fault(member(path, name), "missing")

@@ -15,8 +15,8 @@ import msgspec
 
 from hub_gateway.config import json5_text
 from hub_gateway.config.faults import Findings, checked, member, url_fault
+from hub_gateway.config.filtering import check, servers_of
 from hub_gateway.config.model import (
-    CATEGORIES,
     ConnectionPool,
     Document,
     InvalidServer,
@@ -158,33 +158,10 @@ def _tool_filtering(merged: _Merged) -> ToolFiltering:
     own = Findings()
     filtering = checked(written.value, ToolFiltering, written.path, own)
     if filtering is not None:
-        _check_filtering(filtering, merged.servers, own)
+        servers = servers_of({name: each.value for name, each in merged.servers.items()})
+        check(filtering, servers, filtering.category_filter, own)
     _take(own, written.source, merged.findings)
     return filtering or ToolFiltering()
-
-
-def _check_filtering(filtering: ToolFiltering, servers: Mapping[str, Any], findings: Findings) -> None:
-    llm = filtering.llm_categorization
-    if llm is not None and llm.enabled and llm.provider is None:
-        findings.fault("toolFiltering.llmCategorization.provider", "missing: whose model is to be asked?")
-    if filtering.server_filter is not None:
-        for i, name in enumerate(filtering.server_filter.servers):
-            if name not in servers:
-                findings.warn(f"toolFiltering.serverFilter.servers[{i}]", f"no server is called {name!r}")
-    categories = filtering.category_filter
-    if categories is not None:
-        known = {*CATEGORIES, *categories.custom_mappings.values(), *categories.category_overrides.values()}
-        for i, name in enumerate(categories.categories):
-            if name not in known:
-                findings.warn(f"toolFiltering.categoryFilter.categories[{i}]", f"nothing gives the category {name!r}")
-        for pattern in categories.custom_mappings:
-            if not pattern:
-                findings.fault("toolFiltering.categoryFilter.customMappings", "a pattern must not be empty")
-    if filtering.enabled is not False:
-        if filtering.mode == "server-allowlist" and filtering.server_filter is None:
-            findings.warn("toolFiltering", 'mode "server-allowlist" has no rule without "serverFilter"')
-        if filtering.mode == "category" and categories is None:
-            findings.warn("toolFiltering", 'mode "category" has no rule without "categoryFilter"')
 
 
 def _server(name: str, written: _Written, pool: Mapping[str, Any], findings: Findings) -> ServerConfig | InvalidServer:

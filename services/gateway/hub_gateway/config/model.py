@@ -254,6 +254,40 @@ class CategoryFilter(msgspec.Struct, frozen=True, rename="camel"):
     ] = field(default_factory=dict[str, str])
 
 
+class NameFilter(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """Allow or deny single entries by name, in every mode.
+
+    A name is what clients see (`github__search`), or the URI of a resource or template; `SERVER__URI` stands for a
+    resource of that server. Globs: `*` any text, `?` one character, `[abc]`, `[a-z]`, `[!abc]`; case counts.
+    """
+
+    allow: Annotated[
+        tuple[Text, ...] | None,
+        Meta(description="Where given, only what one of these matches is shown, of what the mode allows."),
+    ] = None
+    deny: Annotated[
+        tuple[Text, ...], Meta(description="What one of these matches is hidden, whatever else allows it.")
+    ] = ()
+
+
+class AnnotationFilter(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """What a tool must say of itself to be shown, in every mode; what is not given here does not matter.
+
+    A tool that does not say counts as the protocol has it: it writes, it destroys, not twice the same, and into the
+    open world. One that only reads destroys nothing and may be repeated. Prompts, resources and templates only read.
+    Annotations are the server's own word: for a server that is not trusted, use `tools`.
+    """
+
+    read_only: Annotated[bool | None, Meta(description="`true`: only tools that change nothing.")] = None
+    destructive: Annotated[bool | None, Meta(description="`false`: no tools that may delete or overwrite.")] = None
+    idempotent: Annotated[
+        bool | None, Meta(description="`true`: only tools that may be called twice with the same effect as once.")
+    ] = None
+    open_world: Annotated[
+        bool | None, Meta(description="`false`: no tools that deal with what is outside, such as the web.")
+    ] = None
+
+
 class PromptBasedFiltering(msgspec.Struct, frozen=True, rename="camel"):
     """What a client sees at first in mode `prompt-based`, and how it comes to see more."""
 
@@ -337,6 +371,16 @@ class ToolFiltering(msgspec.Struct, frozen=True, rename="camel"):
     ] = None
     server_filter: Annotated[ServerFilter | None, Meta(description="Rule by server.")] = None
     category_filter: Annotated[CategoryFilter | None, Meta(description="Rule by category.")] = None
+    tools: Annotated[
+        NameFilter | None,
+        Meta(
+            description="Rule by name, for every kind of entry. Holds unless `enabled` is `false`, also without `mode`."
+        ),
+    ] = None
+    annotations: Annotated[
+        AnnotationFilter | None,
+        Meta(description="Rule by annotations. Holds unless `enabled` is `false`, also without `mode`."),
+    ] = None
     prompt_based_filtering: Annotated[PromptBasedFiltering, Meta(description="Details of mode `prompt-based`.")] = (
         field(default_factory=PromptBasedFiltering)
     )

@@ -13,11 +13,14 @@ from typing import Any
 
 import msgspec
 
+from hub_gateway.config.faults import REMARKS
 from hub_gateway.config.model import (
+    AnnotationFilter,
     CategoryFilter,
     ConnectionPool,
     Dev,
     LlmCategorization,
+    NameFilter,
     OAuth,
     PromptBasedFiltering,
     ServerEntry,
@@ -35,6 +38,8 @@ _TABLES: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("`toolFiltering`", ToolFiltering),
     ("`toolFiltering.serverFilter`", ServerFilter),
     ("`toolFiltering.categoryFilter`", CategoryFilter),
+    ("`toolFiltering.tools`", NameFilter),
+    ("`toolFiltering.annotations`", AnnotationFilter),
     ("`toolFiltering.promptBasedFiltering`", PromptBasedFiltering),
     ("`toolFiltering.llmCategorization`", LlmCategorization),
 )
@@ -94,9 +99,11 @@ def markdown() -> str:
 
 
 def _tidy(part: dict[str, Any]) -> dict[str, Any]:
-    """Docstrings without their indentation."""
+    """Docstrings without their indentation; where keys are refused that nobody knows, remarks are not."""
     if "description" in part:
         part["description"] = inspect.cleandoc(part["description"])
+    if part.get("additionalProperties") is False:
+        part["patternProperties"] = {f"^({REMARKS})$": {}}
     return part
 
 

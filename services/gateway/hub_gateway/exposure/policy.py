@@ -1,6 +1,7 @@
 """The policy in force: what the document says of filtering, and what the size of the catalog adds to it.
 
-Owns `enabled`, `mode` and `autoEnableThreshold` (reference: toolFiltering). Pure; decides nothing about an entry.
+Owns `enabled`, `mode` and `autoEnableThreshold` (reference: toolFiltering). Globs and annotations hold in every mode,
+also without one; only `enabled: false` turns them off. Pure; decides nothing about an entry.
 """
 
 from __future__ import annotations
@@ -15,11 +16,17 @@ AUTO_CATEGORIES = ("filesystem", "web", "search", "development")
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """What is in force. `mode` is None while filtering is off; `automatic` where the threshold turned it on."""
+    """What is in force. `mode` is None where none is; `automatic` where the threshold turned it on."""
 
     filtering: ToolFiltering
     mode: str | None = None
     automatic: bool = False
+
+    @property
+    def in_force(self) -> bool:
+        """Whether anything is decided at all: by the mode, or by what is said of single entries."""
+        own = self.filtering.tools is not None or self.filtering.annotations is not None
+        return self.mode is not None or (own and self.filtering.enabled is not False)
 
     @property
     def needs_categories(self) -> bool:

@@ -219,7 +219,7 @@ class Republish:
             self.notice()
 
     async def _decide(self, catalog: Catalog, policy: Policy) -> Verdicts:
-        if policy.mode is None:
+        if not policy.in_force:
             return EVERYTHING
         categories = (
             [self._categories[_key(e)].name if _key(e) in self._categories else "" for e in catalog.entries]

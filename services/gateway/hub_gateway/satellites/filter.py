@@ -108,8 +108,10 @@ class Filter:
         self.reason: str | None = None
         """Why the last call failed; None after a call that did not."""
 
-    async def decide(self, catalog: Catalog, policy: ToolFiltering, mode: str, categories: Sequence[str]) -> list[Rule]:
-        """The rule for every entry of the catalog, in its order.
+    async def decide(
+        self, catalog: Catalog, policy: ToolFiltering, mode: str | None, categories: Sequence[str]
+    ) -> list[Rule]:
+        """The rule for every entry of the catalog, in its order. Without a mode, the rules for single entries decide.
 
         Raises:
             SatelliteError: no answer in time, or none that fits the catalog.
@@ -208,13 +210,19 @@ def _parts(parts: pb.Parts) -> Parts:
     return Parts(parts.terms, parts.meaning, parts.upstream, parts.implied, parts.usage)
 
 
-def _policy(policy: ToolFiltering, mode: str) -> pb.Policy:
-    built = pb.Policy(mode=_MODES[mode])
+def _policy(policy: ToolFiltering, mode: str | None) -> pb.Policy:
+    built = pb.Policy(mode=pb.Policy.MODE_OFF if mode is None else _MODES[mode])
     if policy.server_filter is not None:
         built.server_filter.deny = policy.server_filter.mode == "denylist"
         built.server_filter.servers.extend(policy.server_filter.servers)
     if policy.category_filter is not None:
         built.category_filter.categories.extend(policy.category_filter.categories)
+    if policy.tools is not None:
+        if policy.tools.allow is not None:
+            built.allow.CopyFrom(pb.Globs(globs=policy.tools.allow))
+        built.deny.globs.extend(policy.tools.deny)
+    if policy.annotations is not None:
+        built.annotations.CopyFrom(pb.Annotations(**msgspec.structs.asdict(policy.annotations)))
     return built
 
 
@@ -222,6 +230,7 @@ def _catalog(catalog: Catalog) -> pb.Catalog:
     built = pb.Catalog()
     for entry in catalog.entries:
         described = describe(entry)
+        prefixed_name = catalog.prefixed(entry)
         built.entries.add(
             kind=_KINDS[entry.kind],
             upstream_name=entry.upstream_name,
@@ -231,5 +240,7 @@ def _catalog(catalog: Catalog) -> pb.Catalog:
             description=described.text,
             parameters=[parameter.name for parameter in described.parameters],
             parameter_descriptions=[parameter.description for parameter in described.parameters],
+            prefixed_name=prefixed_name if prefixed_name != entry.public_name else "",
+            annotations=pb.Annotations(**described.hints._asdict()) if entry.kind is EntryKind.TOOL else None,
         )
     return built

@@ -244,7 +244,10 @@ def test_filtering_may_stand_in_a_file_of_its_own(tmp_path: Path) -> None:
             {"mcpServers": {}, "toolFiltering": {"serverFilter": {"mode": "allowlist", "servers": ["gone"]}}},
             "no server is called 'gone'",
         ),
-        ({"mcpServers": {}, "toolFiltering": {"categoryFilter": {"categories": ["game"]}}}, "category 'game'"),
+        (
+            {"mcpServers": {"git": {"command": "x"}}, "toolFiltering": {"tools": {"deny": ["mail__*"]}}},
+            "tools.deny[0]: 'mail__*' matches nothing: no server has the prefix 'mail'",
+        ),
         ({"mcpServers": {}, "toolFiltering": {"mode": "category"}}, "categoryFilter"),
     ],
 )

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub_gateway.config.model import CategoryFilter, FilterMode, PromptBasedFiltering, ToolFiltering
+from hub_gateway.config.model import (
+    AnnotationFilter,
+    CategoryFilter,
+    FilterMode,
+    NameFilter,
+    PromptBasedFiltering,
+    ToolFiltering,
+)
 from hub_gateway.exposure.audience import Opened
 from hub_gateway.exposure.policy import AUTO_CATEGORIES, effective
 
@@ -65,3 +72,11 @@ def test_outside_prompt_based_mode_everything_is_open(mode: Any) -> None:
     zero = PromptBasedFiltering(default_exposure="zero")
     policy = effective(ToolFiltering(enabled=True, mode=mode, prompt_based_filtering=zero), 5)
     assert policy.opened_at_start == Opened(everything=True, meta_tools=False)
+
+
+@pytest.mark.parametrize("own", ({"tools": NameFilter(deny=("x",))}, {"annotations": AnnotationFilter(read_only=True)}))
+def test_what_is_said_of_single_entries_holds_unless_filtering_is_off_by_name(own: dict[str, Any]) -> None:
+    assert effective(ToolFiltering(**own), 0).in_force
+    assert effective(ToolFiltering(enabled=True, mode="prompt-based", **own), 0).in_force
+    assert not effective(ToolFiltering(enabled=False, mode="category", **own), 5_000).in_force
+    assert not effective(ToolFiltering(enabled=True), 0).in_force

@@ -10,7 +10,7 @@ import pytest
 
 from hub_gateway.catalog.entry import Entry, Offering
 from hub_gateway.catalog.snapshot import Catalog
-from hub_gateway.config.model import CategoryFilter, ServerFilter, ToolFiltering
+from hub_gateway.config.model import AnnotationFilter, CategoryFilter, NameFilter, ServerFilter, ToolFiltering
 from hub_gateway.errors import SatelliteError
 from hub_gateway.exposure.current import Category, Exposure
 from hub_gateway.exposure.verdicts import Rule
@@ -41,6 +41,26 @@ async def test_every_entry_gets_its_rule_in_order(satellites: Satellites) -> Non
         Rule("server-denylist:not-listed", True) if each.upstream_name == "a" else Rule("server-denylist:listed", False)
         for each in found.entries
     ]
+
+
+async def test_globs_and_annotations_decide_over_every_kind(satellites: Satellites) -> None:
+    reads = {"annotations": {"readOnlyHint": True, "destructiveHint": "odd"}}
+    tools = (raw(name="read", **reads), raw(name="write"), raw(name="drop", **reads))
+    found = catalog({"a": Offering(tools=tools), "b": offering(["x"], ["p"], ["r:1"], ["t:{id}"])}, {"a": "short"})
+    filtering = ToolFiltering(
+        tools=NameFilter(allow=("a__*", "b__*"), deny=("*__drop", "t:*")), annotations=AnnotationFilter(read_only=True)
+    )
+    rules = await satellites.filter.decide(found, filtering, None, [])
+    decided = {each.public_name: rule.id for each, rule in zip(found.entries, rules, strict=True)}
+    assert decided == {
+        "short__read": "tools.allow:a__*",
+        "short__write": "annotations:readOnly",
+        "short__drop": "tools.deny:*__drop",
+        "b__x": "annotations:readOnly",
+        "b__p": "tools.allow:b__*",
+        "r:1": "tools.allow:b__*",
+        "t:{id}": "tools.deny:t:*",
+    }
 
 
 async def test_categories_decide_by_entry(satellites: Satellites) -> None:

@@ -1,0 +1,110 @@
+"""What a policy says that its types cannot check: names of servers, categories and entries that nothing can have.
+
+A rule that means nothing is refused where it looks like a slip of the pen, since what was to be hidden would be shown.
+Knows no file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple, cast
+
+from hub_common import globs
+from hub_gateway.config.faults import Findings, did_you_mean
+from hub_gateway.config.model import CATEGORIES, CategoryFilter, NameFilter, ToolFiltering
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9]")
+_PREFIX = re.compile(r"[A-Za-z0-9_-]+")
+_DELIMITER = "__"
+
+
+class Servers(NamedTuple):
+    """The servers of all files, disabled and invalid ones too: a rule about one of them waits for it."""
+
+    names: Collection[str]
+    prefixes: frozenset[str]
+    """What may stand before `__` in the name of an entry."""
+    bare: bool
+    """Whether an entry may have a name without a prefix, which may begin with anything."""
+
+
+def servers_of(entries: Mapping[str, Any]) -> Servers:
+    """What is known of servers from their entries as written."""
+    chosen = {_chosen(entry) for entry in entries.values()} - {None}
+    own = {_UNSAFE.sub("_", name) for name in entries}
+    return Servers(tuple(entries), frozenset(own | {each for each in chosen if each}), "" in chosen)
+
+
+def check(filtering: ToolFiltering, servers: Servers, mappings: CategoryFilter | None, findings: Findings) -> None:
+    """Note what is wrong between the keys of a policy, under its own path `toolFiltering`.
+
+    `mappings` name categories beside the built-in ones: the document's, also for the policy of a view.
+    """
+    llm = filtering.llm_categorization
+    if llm is not None and llm.enabled and llm.provider is None:
+        findings.fault("toolFiltering.llmCategorization.provider", "missing: whose model is to be asked?")
+    if filtering.server_filter is not None:
+        for i, name in enumerate(filtering.server_filter.servers):
+            if name not in servers.names:
+                hint = did_you_mean(name, servers.names)
+                findings.warn(f"toolFiltering.serverFilter.servers[{i}]", f"no server is called {name!r}{hint}")
+    if filtering.category_filter is not None:
+        _check_categories(filtering.category_filter, mappings, findings)
+    if filtering.tools is not None:
+        _check_names(filtering.tools, servers, findings)
+    if filtering.enabled is not False:
+        if filtering.mode == "server-allowlist" and filtering.server_filter is None:
+            findings.warn("toolFiltering", 'mode "server-allowlist" has no rule without "serverFilter"')
+        if filtering.mode == "category" and filtering.category_filter is None:
+            findings.warn("toolFiltering", 'mode "category" has no rule without "categoryFilter"')
+
+
+def _check_categories(chosen: CategoryFilter, mappings: CategoryFilter | None, findings: Findings) -> None:
+    path = "toolFiltering.categoryFilter"
+    named = [each for each in (chosen, mappings) if each is not None]
+    known = dict.fromkeys(
+        (
+            *CATEGORIES,
+            *(c for each in named for c in (*each.custom_mappings.values(), *each.category_overrides.values())),
+        )
+    )
+    for i, name in enumerate(chosen.categories):
+        if name not in known:
+            hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
+            findings.fault(f"{path}.categories[{i}]", f"nothing gives the category {name!r}{hint}")
+    for pattern in chosen.custom_mappings:
+        if not pattern:
+            findings.fault(f"{path}.customMappings", "a pattern must not be empty")
+
+
+def _check_names(names: NameFilter, servers: Servers, findings: Findings) -> None:
+    for word, given in (("allow", names.allow or ()), ("deny", names.deny)):
+        for i, glob in enumerate(given):
+            path = f"toolFiltering.tools.{word}[{i}]"
+            if (why := globs.fault(glob)) is not None:
+                findings.fault(path, f"{glob!r} is no glob: {why}")
+            else:
+                _check_prefix(glob, path, servers, findings)
+
+
+def _check_prefix(glob: str, path: str, servers: Servers, findings: Findings) -> None:
+    """A glob that names a server letter by letter is to name one that there is. A slip of the pen is refused; another
+    name may be that of a server which comes with another file, or is gone."""
+    start = globs.literal_start(glob)
+    prefix, delimiter, _ = start.partition(_DELIMITER)
+    if servers.bare or not delimiter or not _PREFIX.fullmatch(prefix):
+        return
+    # Where two servers' prefixes would be the same, `_` and a hash follow them (`catalog/names`).
+    if any(start.startswith(each + "_") for each in servers.prefixes):
+        return
+    sentence = f"{glob!r} matches nothing: no server has the prefix {prefix!r}"
+    if hint := did_you_mean(prefix, servers.prefixes, cutoff=0.75):
+        findings.fault(path, sentence + hint)
+    else:
+        findings.warn(path, sentence)
+
+
+def _chosen(entry: Any) -> str | None:
+    given = cast("Mapping[str, Any]", entry).get("prefix") if isinstance(entry, Mapping) else None
+    return given if isinstance(given, str) else None
