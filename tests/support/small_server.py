@@ -92,7 +92,8 @@ async def _echo(call: Call) -> Answer:
 
 @dataclass
 class SmallServer:
-    """What the server offers and saw. Handlers are by tool name, prompt name or URI; others are echoed."""
+    """What the server offers and saw. Handlers are by method, tool name, prompt name or URI; others are echoed.
+    What is `dishonoured` is left out when a subscription to it is acknowledged."""
 
     era: str = HANDSHAKE
     lists: dict[str, list[dict[str, Any]]] = field(
@@ -102,6 +103,7 @@ class SmallServer:
         default_factory=dict[str, Callable[[Call], Awaitable[Answer]]]
     )
     instructions: str | None = None
+    dishonoured: set[str] = field(default_factory=set[str])
     capabilities: dict[str, Any] = field(default_factory=dict[str, Any])
     url: str = ""
     seen: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
@@ -179,6 +181,9 @@ class SmallServer:
         queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         if listen is not None:
             wanted = listen["params"].get("notifications", {})
+            for member in ("resourceSubscriptions", "taskIds"):
+                if member in wanted:
+                    wanted[member] = [each for each in wanted[member] if each not in self.dishonoured]
             acknowledged = {"notifications": wanted, "_meta": {"io.modelcontextprotocol/subscriptionId": listen["id"]}}
             queue.put_nowait(
                 {"jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged", "params": acknowledged}
@@ -221,6 +226,8 @@ class SmallServer:
             return {"protocolVersion": HANDSHAKE, "serverInfo": {"name": "small", "version": "1"}, **self._abilities()}
         if call.method == "server/discover":
             return {**extra, "ttlMs": 0, "cacheScope": "private", "supportedVersions": [STATELESS], **self._abilities()}
+        if (handler := self.handlers.get(call.method)) is not None:
+            return {**extra, **await handler(call)}
         if call.method in ("ping", "resources/subscribe", "resources/unsubscribe", "logging/setLevel"):
             return {}
         subject = str(call.params.get("name") or call.params.get("uri") or call.method)

@@ -9,10 +9,13 @@ import msgspec
 from hub_gateway.routing.subscriptions import Subscriptions
 from hub_gateway.routing.task_handles import TaskHandles
 from hub_gateway.sessions.registry import Sessions
+from hub_gateway.upstreams.inbound import TASKS
 from hub_gateway.wire import codec, rewrite
 from hub_gateway.wire.message import Message
 
 VISITED = "notifications/elicitation/complete"
+STATUS = TASKS + "/status"
+"""Of a task of 2025-11-25."""
 
 ListChanged = Callable[[str, str], None]
 """Takes an upstream's name and the capability word whose list it says has changed."""
@@ -36,7 +39,9 @@ class Relay:
                 self._list_changed(upstream_name, message.method.split("/")[1])
             elif message.method == "notifications/resources/updated":
                 self._subscriptions.updated(upstream_name, message)
-            elif message.method.startswith("notifications/tasks"):
+            elif message.method == TASKS:
+                self._subscriptions.task_told(upstream_name, message)
+            elif message.method == STATUS:
                 self._handles.status(upstream_name, message)
             elif message.method == VISITED:
                 self._visited(message)
@@ -55,7 +60,7 @@ class Relay:
             members = rewrite.members(message.params)
             if message.method == "notifications/resources/updated":
                 self._subscriptions.updated(upstream_name, message, session_id)
-            elif message.method.startswith("notifications/tasks"):
+            elif message.method == STATUS:
                 self._handles.status(upstream_name, message)
             elif (
                 message.method == VISITED and session.reverse.was_sent_to(rewrite.text(members.get("elicitationId")))

@@ -1,14 +1,14 @@
-"""What clients want to be told of: changed lists and updated resources, in the words of both eras.
+"""What clients want to be told of: changed lists, updated resources and the states of tasks, in the words of both eras.
 
 `resources/subscribe` and `resources/unsubscribe` of a session, `subscriptions/listen` of a stateless client (2026-07-28
-basic/patterns/subscriptions). An upstream is subscribed to once, however many clients want the same resource.
+basic/patterns/subscriptions; SEP-2663 for tasks). Upstreams are subscribed to by `holds`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -16,22 +16,21 @@ from hub_common.tasks import Tasks
 from hub_gateway.errors import CallerError, HubError, UnknownEntry
 from hub_gateway.routing.calls import Calls
 from hub_gateway.routing.exchange import Exchange, Response
+from hub_gateway.routing.holds import Holds, Owned
+from hub_gateway.routing.task_handles import needs_extension
 from hub_gateway.sessions.session import Session
 from hub_gateway.upstreams.fleet import Fleet
-from hub_gateway.upstreams.handshake import HUB
-from hub_gateway.upstreams.supervisor import Supervisor
+from hub_gateway.upstreams.inbound import TASKS
+from hub_gateway.upstreams.pending import Reply
 from hub_gateway.wire import codec, meta, rewrite
 from hub_gateway.wire.message import Message
-from hub_gateway.wire.revisions import Era
+
+ACKNOWLEDGE_S = 5.0
+"""How long an acknowledgement waits for the upstreams': what one has not answered by then is taken for honoured."""
 
 
-class Owned(NamedTuple):
-    """A resource as its upstream knows it."""
-
-    upstream_name: str
-    uri: str
-    session_id: str = ""
-    """Whose own connection is meant, where the upstream is isolated; else empty."""
+_PARTS = frozenset("/?#")
+"""What stands between a resource's URI and that of a part of it."""
 
 
 class _Wanted(msgspec.Struct):
@@ -39,6 +38,7 @@ class _Wanted(msgspec.Struct):
     promptsListChanged: bool = False
     resourcesListChanged: bool = False
     resourceSubscriptions: list[str] = []
+    taskIds: list[str] = []
 
 
 class Listening:
@@ -55,19 +55,40 @@ class Listening:
             )
             if asked
         }
-        self.uris: dict[str, Owned] = {}
+        self.subjects: dict[str, Owned] = {}
+        """Resources and tasks by the URI or handle the client has for them."""
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._early: list[bytes] | None = []
 
     @property
     def meta_raw(self) -> bytes:
         """The `_meta` that names this subscription in every message on its stream."""
         return b'{"' + meta.SUBSCRIPTION_ID.encode() + b'":' + self.exchange.id_raw + b"}"
 
-    def tell(self, method: str, members: dict[str, bytes]) -> None:
+    def acknowledge(self) -> None:
+        """Say what is honoured; what was to be told before follows now (§Acknowledgment: nothing goes before it)."""
+        early, self._early = self._early or [], None
+        self.tell("notifications/subscriptions/acknowledged", {"notifications": msgspec.Raw(self._honoured())})
+        for message in early:
+            self._send(message)
+
+    def tell(self, method: str, members: rewrite.Members) -> None:
         """Send a notification on the stream."""
-        if self.exchange.outlet is not None:
-            params = rewrite.join({"_meta": self.meta_raw, **members})
-            self.exchange.outlet(codec.notification(method, params))
+        params = rewrite.join(meta.retagged(members, self.exchange.id_raw))
+        self._send(codec.notification(method, params))
+
+    def _send(self, message: bytes) -> None:
+        if self._early is not None:
+            self._early.append(message)
+        elif self.exchange.outlet is not None:
+            self.exchange.outlet(message)
+
+    def _honoured(self) -> bytes:
+        honoured: dict[str, Any] = {f"{word}ListChanged": True for word in sorted(self.capabilities)}
+        for member, are_tasks in (("resourceSubscriptions", False), ("taskIds", True)):
+            if found := [subject for subject, owned in self.subjects.items() if owned.is_task is are_tasks]:
+                honoured[member] = found
+        return msgspec.json.encode(honoured)
 
 
 class Subscriptions:
@@ -77,10 +98,10 @@ class Subscriptions:
         self._fleet = fleet
         self._kept = kept
         self._calls = calls
+        self._holds = Holds(fleet)
         self._listening: set[Listening] = set()
         self._sessions: dict[Session, dict[str, Owned]] = {}
         self._unowned: set[Session] = set()
-        self._held: dict[Owned, asyncio.Task[None]] = {}
         self._tasks = Tasks("subscriptions")
 
     async def listen(self, exchange: Exchange) -> Response:
@@ -91,42 +112,62 @@ class Subscriptions:
             raise CallerError(f"Invalid params of subscriptions/listen: notifications: {fault}") from fault
         if exchange.outlet is None:
             raise CallerError("subscriptions/listen needs a stream: accept text/event-stream")
+        if wanted.taskIds:
+            needs_extension(exchange)
         listening = Listening(exchange, wanted)
-        for uri in wanted.resourceSubscriptions:
-            if owners := self._calls.owners(self._calls.view(exchange), uri):
-                listening.uris[uri] = Owned(*owners[0])
+        view, handles = self._calls.view(exchange), self._calls.handles
+        wishes = {
+            uri: [Owned(*owner) for owner in self._calls.owners(view, uri)] for uri in wanted.resourceSubscriptions
+        }
+        owners = {task_id: handles.owner(task_id) for task_id in wanted.taskIds}
+        wishes |= {task_id: [Owned(*owner, is_task=True)] for task_id, owner in owners.items() if owner is not None}
         self._listening.add(listening)
+        takes = [
+            self._tasks.spawn(self._taken(listening, subject, owned), "take")
+            for subject, owned in wishes.items()
+            if owned
+        ]
         try:
-            listening.tell("notifications/subscriptions/acknowledged", {"notifications": _honoured(listening)})
-            for owned in listening.uris.values():
-                self._hold(owned)
+            if takes:
+                await asyncio.wait(takes, timeout=ACKNOWLEDGE_S)
+            listening.acknowledge()
             await listening.ended
         finally:
             self._listening.discard(listening)
-            self._release(set(listening.uris.values()))
+            for taking in takes:
+                if not taking.cancel() and not taking.cancelled() and (owned := taking.result()) is not None:
+                    self._holds.drop(owned)
         return exchange.result(b'{"resultType":"complete","_meta":' + listening.meta_raw + b"}")
 
     async def subscribe(self, exchange: Exchange) -> Response:
-        """Answer `resources/subscribe` of a session."""
+        """Answer `resources/subscribe` of a session with what its upstream says."""
         uri = exchange.text("uri")
         owners = self._calls.owners(self._calls.view(exchange), uri)
         if not owners or exchange.session is None:
             raise UnknownEntry(f"Unknown resource: {uri}")
-        exchange.session.subscribed.add(uri)
-        owned = self._sessions.setdefault(exchange.session, {})[uri] = self._owned(owners[0], exchange.session)
-        self._hold(owned)
-        self._kept(exchange.session)
-        return exchange.result(b"{}")
+        refusal: Response | None = None
+        for owner in owners:
+            reply = await self._subscribed(exchange, exchange.session, uri, self._owned(owner, exchange.session))
+            if not reply.error_raw:
+                exchange.session.subscribed.add(uri)
+                self._kept(exchange.session)
+                return exchange.result(reply.result_raw)
+            refusal = refusal or exchange.error(reply.error_raw)
+        assert refusal is not None
+        return refusal
 
     async def unsubscribe(self, exchange: Exchange) -> Response:
         """Answer `resources/unsubscribe` of a session; what was not subscribed is no error."""
-        if exchange.session is not None:
-            exchange.session.subscribed.discard(exchange.text("uri"))
-            self._kept(exchange.session)
-            owned = self._sessions.get(exchange.session, {}).pop(exchange.text("uri"), None)
-            if owned is not None:
-                self._release({owned})
-        return exchange.result(b"{}")
+        if exchange.session is None:
+            return exchange.result(b"{}")
+        uri = exchange.text("uri")
+        exchange.session.subscribed.discard(uri)
+        self._kept(exchange.session)
+        owned = self._sessions.get(exchange.session, {}).pop(uri, None)
+        reply = None if owned is None else await self._holds.give_back(owned)
+        if reply is not None and reply.error_raw:
+            return exchange.error(reply.error_raw)
+        return exchange.result(b"{}" if reply is None else reply.result_raw)
 
     def revive(self, session: Session) -> None:
         """A session goes on in this process: subscribe to what it had subscribed to, now or when its server is back."""
@@ -135,7 +176,7 @@ class Subscriptions:
         for uri in session.subscribed - known.keys():
             if owners := self._calls.owners(view, uri):
                 owned = known[uri] = self._owned(owners[0], session)
-                self._hold(owned)
+                self._tasks.spawn(self._taken_again(owned), f"revive {owned.upstream_name}")
             else:
                 self._unowned.add(session)
 
@@ -148,11 +189,10 @@ class Subscriptions:
     def forget(self, session: Session) -> None:
         """A session ended: what only it wanted is given back. Its own connections end with it."""
         self._unowned.discard(session)
-        owned = set(self._sessions.pop(session, {}).values())
-        for own in [each for each in owned if each.session_id]:
-            if (task := self._held.pop(own, None)) is not None:
-                task.cancel()
-        self._release({each for each in owned if not each.session_id})
+        for owned in self._sessions.pop(session, {}).values():
+            if not owned.session_id:
+                self._holds.drop(owned)
+        self._holds.end_session(session.id)
 
     def list_changed(self, capability: str) -> None:
         """Tell every stateless listener that asked for it."""
@@ -163,104 +203,93 @@ class Subscriptions:
     def updated(self, upstream_name: str, message: Message, session_id: str = "") -> None:
         """Pass `notifications/resources/updated` to whoever subscribed, under the URI they asked with. With
         `session_id` it came on that session's own connection."""
-        members = rewrite.members(message.params)
-        local_uri = rewrite.text(members.get("uri"))
-        owned = Owned(upstream_name, local_uri or "", session_id)
+        members = meta.retagged(rewrite.members(message.params), b"")
+        told = rewrite.text(members.get("uri")) or ""
         for session, uris in list(self._sessions.items()):
-            for uri in (uri for uri, owner in uris.items() if owner == owned):
-                params = rewrite.replaced(message.params, "uri", rewrite.encode_text(uri))
-                session.tell(codec.notification(message.method, params))
+            for uri in _matching(uris, upstream_name, told, session_id):
+                params = {**members, "uri": msgspec.Raw(rewrite.encode_text(uri))}
+                session.tell(codec.notification(message.method, rewrite.join(params)))
         for listening in list(self._listening):
-            for uri in (uri for uri, owner in listening.uris.items() if owner == owned):
-                rest = {key: bytes(value) for key, value in members.items() if key not in ("_meta", "uri")}
-                listening.tell(message.method, {"uri": rewrite.encode_text(uri), **rest})
+            for uri in _matching(listening.subjects, upstream_name, told, session_id):
+                listening.tell(message.method, {**members, "uri": msgspec.Raw(rewrite.encode_text(uri))})
+
+    def task_told(self, upstream_name: str, message: Message) -> None:
+        """Pass `notifications/tasks` to whoever listens for that task, under its handle (SEP-2663 §Task Status
+        Notifications)."""
+        members = rewrite.members(message.params)
+        owned = Owned(upstream_name, rewrite.text(members.get("taskId")) or "", is_task=True)
+        public = rewrite.members(self._calls.handles.public(upstream_name, message.params, None))
+        for listening in list(self._listening):
+            for handle in (handle for handle, owner in listening.subjects.items() if owner == owned):
+                listening.tell(TASKS, {**public, "taskId": msgspec.Raw(rewrite.encode_text(handle))})
 
     def restore(self, upstream_name: str) -> None:
         """An upstream is back: subscribe again to what its clients still want."""
-        for owned, task in list(self._held.items()):
-            if owned.upstream_name == upstream_name and not owned.session_id:
-                task.cancel()
-                self._held[owned] = self._tasks.spawn(self._keep(owned), f"hold {upstream_name}")
+        self._holds.restore(upstream_name)
 
     async def close(self) -> None:
-        """End every listening stream with its result, and give back every subscription."""
+        """End every listening stream with its result."""
         for listening in list(self._listening):
             if not listening.ended.done():
                 listening.ended.set_result(None)
         await self._tasks.close()
+        await self._holds.close()
 
     def _owned(self, owner: tuple[str, str], session: Session) -> Owned:
         return Owned(*owner, session.id if self._fleet.get(owner[0]).isolated else "")
 
-    async def _supervisor(self, owned: Owned) -> Supervisor:
-        """Who is subscribed at.
-
-        Raises:
-            UnknownUpstream, UpstreamBusy, UpstreamDown: as `Fleet.own`.
-        """
-        if owned.session_id:
-            return await self._fleet.own(owned.upstream_name, owned.session_id)
-        return self._fleet.get(owned.upstream_name)
-
-    def _hold(self, owned: Owned) -> None:
-        if owned not in self._held or self._held[owned].done():
-            self._held[owned] = self._tasks.spawn(self._keep(owned), f"hold {owned.upstream_name}")
-
-    def _release(self, given_back: set[Owned]) -> None:
-        wanted = {owner for uris in self._sessions.values() for owner in uris.values()}
-        wanted |= {owner for listening in self._listening for owner in listening.uris.values()}
-        for owned in given_back - wanted:
-            if (task := self._held.pop(owned, None)) is not None:
-                task.cancel()
-                self._tasks.spawn(self._unsubscribe(owned), f"release {owned.upstream_name}")
-
-    async def _keep(self, owned: Owned) -> None:
-        """Subscribe at the upstream in its era's words. In the stateless era the request itself is the subscription."""
-        uri = owned.uri
+    async def _subscribed(self, exchange: Exchange, session: Session, uri: str, owned: Owned) -> Reply:
+        """Subscribe for a session. It is listed at once: an update may come with the answer."""
+        known = self._sessions.setdefault(session, {})
+        first = known.setdefault(uri, owned) is owned
+        params = {**exchange.params, "uri": msgspec.Raw(rewrite.encode_text(owned.uri))}
         try:
-            supervisor = await self._supervisor(owned)
-            connection = supervisor.connection
-            if connection is not None and connection.era is Era.STATELESS:
-                params = rewrite.members(msgspec.json.encode({"notifications": {"resourceSubscriptions": [uri]}}))
-                # Not a call: it lasts as long as it is wanted, and takes no place among the calls in flight.
-                await connection.request(
-                    "subscriptions/listen", params, caller=HUB, timeout_s=None, listener=_Updates(self, owned)
-                )
-            else:
-                params = rewrite.members(msgspec.json.encode({"uri": uri}))
-                await supervisor.request("resources/subscribe", params, caller=HUB)
-        except HubError:
-            return  # the supervisor has logged it, and `restore` tries again when the upstream is back
+            reply = await self._holds.take(owned, params, exchange.caller)
+        except BaseException as fault:
+            if isinstance(fault, HubError):
+                self._holds.drop(owned)
+            if first:
+                known.pop(uri, None)
+            raise
+        if reply.error_raw and first:
+            known.pop(uri, None)
+        elif not (reply.error_raw or first):
+            self._holds.drop(owned)  # it had subscribed before
+        return reply
 
-    async def _unsubscribe(self, owned: Owned) -> None:
-        params = rewrite.members(msgspec.json.encode({"uri": owned.uri}))
+    async def _taken(self, listening: Listening, subject: str, wishes: list[Owned]) -> Owned | None:
+        """Take what a listener wants from whoever honours it; what all refuse is not acknowledged."""
+        for owned in wishes:
+            listening.subjects[subject] = owned
+            params = {"uri": msgspec.Raw(rewrite.encode_text(owned.uri))}
+            try:
+                reply = await self._holds.take(owned, params, listening.exchange.caller)
+            except HubError:
+                return owned  # it is told again when it is back
+            if not reply.error_raw:
+                return owned
+        listening.subjects.pop(subject, None)
+        return None
+
+    async def _taken_again(self, owned: Owned) -> None:
         try:
-            supervisor = await self._supervisor(owned)
-            if supervisor.connection is None or supervisor.connection.era is Era.STATELESS:
-                return
-            await supervisor.request("resources/unsubscribe", params, caller=HUB)
+            await self._holds.take(owned, {"uri": msgspec.Raw(rewrite.encode_text(owned.uri))})
         except HubError:
-            return  # gone or refusing: either way it sends no more than can be dropped here
+            return  # it is told again when it is back
 
 
-class _Updates:
-    """Hears a stateless upstream's own `subscriptions/listen` stream."""
+def _matching(subjects: dict[str, Owned], upstream_name: str, told: str, session_id: str) -> list[str]:
+    """The public URIs, among those subscribed to, that an update of an upstream's URI is to be told under.
 
-    def __init__(self, subscriptions: Subscriptions, owned: Owned) -> None:
-        self._subscriptions = subscriptions
-        self._owned = owned
-
-    def relay(self, message: Message) -> None:
-        """Take an update to whoever subscribed; the acknowledgement is for the hub alone."""
-        if message.method == "notifications/resources/updated":
-            self._subscriptions.updated(self._owned.upstream_name, message, self._owned.session_id)
-
-    def ask(self, message: Message, answer: Any) -> None:
-        """A stateless upstream sends no requests (2026-07-28 transports §Receiving Messages)."""
-
-
-def _honoured(listening: Listening) -> bytes:
-    honoured: dict[str, Any] = {f"{word}ListChanged": True for word in sorted(listening.capabilities)}
-    if listening.uris:
-        honoured["resourceSubscriptions"] = list(listening.uris)
-    return msgspec.json.encode(honoured)
+    What an upstream tells may be a sub-resource of what was subscribed to (2025-11-25 schema,
+    ResourceUpdatedNotificationParams); then it is told as it is.
+    """
+    own = [
+        (uri, each.uri)
+        for uri, each in subjects.items()
+        if each[0] == upstream_name and each[2:] == (session_id, False)
+    ]
+    if exact := [uri for uri, local in own if local == told]:
+        return exact
+    below = [(uri, told[len(local) :]) for uri, local in own if local and told.startswith(local)]
+    return [uri + rest for uri, rest in below if uri[-1:] in _PARTS or rest[:1] in _PARTS][:1]

@@ -7,6 +7,7 @@ and the `io.modelcontextprotocol/tasks` extension of 2026-07-28. Does not know w
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import msgspec
 from msgspec import Raw
@@ -15,12 +16,14 @@ from hub_gateway.catalog.names import DELIMITER
 from hub_gateway.errors import CallerError, HubError
 from hub_gateway.exposure.current import Current
 from hub_gateway.routing.exchange import Exchange, Response
+from hub_gateway.routing.held import MissingCapability, declared
 from hub_gateway.sessions.session import Session
 from hub_gateway.upstreams.fleet import Fleet
 from hub_gateway.wire import codec, rewrite
 from hub_gateway.wire.message import Message
 from hub_gateway.wire.revisions import Era
 
+EXTENSION = "io.modelcontextprotocol/tasks"
 RELATED = "io.modelcontextprotocol/related-task"
 
 MAX_OWNERS = 10_000
@@ -28,6 +31,18 @@ MAX_OWNERS = 10_000
 
 MAX_EARLY = 256
 """Statuses kept that came before the answer that made their task: a stdio server may write both at once."""
+
+
+def needs_extension(exchange: Exchange) -> None:
+    """Check that a client without a session declared the tasks extension.
+
+    Raises:
+        MissingCapability: it did not (SEP-2663 §Protocol Errors).
+    """
+    extensions = declared(exchange).get("extensions")
+    if exchange.session is None and not (isinstance(extensions, dict) and EXTENSION in extensions):
+        needed: dict[str, Any] = {"requiredCapabilities": {"extensions": {EXTENSION: {}}}}
+        raise MissingCapability(f"The client does not declare the extension {EXTENSION}", needed)
 
 
 class TaskHandles:
@@ -55,13 +70,15 @@ class TaskHandles:
         """Answer `tasks/get`, `tasks/result`, `tasks/update` and `tasks/cancel`: the handle says who is asked.
 
         Raises:
+            MissingCapability: the client does not declare the extension.
             CallerError: the handle names no upstream.
         """
+        needs_extension(exchange)
         task_id = exchange.text("taskId")
-        split = self._current.exposure.catalog.split_prefix(task_id)
-        if split is None:
+        owner = self.owner(task_id)
+        if owner is None:
             raise CallerError(f"Unknown task: {task_id}")
-        upstream_name, local_id = split
+        upstream_name, local_id = owner
         params = {**exchange.params, "taskId": Raw(rewrite.encode_text(local_id))}
         supervisor = self._fleet.get(upstream_name)
         if exchange.session is not None and supervisor.isolated:
@@ -77,6 +94,10 @@ class TaskHandles:
         if reply.error_raw:
             return exchange.error(reply.error_raw)
         return exchange.result(self.public(upstream_name, reply.result_raw, exchange.session))
+
+    def owner(self, task_id: str) -> tuple[str, str] | None:
+        """The upstream a handle names, and the task's id there; None where it names none."""
+        return self._current.exposure.catalog.split_prefix(task_id)
 
     async def list_all(self, exchange: Exchange) -> Response:
         """Answer `tasks/list` of 2025-11-25 with the tasks of every upstream that lists them, on one page.

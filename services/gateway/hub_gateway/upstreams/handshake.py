@@ -25,8 +25,22 @@ CLIENT_INFO_RAW = _encode({"name": "mcp-hub", "title": "MCP Hub", "version": ver
 HUB = meta.Caller(client_info_raw=CLIENT_INFO_RAW)
 """The caller of requests that the hub makes for itself."""
 
-CAPABILITIES_RAW = _encode({"sampling": {}, "elicitation": {"form": {}, "url": {}}, "roots": {"listChanged": True}})
-"""What the hub declares in `initialize`: what it relays to the client of the call at hand."""
+_RELAYED: dict[str, Any] = {
+    "sampling": {"tools": {}, "context": {}},
+    "elicitation": {"form": {}, "url": {}},
+    "roots": {},
+    "extensions": {"io.modelcontextprotocol/ui": {"mimeTypes": ["text/html;profile=mcp-app"]}},
+}
+CAPABILITIES_RAW = _encode(_RELAYED)
+"""What the hub declares in `initialize`: what it relays to the client of the call at hand. A client that lacks one of
+them is not asked, and ignores the `_meta` of an app it cannot show."""
+
+ON_BEHALF = meta.Caller(
+    CLIENT_INFO_RAW,
+    _encode({**_RELAYED, "extensions": {**_RELAYED["extensions"], "io.modelcontextprotocol/tasks": {}}}),
+)
+"""The caller of lists and subscriptions, which the hub asks for on behalf of all its clients: it declares what any of
+them may."""
 
 
 class Agreement(msgspec.Struct, frozen=True):

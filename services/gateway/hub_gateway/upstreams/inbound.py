@@ -14,7 +14,7 @@ import msgspec
 
 from hub_gateway.errors import UpstreamDown
 from hub_gateway.upstreams.pending import Listener, Pending, Reply, read_id
-from hub_gateway.wire import codec, rewrite
+from hub_gateway.wire import codec, meta, rewrite
 from hub_gateway.wire.errors import INTERNAL_ERROR, METHOD_NOT_FOUND, error_object
 from hub_gateway.wire.message import Message, own
 
@@ -24,9 +24,13 @@ PROGRESS = "notifications/progress"
 LOG_MESSAGE = "notifications/message"
 CANCELLED = "notifications/cancelled"
 ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
+TASKS = "notifications/tasks"
+"""Of the `io.modelcontextprotocol/tasks` extension; 2025-11-25 adds `/status` to it."""
+
 SHARED = frozenset(
     {
-        ACKNOWLEDGED,
+        TASKS,
+        TASKS + "/status",
         "notifications/tools/list_changed",
         "notifications/prompts/list_changed",
         "notifications/resources/list_changed",
@@ -119,6 +123,8 @@ class Inbound:
         method = message.method
         if method in SHARED:
             self._unasked(message)
+        elif method == ACKNOWLEDGED:
+            self._take_acknowledged(message, upstream_id)
         elif method == PROGRESS:
             self._take_progress(message)
         elif method == CANCELLED:
@@ -143,6 +149,17 @@ class Inbound:
             return
         message.params = msgspec.Raw(rewrite.replaced(message.params, "progressToken", call.progress_token_raw))
         call.listener.relay(message)
+
+    def _take_acknowledged(self, message: Message, upstream_id: int | None) -> None:
+        """The upstream honours a subscription: whoever made it hears of it, by the id in `_meta` where all share one
+        channel (2026-07-28 basic/patterns/subscriptions §Receiving Notifications)."""
+        if upstream_id is None:
+            upstream_id = read_id(meta.subscription_id_raw(message.params))
+        listener = None if upstream_id is None else self._listener(upstream_id)
+        if listener is not None:
+            listener.relay(message)
+        else:
+            self._unasked(message)
 
     def _take_cancelled(self, message: Message) -> None:
         """The upstream takes back a request of its own, or ends a subscription (2026-07-28 basic/patterns/

@@ -39,12 +39,14 @@ class Listener(Protocol):
 class Waiter:
     """One request under way. `wake` is called once when `reply` or `fault` is set."""
 
-    __slots__ = ("deadline_s", "fault", "listener", "progress_token_raw", "reply", "wake")
+    __slots__ = ("deadline_s", "fault", "lasting", "listener", "progress_token_raw", "reply", "wake")
 
     def __init__(self, listener: Listener | None, progress_token_raw: bytes | None, deadline_s: float) -> None:
         self.listener = listener
         self.progress_token_raw = progress_token_raw
         self.deadline_s = deadline_s
+        self.lasting = deadline_s == float("inf")
+        """Whether this is a subscription: no call, and nothing that an upstream asks or logs belongs to it."""
         self.reply: Reply | None = None
         self.fault: Exception | None = None
         self.wake: Callable[[], None] | None = None
@@ -93,7 +95,7 @@ class Pending(Generic[W]):
         """The listener of the only call under way; None when there is none or more than one."""
         found: Listener | None = None
         for waiter in self._waiting.values():
-            if waiter.listener is not None:
+            if waiter.listener is not None and not waiter.lasting:
                 if found is not None:
                     return None
                 found = waiter.listener

@@ -15,7 +15,7 @@ from msgspec import Raw
 from hub_gateway.catalog.entry import EntryKind, Offering
 from hub_gateway.errors import UpstreamDown, UpstreamError, UpstreamGarbage, UpstreamUnauthorized
 from hub_gateway.upstreams.connection import Connection
-from hub_gateway.upstreams.handshake import HUB
+from hub_gateway.upstreams.handshake import ON_BEHALF
 from hub_gateway.wire import rewrite
 from hub_gateway.wire.errors import METHOD_NOT_FOUND, read_error
 from hub_gateway.wire.message import own
@@ -95,7 +95,9 @@ class Refresh:
         params: rewrite.Members = {}
         seen: set[bytes] = set()
         for _ in range(_MAX_PAGES):
-            reply = await self._connection.request(kind.list_method, params, caller=HUB, timeout_s=self._timeout_s)
+            reply = await self._connection.request(
+                kind.list_method, params, caller=ON_BEHALF, timeout_s=self._timeout_s
+            )
             if reply.error_raw:
                 error = read_error(reply.error_raw)
                 if error.code == METHOD_NOT_FOUND:

@@ -17,7 +17,7 @@ from msgspec import Raw
 from hub_gateway.errors import UpstreamError
 from hub_gateway.upstreams.backoff import Backoff
 from hub_gateway.upstreams.connection import Connection
-from hub_gateway.upstreams.handshake import HUB
+from hub_gateway.upstreams.handshake import ON_BEHALF
 from hub_gateway.wire.errors import read_error
 
 _log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ async def listen(connection: Connection) -> None:
     while connection.gone is None:
         opened_s = loop.time()
         try:
-            reply = await connection.request("subscriptions/listen", params, caller=HUB, timeout_s=None)
+            reply = await connection.request("subscriptions/listen", params, caller=ON_BEHALF, timeout_s=None)
         except UpstreamError as fault:
             _log.debug("%s: the subscription broke: %s", connection.name, fault)
         else:

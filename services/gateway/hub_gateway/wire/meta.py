@@ -42,6 +42,26 @@ def read_caller(meta: rewrite.Members) -> Caller:
     )
 
 
+def subscription_id_raw(params_raw: bytes | Raw) -> bytes:
+    """The id of the subscription a notification belongs to; b"" where it names none."""
+    try:
+        meta = rewrite.members(rewrite.members(params_raw).get("_meta", b""))
+    except msgspec.MsgspecError:
+        return b""
+    return bytes(meta.get(SUBSCRIPTION_ID, b""))
+
+
+def retagged(members: rewrite.Members, subscription_raw: bytes) -> rewrite.Members:
+    """Return a notification's params for another subscription, or for none where that is b"": each hop has its own
+    (2026-07-28 basic/patterns/subscriptions §Receiving Notifications)."""
+    meta = rewrite.members(members.get("_meta", b""))
+    meta.pop(SUBSCRIPTION_ID, None)
+    if subscription_raw:
+        meta = {SUBSCRIPTION_ID: Raw(subscription_raw), **meta}
+    rest = {key: value for key, value in members.items() if key != "_meta"}
+    return {"_meta": Raw(rewrite.join(meta)), **rest} if meta else rest
+
+
 def for_upstream(
     params: rewrite.Members, *, era: Era, revision: str, caller: Caller, progress_token_raw: bytes | None
 ) -> bytes:

@@ -119,8 +119,9 @@ def test_initialize_declares_what_the_gateway_relays() -> None:
     params = msgspec.json.decode(rewrite.join(initialize_params("2025-11-25")))
     assert params["protocolVersion"] == "2025-11-25"
     assert params["capabilities"] == {
-        "sampling": {},
+        "sampling": {"tools": {}, "context": {}},
         "elicitation": {"form": {}, "url": {}},
-        "roots": {"listChanged": True},
+        "roots": {},
+        "extensions": {"io.modelcontextprotocol/ui": {"mimeTypes": ["text/html;profile=mcp-app"]}},
     }
     assert params["clientInfo"]["name"] == "mcp-hub"

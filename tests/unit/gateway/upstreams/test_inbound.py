@@ -152,7 +152,7 @@ def test_progress_is_relayed_under_the_callers_token_and_without_one_dropped() -
 
 @pytest.mark.parametrize(
     "method",
-    ["notifications/tools/list_changed", "notifications/resources/updated", "notifications/subscriptions/acknowledged"],
+    ["notifications/tools/list_changed", "notifications/resources/updated", "notifications/tasks"],
 )
 def test_what_concerns_everybody_belongs_to_no_call_even_on_a_calls_stream(method: str) -> None:
     peer, ear = _Peer(), _Ear()
@@ -179,3 +179,22 @@ def test_an_unknown_notification_follows_its_stream() -> None:
     peer.inbound.receive(_note("notifications/com.example/y"), None)
     assert [message.method for message in ear.relayed] == ["notifications/com.example/x"]
     assert peer.unasked == ["notifications/com.example/y"]
+
+
+@pytest.mark.parametrize("on_its_stream", (True, False))
+def test_an_acknowledgement_reaches_who_subscribed(on_its_stream: bool) -> None:
+    peer, ear = _Peer(), _Ear()
+    first, _ = peer.call(ear)
+    method = "notifications/subscriptions/acknowledged"
+    tagged = f'{{"_meta":{{"io.modelcontextprotocol/subscriptionId":{first}}}}}'
+    peer.inbound.receive(_note(method, "{}" if on_its_stream else tagged), first if on_its_stream else None)
+    peer.inbound.receive(_note(method), None)
+    assert ([message.method for message in ear.relayed], peer.unasked) == ([method], [method])
+
+
+def test_a_subscription_is_no_call_that_a_log_line_could_belong_to() -> None:
+    peer, ear, lasting = _Peer(), _Ear(), _Ear()
+    peer.pending.add(Waiter(lasting, None, float("inf")))
+    peer.call(ear)
+    peer.inbound.receive(_note("notifications/message", '{"level":"info","data":1}'), None)
+    assert (len(ear.relayed), lasting.relayed) == (1, [])
