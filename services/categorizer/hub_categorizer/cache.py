@@ -57,14 +57,16 @@ def prompt_key_of(
 
 class Kept(Generic[T]):
     """Values of the type `shape` by key, in one space of the store, for `ttl_s` seconds. `hits` and `lookups` count
-    keys since start."""
+    keys since start; `memory_bytes` is what is in memory, as it is encoded in the store."""
 
     def __init__(self, store: Store, ttl_s: float, space: str, shape: type[T]) -> None:
         self._store = store
-        self._ttl_s = ttl_s
+        self.ttl_s = ttl_s
         self._space = space
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(shape)
         self._memory: dict[str, T] = {}
+        self._sizes: dict[str, int] = {}
+        self.memory_bytes = 0
         self.hits = 0
         self.lookups = 0
 
@@ -72,9 +74,7 @@ class Kept(Generic[T]):
         """Those of `keys` that are kept. Never raises: what the store does not give is unknown."""
         found = {key: self._memory[key] for key in keys if key in self._memory}
         if missing := [key for key in dict.fromkeys(keys) if key not in found]:
-            kept = await self._stored(missing)
-            self._remember(kept)
-            found |= kept
+            found |= await self._stored(missing)
         self.lookups += len(keys)
         self.hits += sum(key in found for key in keys)
         return found
@@ -85,10 +85,10 @@ class Kept(Generic[T]):
 
     async def keep(self, values: Mapping[str, T]) -> None:
         """Keep `values`; never raises, a store that is away costs only their survival."""
-        self._remember(values)
         encoded = {key: msgspec.json.encode(value) for key, value in values.items()}
+        self._remember(values, encoded)
         try:
-            await self._store.put_many(self._space, encoded, self._ttl_s)
+            await self._store.put_many(self._space, encoded, self.ttl_s)
         except StoreUnavailable as fault:
             _log.warning("%d %s are not stored: %s", len(encoded), self._space, fault)
 
@@ -110,12 +110,17 @@ class Kept(Generic[T]):
                 values[key] = self._decoder.decode(value)
             except msgspec.DecodeError:
                 _log.warning("a value kept in %s is unreadable and is asked for anew", self._space)
+        self._remember(values, raw)
         return values
 
-    def _remember(self, values: Mapping[str, T]) -> None:
-        self._memory |= values
+    def _remember(self, values: Mapping[str, T], encoded: Mapping[str, bytes]) -> None:
+        for key, value in values.items():
+            self._memory[key] = value
+            self.memory_bytes += len(encoded[key]) - self._sizes.get(key, 0)
+            self._sizes[key] = len(encoded[key])
         for key in list(self._memory)[: max(0, len(self._memory) - IN_MEMORY)]:
             del self._memory[key]
+            self.memory_bytes -= self._sizes.pop(key)
 
 
 class Cache(Kept[Decision]):

@@ -152,6 +152,8 @@ class Categorizer(categorizer_pb2_grpc.CategorizerServiceServicer):
             cache_size=await self._cache.size(),
             cache_hits=self._cache.hits,
             cache_lookups=self._cache.lookups,
+            cache_ttl_s=self._cache.ttl_s,
+            cache_memory_bytes=self._cache.memory_bytes,
             category_lookups=self._lookups,
             category_hits=self._hits,
         )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from hub_categorizer import cache as cache_module
@@ -62,3 +63,4 @@ async def test_memory_is_bounded_and_the_oldest_go_first(store: Store, monkeypat
     assert cache.recall("k1") is None
     assert cache.recall("k3") == DECISION
     assert await cache.find(["k1"]) == {"k1": DECISION}
+    assert cache.memory_bytes == 2 * len(msgspec.json.encode(DECISION))

@@ -71,7 +71,7 @@ async def test_without_an_llm_refine_ends_at_once_and_analysis_is_unavailable(st
         assert fault.value.code() is grpc.StatusCode.UNAVAILABLE
         assert "no LLM" in str(fault.value.details())
         described = await stub.Describe(pb.DescribeRequest(), timeout=TIMEOUT_S)
-    assert described == pb.DescribeResponse()
+    assert described == pb.DescribeResponse(cache_ttl_s=NO_LLM.cache_ttl_s)
 
 
 async def test_thousands_of_definitions_are_answered(store: Store) -> None:
@@ -108,6 +108,7 @@ async def test_what_is_refined_is_cached_for_every_replica(gemini: GeminiStandIn
     assert (described.llm_configured, described.provider, described.model) == (True, "gemini", "gemini-2.5-flash")
     assert (described.cache_size, described.cache_hits, described.cache_lookups) == (1, 2, 2)
     assert (described.llm_calls, described.llm_failures) == (0, 0)
+    assert (described.cache_ttl_s, described.cache_memory_bytes > 0) == (settings.cache_ttl_s, True)
 
 
 async def test_definitions_are_asked_in_batches_the_doubtful_first(gemini: GeminiStandIn, store: Store) -> None:

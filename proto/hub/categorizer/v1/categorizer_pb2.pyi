@@ -414,6 +414,8 @@ class DescribeResponse(_message.Message):
     LLM_FIELD_NUMBER: _builtins.int
     CATEGORY_LOOKUPS_FIELD_NUMBER: _builtins.int
     CATEGORY_HITS_FIELD_NUMBER: _builtins.int
+    CACHE_TTL_S_FIELD_NUMBER: _builtins.int
+    CACHE_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     llm_configured: _builtins.bool
     provider: _builtins.str
     model: _builtins.str
@@ -427,6 +429,9 @@ class DescribeResponse(_message.Message):
     the LLM's cache, or as the patterns had judged them before. The LLM's cache alone is counted by `cache_lookups` and `cache_hits`.
     """
     category_hits: _builtins.int
+    cache_ttl_s: _builtins.float
+    """How long the LLM's answers are kept, and how many bytes of them, as encoded, this replica holds in memory."""
+    cache_memory_bytes: _builtins.int
     @_builtins.property
     def provider_status(self) -> Global___ProviderStatus:
         """Absent where no LLM is configured. There is one without `llm_configured` where its package is not installed."""
@@ -450,10 +455,12 @@ class DescribeResponse(_message.Message):
         llm: Global___LlmStats | None = ...,
         category_lookups: _builtins.int = ...,
         category_hits: _builtins.int = ...,
+        cache_ttl_s: _builtins.float = ...,
+        cache_memory_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["llm", b"llm", "provider_status", b"provider_status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_hits", b"cache_hits", "cache_lookups", b"cache_lookups", "cache_size", b"cache_size", "category_hits", b"category_hits", "category_lookups", b"category_lookups", "llm", b"llm", "llm_calls", b"llm_calls", "llm_configured", b"llm_configured", "llm_failures", b"llm_failures", "model", b"model", "provider", b"provider", "provider_status", b"provider_status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_hits", b"cache_hits", "cache_lookups", b"cache_lookups", "cache_memory_bytes", b"cache_memory_bytes", "cache_size", b"cache_size", "cache_ttl_s", b"cache_ttl_s", "category_hits", b"category_hits", "category_lookups", b"category_lookups", "llm", b"llm", "llm_calls", b"llm_calls", "llm_configured", b"llm_configured", "llm_failures", b"llm_failures", "model", b"model", "provider", b"provider", "provider_status", b"provider_status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

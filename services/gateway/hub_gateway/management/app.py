@@ -23,6 +23,7 @@ from hub_gateway.errors import HubError
 from hub_gateway.management import filtering, health, metrics, oauth, servers, tools, workspaces
 from hub_gateway.management.bodies import answer, iso
 from hub_gateway.management.deps import Deps
+from hub_gateway.management.filter_stats import counted
 from hub_gateway.management.reach import Reach
 
 __all__ = ["Deps", "management_app"]
@@ -62,9 +63,11 @@ def routes(deps: Deps) -> list[Route]:
 
 async def _read(deps: Deps, reach: Reach) -> metrics.Reading:
     seen = await reach.look()
+    policy = deps.republish.policy
     return metrics.Reading(
         supervisors=deps.fleet.supervisors,
-        exposure=deps.current.exposure,
+        filtering=counted(deps.current.exposure, deps.current.view(policy.opened_at_start)),
+        policy=policy,
         sessions=len(deps.sessions),
         up={name: each.ok for name, each in seen.items()},
         categorizer=reach.described,

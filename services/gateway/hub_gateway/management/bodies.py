@@ -77,3 +77,8 @@ async def _read_bytes(request: Request, limit_bytes: int) -> bytes:
 def _sentence(fault: msgspec.ValidationError) -> str:
     """The fault with the member named as people write it: `$.mode` becomes `mode`."""
     return str(fault).replace("`$.", "`").replace("`$`", "the body")
+
+
+def rate(part: int | None, whole: int | None) -> float | None:
+    """A fraction from 0 to 1; None where there is nothing to divide by."""
+    return None if part is None or not whole else round(part / whole, 4)

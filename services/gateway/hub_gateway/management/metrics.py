@@ -25,8 +25,10 @@ from starlette.routing import Route
 
 from hub.categorizer.v1 import categorizer_pb2 as pb
 from hub_common.store import StoreStatus
-from hub_gateway.catalog.entry import EntryKind
-from hub_gateway.exposure.current import Exposure
+from hub_gateway.exposure.policy import Policy
+from hub_gateway.management.filter_metrics import filter_families
+from hub_gateway.management.filter_stats import Counts
+from hub_gateway.management.llm_metrics import llm_families
 from hub_gateway.upstreams.status import Outcome, State
 from hub_gateway.upstreams.supervisor import Supervisor
 
@@ -50,12 +52,14 @@ class Reading(NamedTuple):
     """What a scrape reads.
 
     Attributes:
+        filtering: the tools as they are shown now, by the policy in force.
         up: by satellite, whether it can be reached.
         categorizer: what it says of itself; None while it is away.
     """
 
     supervisors: Mapping[str, Supervisor]
-    exposure: Exposure
+    filtering: Counts
+    policy: Policy
     sessions: int
     up: Mapping[str, bool]
     store: StoreStatus
@@ -83,7 +87,9 @@ class Metrics:
         for gone in self.durations.keys() - reading.supervisors.keys():
             del self.durations[gone]
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Page([*_calls(reading, self.durations), *_links(reading), *_hub(reading), *_llm(reading)]))  # pyright: ignore[reportArgumentType]
+        families = [*_calls(reading, self.durations), *_links(reading), *_hub(reading)]
+        families += [*filter_families(reading.filtering, reading.policy), *llm_families(reading.categorizer)]
+        registry.register(_Page(families))  # pyright: ignore[reportArgumentType]
         return generate_latest(registry)
 
 
@@ -141,50 +147,10 @@ def _hub(reading: Reading) -> Iterator[Metric]:
         satellites.add_metric([name], float(up))
     store = GaugeMetricFamily("mcp_hub_store_up", "1 while the store answers.", labels=["kind"])
     store.add_metric([reading.store.kind], float(reading.store.healthy))
-    verdicts = reading.exposure.verdicts
-    allowed = [verdicts.allows(e) for e in reading.exposure.catalog.entries if e.kind is EntryKind.TOOL]
     yield from (satellites, store)
     yield GaugeMetricFamily("mcp_hub_sessions", "Sessions of MCP clients.", value=reading.sessions)
-    yield GaugeMetricFamily("mcp_hub_tools", "Tools of all connected servers.", value=len(allowed))
-    yield GaugeMetricFamily("mcp_hub_tools_exposed", "Of these, allowed by the filter.", value=sum(allowed))
     yield GaugeMetricFamily("mcp_hub_start_time_seconds", "Unix time of the start.", value=reading.started_at)
     yield InfoMetricFamily("mcp_hub_build", "The hub that runs.", value={"version": version("mcp-hub")})
-
-
-def _llm(reading: Reading) -> Iterator[Metric]:
-    """What the replica of the categorizer that was asked has counted: gauges, since another may answer next time."""
-    said = reading.categorizer
-    if said is None:
-        return
-    status = said.provider_status
-    if said.HasField("provider_status"):
-        yield _gauge("llm_key_ok", "1 while the LLM's provider takes the key.", status.key == pb.KEY_STATE_OK)
-    yield _gauge("llm_cache_size", "Categories by the LLM that are kept.", said.cache_size)
-    yield _gauge("llm_cache_hits", "Definitions that were found there.", said.cache_hits)
-    yield _gauge("llm_cache_misses", "Definitions that were not.", said.cache_lookups - said.cache_hits)
-    if not said.HasField("llm"):
-        return
-    llm = said.llm
-    yield _gauge("llm_calls", "Questions to the LLM.", llm.calls)
-    yield _gauge("llm_successes", "Of these, answered usably.", llm.successes)
-    yield _gauge("llm_failures", "Of these, come to nothing.", llm.failures)
-    yield _gauge("llm_timeouts", "Attempts and questions that took too long.", llm.timeouts)
-    yield _gauge("llm_retries", "Attempts after a question's first.", llm.retries)
-    yield _gauge("llm_queue_depth", "Questions that wait for their turn.", llm.queue_depth)
-    yield _gauge("llm_breaker_open", "1 while the LLM is left alone after failures.", llm.breaker_state != "closed")
-    if llm.HasField("latency"):
-        took = GaugeMetricFamily("mcp_hub_llm_latency_seconds", "The last 1000 questions.", labels=["quantile"])
-        for quantile, value_ms in (
-            ("0.5", llm.latency.p50_ms),
-            ("0.95", llm.latency.p95_ms),
-            ("0.99", llm.latency.p99_ms),
-        ):
-            took.add_metric([quantile], value_ms / 1000)
-        yield took
-
-
-def _gauge(name: str, documentation: str, value: float) -> Metric:
-    return GaugeMetricFamily(f"mcp_hub_{name}", documentation, value=float(value))
 
 
 def routes(metrics: Metrics, read: Callable[[], Awaitable[Reading]]) -> list[Route]:

@@ -66,6 +66,10 @@ async def test_switch_is_in_force_at_once(pair: House) -> None:
     )
     assert found["totalExposed"] == found["visibleAtStart"] == 14
     assert found["filterRate"] == round(13 / TOTAL, 4)
+    assert found["rules"] == [
+        {"rule": "server-denylist:listed", "allows": False, "tools": 13},
+        {"rule": "server-denylist:not-listed", "allows": True, "tools": 14},
+    ]
     tools = (await pair.get("/api/tools")).json()["tools"]
     assert {(t["server"], t["allowed"], t["rule"], t["visible"]) for t in tools} == {
         ("one", True, "server-denylist:not-listed", True),
@@ -81,6 +85,21 @@ async def test_switch_is_in_force_at_once(pair: House) -> None:
     answer = await pair.post("/api/filtering/status", {"enabled": True})
     assert answer.json()["toolFiltering"] == {"enabled": True, "mode": "hybrid", "warnings": []}
     assert (await stats(pair))["exposedTools"] == 14
+
+
+async def test_no_tools_are_no_data(tmp_path: Path) -> None:
+    async with built({"mcpServers": {}}, tmp_path) as house:
+        found = await stats(house)
+    assert (found["totalTools"], found["filterRate"], found["cacheHitRate"]) == (0, None, None)
+    assert found["rules"] == []
+    assert found["categories"] == found["categorySources"] == {}
+
+
+async def test_every_tool_has_its_category_counted_once(pair: House) -> None:
+    await pair.deps.republish.settled()
+    found = await stats(pair)
+    assert sum(found["categories"].values()) == sum(found["categorySources"].values()) == TOTAL
+    assert set(found["categorySources"]) == {"pattern"}
 
 
 async def test_statistics_do_not_add_up(pair: House) -> None:

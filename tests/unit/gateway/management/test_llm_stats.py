@@ -39,6 +39,7 @@ async def with_llm(settings: Settings, directory: Path) -> AsyncGenerator[House]
 
 async def refined(house: House) -> None:
     """Ask for the categories of everything that is offered, and wait for the LLM's."""
+    await house.deps.republish.settled()
     entries = house.deps.current.exposure.catalog.entries
     async for _ in house.deps.categorizer.refine(entries, house.deps.republish.policy.filtering):
         pass
@@ -65,7 +66,10 @@ async def test_an_llm_that_answers(provider: StandIn, tmp_path: Path) -> None:
         assert (llm["failedCalls"], llm["successRate"], llm["totalRetries"], llm["timeouts"]) == (0, 1.0, 0, 0)
         assert 0 < llm["p50Latency"] <= llm["p95Latency"] <= llm["p99Latency"]
         assert llm["averageLatency"] > 0
-        assert found["llmCache"]["size"] == found["llmCacheSize"] > 0
+        cache = found["llmCache"]
+        assert cache["size"] == cache["entryCount"] == found["llmCacheSize"] > 0
+        assert (cache["ttlSeconds"], cache["memoryUsageBytes"] > 0) == (2_592_000.0, True)
+        assert cache["memoryUsageMB"] == round(cache["memoryUsageBytes"] / 1_000_000, 3)
         assert found["queue"] == {"depth": 0, "processed": len(provider.requests)}
         assert found["circuitBreaker"] == {"state": "closed", "consecutiveFailures": 0}
         assert found["promptCache"] == {"hits": 0, "misses": 0, "hitRate": None}
@@ -75,6 +79,8 @@ async def test_an_llm_that_answers(provider: StandIn, tmp_path: Path) -> None:
         assert "mcp_hub_llm_key_ok 1.0" in text
         assert f"mcp_hub_llm_successes {float(len(provider.requests))}" in text
         assert 'mcp_hub_llm_latency_seconds{quantile="0.95"}' in text
+        assert "mcp_hub_llm_success_ratio 1.0" in text
+        assert 'mcp_hub_llm_breaker_state{state="closed"} 1.0' in text
 
 
 async def test_before_the_first_question_there_is_no_data(provider: StandIn, tmp_path: Path) -> None:

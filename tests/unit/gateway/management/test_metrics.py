@@ -68,3 +68,25 @@ def test_a_call_is_counted_in_the_first_bucket_that_holds_it() -> None:
         metrics.observe("one", duration_s, "ok")
     buckets = metrics.durations["one"].buckets
     assert (buckets[0], buckets[1], buckets[-1], sum(buckets)) == (2, 1, 1, 4)
+
+
+async def test_filtering_is_told_as_in_the_statistics(house: House) -> None:
+    await house.post("/api/filtering/mode", {"mode": "prompt-based"})
+    found = (await house.get("/api/filtering/stats")).json()
+    samples = await scrape(house)
+    assert of(samples, "mcp_hub_tools") == found["totalTools"]
+    assert of(samples, "mcp_hub_tools_exposed") == found["exposedTools"]
+    assert of(samples, "mcp_hub_tools_visible_at_start") == found["visibleAtStart"] == 0
+    modes = {
+        dict(labels)["mode"]: value for (name, labels), value in samples.items() if name == "mcp_hub_filtering_mode"
+    }
+    assert [mode for mode, value in modes.items() if value] == ["prompt-based"]
+    for each in found["rules"]:
+        labels = {"rule": each["rule"], "allows": str(each["allows"]).lower()}
+        assert of(samples, "mcp_hub_tools_by_rule", **labels) == each["tools"]
+    for category, tools in found["categories"].items():
+        assert of(samples, "mcp_hub_tools_by_category", category=category) == tools
+    for source, tools in found["categorySources"].items():
+        assert of(samples, "mcp_hub_tools_by_category_source", source=source) == tools
+    assert of(samples, "mcp_hub_category_hit_ratio") == found["cacheHitRate"]
+    assert ("mcp_hub_llm_cache_hit_ratio", frozenset()) not in samples, "no lookup is no data"

@@ -1,0 +1,36 @@
+"""The tools as filtering shows them, as metrics: what `/api/filtering/stats` says, under Prometheus names.
+
+Owns those names. Counts nothing itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from hub_gateway.exposure.policy import Policy
+from hub_gateway.management.filter_stats import MODES, Counts
+
+
+def filter_families(counts: Counts, policy: Policy) -> Iterator[Metric]:
+    """Every family of filtering. There is a sample for each mode, 0 for those not in force."""
+    yield GaugeMetricFamily("mcp_hub_tools", "Tools of all connected servers.", value=counts.total)
+    yield GaugeMetricFamily("mcp_hub_tools_exposed", "Of these, allowed by the filter.", value=counts.exposed)
+    at_start = "Of these, seen by a client that has asked for nothing yet."
+    yield GaugeMetricFamily("mcp_hub_tools_visible_at_start", at_start, value=counts.at_start)
+    modes = GaugeMetricFamily("mcp_hub_filtering_mode", "1 for the filtering mode in force.", labels=["mode"])
+    for mode in ("off", *MODES):
+        modes.add_metric([mode], float((policy.mode or "off") == mode))
+    rules = GaugeMetricFamily("mcp_hub_tools_by_rule", "Tools by the rule that decided.", labels=["rule", "allows"])
+    for rule, tools in sorted(counts.rules.items(), key=lambda pair: pair[0].id):
+        rules.add_metric([rule.id, str(rule.allows).lower()], tools)
+    categories = GaugeMetricFamily("mcp_hub_tools_by_category", "Tools by category.", labels=["category"])
+    for category, tools in sorted(counts.categories.items()):
+        categories.add_metric([category], tools)
+    sources = GaugeMetricFamily(
+        "mcp_hub_tools_by_category_source", "Tools by where their category comes from.", labels=["source"]
+    )
+    for source, tools in sorted(counts.sources.items()):
+        sources.add_metric([source], tools)
+    yield from (modes, rules, categories, sources)
