@@ -116,20 +116,25 @@ def categorize(subjects: Sequence[Subject], categories: Sequence[str]) -> Prompt
 
 
 def read_categories(text: str, count: int, categories: Sequence[str]) -> list[Answer | None]:
-    """The answer for each of `count` subjects; None where there is none, or one outside the list.
+    """The answer for each of `count` subjects; None where there is none, one outside the list, or two that differ.
 
     Raises:
         ValueError: the text is no answer to the question.
     """
-    answers: list[Answer | None] = [None] * count
+    answers: dict[int, Answer | None] = {}
     for place, item in enumerate(_items(_loads(text))):
         members = _members(item)
         index = members.get("index", place)
+        if isinstance(index, bool) or not isinstance(index, int):
+            continue
         category = _canonical(members.get("category"), categories)
-        if isinstance(index, int) and 0 <= index < count and category is not None:
+        answer = None
+        if category is not None:
             keywords = _texts(members.get("use_when"), KEYWORDS, KEYWORD_CHARS)
-            answers[index] = Answer(category, _confidence(members.get("confidence")), keywords)
-    return answers
+            answer = Answer(category, _confidence(members.get("confidence")), keywords)
+        # What is said twice of one subject, and not the same, was said of another the second time.
+        answers[index] = answer if answers.get(index, answer) == answer else None
+    return [answers.get(index) for index in range(count)]
 
 
 def analyze(prompt: str, context: str, shortlist: Sequence[Candidate], categories: Sequence[str]) -> Prompt:

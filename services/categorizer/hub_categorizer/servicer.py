@@ -22,21 +22,20 @@ from hub.categorizer.v1 import categorizer_pb2_grpc
 from hub_categorizer import llm_prompts as prompts
 from hub_categorizer import messages
 from hub_categorizer.analysis import Analyses, Asked
-from hub_categorizer.cache import Analyzed, Cache, Decision, key_of
+from hub_categorizer.cache import Analyzed, Cache, key_of
 from hub_categorizer.described import llm_stats, provider_status
 from hub_categorizer.key import Status
 from hub_categorizer.llm import Llm, LlmFault, LlmPaused, LlmRefused
 from hub_categorizer.llm_faults import ProviderAbsent
 from hub_categorizer.providers import open_llm
 from hub_categorizer.queue import Queue, QueueFull
+from hub_categorizer.refinement import Known, Refinement, batches
 from hub_categorizer.settings import Settings
 from hub_categorizer.taxonomy import Taxonomy, judgements_recalled
 from hub_common import rpc_server
 from hub_common.rpc_server import RpcServer
 from hub_common.store import Store
 from hub_common.tasks import Tasks
-
-SOURCE_LLM = "llm"
 
 BREATH = 64
 """Definitions judged in one go: in between, the process may share its loop with the gateway."""
@@ -49,14 +48,6 @@ _DO_NOT_RETRY = (("grpc-retry-pushback-ms", "-1"),)
 
 _log = logging.getLogger(__name__)
 _Context = grpc.aio.ServicerContext[Any, Any]
-
-
-class _Known(NamedTuple):
-    """A definition of one request with what is known of it without the LLM."""
-
-    definition: pb.Definition
-    key: str
-    assignment: pb.Assignment
 
 
 class Asking(NamedTuple):
@@ -104,11 +95,9 @@ class Categorizer(categorizer_pb2_grpc.CategorizerServiceServicer):
             # Decided since the caller asked, by another caller or replica.
             if one.assignment.cached:
                 yield one.assignment
-        open_ones = {one.key: one for one in known if one.assignment.refinable}
-        # Where the patterns are least sure there is most to gain.
-        doubtful_first = sorted(open_ones.values(), key=lambda one: one.assignment.confidence)
-        batches = [doubtful_first[at : at + asking.batch] for at in range(0, len(doubtful_first), asking.batch)]
-        jobs = [partial(self._decide, asking, batch, taxonomy.categories) for batch in batches]
+        refinement = Refinement(asking.llm, self._cache, asking.deadline_s, self._clock)
+        open_ones = [one for one in known if one.assignment.refinable]
+        jobs = [partial(refinement.decide, each, taxonomy.categories) for each in batches(open_ones, asking.batch)]
         try:
             async with aclosing(asking.queue.results(jobs)) as results:
                 async for assignments in results:
@@ -169,7 +158,7 @@ class Categorizer(categorizer_pb2_grpc.CategorizerServiceServicer):
             answer.llm.CopyFrom(llm_stats(llm, self._asking.queue, self._asking.analyses.kept))
         return answer
 
-    async def _known(self, request: pb.CategorizeRequest, taxonomy: Taxonomy) -> list[_Known]:
+    async def _known(self, request: pb.CategorizeRequest, taxonomy: Taxonomy) -> list[Known]:
         llm = self._llm
         definitions = list(request.definitions)
         keys = [self._key(llm, definition, taxonomy.categories) for definition in definitions]
@@ -177,7 +166,7 @@ class Categorizer(categorizer_pb2_grpc.CategorizerServiceServicer):
         fixed = [messages.fixed(one, overrides, taxonomy) for one in definitions]
         asked = [key for key, by_hand in zip(keys, fixed, strict=True) if by_hand is None and llm is not None]
         decided = await self._cache.find(asked) if asked else {}
-        known: list[_Known] = []
+        known: list[Known] = []
         for place, (definition, key, by_hand) in enumerate(zip(definitions, keys, fixed, strict=True)):
             if place % BREATH == BREATH - 1:
                 await asyncio.sleep(0)
@@ -190,7 +179,7 @@ class Categorizer(categorizer_pb2_grpc.CategorizerServiceServicer):
             else:
                 assignment = self._judged(definition, taxonomy)
                 assignment.refinable = llm is not None
-            known.append(_Known(definition, key, assignment))
+            known.append(Known(definition, key, assignment))
         return known
 
     def _judged(self, definition: pb.Definition, taxonomy: Taxonomy) -> pb.Assignment:
@@ -199,47 +188,6 @@ class Categorizer(categorizer_pb2_grpc.CategorizerServiceServicer):
         self._lookups += 1
         self._hits += judgements_recalled() - before
         return self._assignment(definition, verdict.category, verdict.confidence, pb.SOURCE_PATTERN)
-
-    async def _decide(self, asking: Asking, batch: Sequence[_Known], categories: Sequence[str]) -> list[pb.Assignment]:
-        """Ask for one batch. An LLM that does not answer, or not usably, leaves the batch as it was.
-
-        Raises:
-            LlmRefused, LlmPaused: asking on is no use.
-        """
-        llm = asking.llm
-        assignments: list[pb.Assignment] = []
-        undecided: list[_Known] = []
-        for one in batch:
-            # Another call may have had it decided while this one waited in the queue.
-            decision = self._cache.recall(one.key)
-            if decision is None:
-                undecided.append(one)
-            else:
-                assignments.append(messages.decided(one.definition, decision, cached=True))
-        if not undecided:
-            return assignments
-        question = prompts.categorize([messages.subject(one.definition) for one in undecided], categories)
-        try:
-            answers = await llm.ask(
-                question, lambda text: prompts.read_categories(text, len(undecided), categories), asking.deadline_s
-            )
-        except (LlmRefused, LlmPaused):
-            raise
-        except LlmFault as fault:
-            _log.warning("%d categories are not refined: %s: %s", len(undecided), llm.provider, fault)
-            return assignments
-        decisions: dict[str, Decision] = {}
-        for one, answer in zip(undecided, answers, strict=True):
-            if answer is not None:
-                decision = self._decision(llm, answer)
-                decisions[one.key] = decision
-                assignments.append(messages.decided(one.definition, decision, cached=False))
-        await self._cache.keep(decisions)
-        return assignments
-
-    def _decision(self, llm: Llm, answer: prompts.Answer) -> Decision:
-        category, confidence, keywords = answer
-        return Decision(category, confidence, SOURCE_LLM, llm.provider, llm.model, self._now_ms(), keywords)
 
     def _assignment(
         self, definition: pb.Definition, category: str, confidence: float, source: pb.Source.ValueType

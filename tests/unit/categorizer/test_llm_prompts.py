@@ -59,6 +59,13 @@ def test_answers_outside_the_lists_are_none(item: object) -> None:
     assert prompts.read_categories(json.dumps({"items": [item]}), 1, CATEGORIES) == [None]
 
 
+def test_a_subject_that_is_answered_twice_and_differently_has_no_answer() -> None:
+    said = [("web", 0), ("database", 0), ("web", 0), ("web", 1), ("web", 1), ("finance", 2), ("web", 2), ("web", True)]
+    items = [{"index": index, "category": category, "confidence": 1} for category, index in said]
+    answers = prompts.read_categories(json.dumps({"items": items}), 4, CATEGORIES)
+    assert answers == [None, Answer("web", 1.0), None, None]
+
+
 @pytest.mark.parametrize("text", ["", "web", "{}", '{"items": 1}', "3", "null", '{"items": [', '"web"'])
 def test_garbage_is_no_answer(text: str) -> None:
     with pytest.raises(ValueError):

@@ -1,0 +1,101 @@
+"""Asking the LLM about definitions it has not seen: which go into one question, and what its answer is worth.
+
+Owns the batches and what becomes of an answer. Does not know the rpc or who waits for it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from hub.categorizer.v1 import categorizer_pb2 as pb
+from hub_categorizer import llm_prompts as prompts
+from hub_categorizer import messages
+from hub_categorizer.cache import Cache, Decision
+from hub_categorizer.llm import Llm, LlmFault, LlmPaused, LlmRefused
+
+SOURCE_LLM = "llm"
+
+_log = logging.getLogger(__name__)
+
+
+class Known(NamedTuple):
+    """A definition of one request with what is known of it without the LLM."""
+
+    definition: pb.Definition
+    key: str
+    assignment: pb.Assignment
+
+
+def batches(known: Sequence[Known], size: int) -> list[list[Known]]:
+    """What is asked together, each key once, the doubtful first: where the patterns are least sure there is most to
+    gain.
+
+    A batch holds definitions of one upstream only. Whatever a description talks the LLM into, it reaches none but its
+    own author's entries.
+    """
+    by_upstream: dict[str, list[Known]] = {}
+    for one in {one.key: one for one in known}.values():
+        by_upstream.setdefault(one.definition.upstream_name, []).append(one)
+    found: list[list[Known]] = []
+    for ones in by_upstream.values():
+        ones.sort(key=_doubt)
+        found += [ones[at : at + size] for at in range(0, len(ones), size)]
+    return sorted(found, key=lambda batch: _doubt(batch[0]))
+
+
+def _doubt(one: Known) -> float:
+    return one.assignment.confidence
+
+
+class Refinement:
+    """Decides by one LLM and keeps what it said. `clock` gives Unix seconds."""
+
+    def __init__(self, llm: Llm, cache: Cache, deadline_s: float, clock: Callable[[], float]) -> None:
+        self._llm = llm
+        self._cache = cache
+        self._deadline_s = deadline_s
+        self._clock = clock
+
+    async def decide(self, batch: Sequence[Known], categories: Sequence[str]) -> list[pb.Assignment]:
+        """Ask for one batch. An LLM that does not answer, or not usably, leaves the batch as it was.
+
+        Raises:
+            LlmRefused, LlmPaused: asking on is no use.
+        """
+        assignments: list[pb.Assignment] = []
+        undecided: list[Known] = []
+        for one in batch:
+            # Another call may have had it decided while this one waited in the queue.
+            decision = self._cache.recall(one.key)
+            if decision is None:
+                undecided.append(one)
+            else:
+                assignments.append(messages.decided(one.definition, decision, cached=True))
+        if not undecided:
+            return assignments
+        question = prompts.categorize([messages.subject(one.definition) for one in undecided], categories)
+        try:
+            answers = await self._llm.ask(
+                question, lambda text: prompts.read_categories(text, len(undecided), categories), self._deadline_s
+            )
+        except (LlmRefused, LlmPaused):
+            raise
+        except LlmFault as fault:
+            _log.warning("%d categories are not refined: %s: %s", len(undecided), self._llm.provider, fault)
+            return assignments
+        decisions: dict[str, Decision] = {}
+        for one, answer in zip(undecided, answers, strict=True):
+            if answer is not None:
+                decision = self._decision(answer)
+                decisions[one.key] = decision
+                assignments.append(messages.decided(one.definition, decision, cached=False))
+        await self._cache.keep(decisions)
+        return assignments
+
+    def _decision(self, answer: prompts.Answer) -> Decision:
+        category, confidence, keywords = answer
+        return Decision(
+            category, confidence, SOURCE_LLM, self._llm.provider, self._llm.model, int(self._clock() * 1000), keywords
+        )
