@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import msgspec
 import pytest
 from hypothesis import given
@@ -18,7 +19,7 @@ from tests.support.clients import RawClient, raw_session
 from tests.support.gateway import heard_before, posted, standing
 from tests.support.raw_http import post
 from tests.unit.categorizer.conftest import llm_settings
-from tests.unit.categorizer.gemini_stand_in import GeminiStandIn, error_reply, gemini_stand_in
+from tests.unit.categorizer.gemini_stand_in import NEVER, GeminiStandIn, error_reply, gemini_stand_in
 from tests.unit.gateway.catalog.offerings import catalog
 from tests.unit.gateway.routing.menu import ALL, ANALYZE, CALL, MENU, MINIMAL, Menu, analyzed, listed, menu, names_of
 
@@ -276,6 +277,17 @@ async def test_an_llm_narrows_the_shortlist(gemini: GeminiStandIn, tmp_path: Pat
         assert len(names_of(await analyzed(house.stateless, f"{prompt} soon"))) > 1, "a refusal too"
         await house.house.stop_categorizer()
         assert len(names_of(await analyzed(house.stateless, f"{prompt} later"))) > 1, "and its absence"
+
+
+async def test_an_llm_that_is_slow_leaves_the_local_ranking(gemini: GeminiStandIn, tmp_path: Path) -> None:
+    gemini.replies = [NEVER] * 99
+    async with menu(tmp_path, categorizing=llm_settings(gemini), llm_timeout_s=1.0) as house:
+        await house.prompt_based()
+        local = await analyzed(house.stateless, "read a file from the disk")
+        await house.prompt_based(llmCategorization=LLM)
+        with anyio.fail_after(20):
+            assert await analyzed(house.stateless, "read a file from the disk") == local
+        assert [request for request in gemini.requests if "prompt" in gemini.data_of(request)], "it was asked"
 
 
 async def test_what_the_llm_makes_of_a_prompt_is_ranked_too(gemini: GeminiStandIn, tmp_path: Path) -> None:
