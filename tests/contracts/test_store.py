@@ -137,6 +137,15 @@ async def test_two_stores_share(opener: Open, space: str) -> None:
     assert await one.get(space, "k") is None
 
 
+async def test_all_who_claim_get_the_same(opener: Open, space: str) -> None:
+    stores = [opener() for _ in range(4)]
+    got = await asyncio.gather(*(store.claim(space, "k", str(n).encode()) for n, store in enumerate(stores)))
+    assert len(set(got)) == 1
+    assert await stores[0].get(space, "k") == got[0]
+    await stores[0].put(space, "k", b"another")
+    assert await stores[1].claim(space, "k", b"late") == b"another"
+
+
 async def test_writers_at_the_same_time_lose_nothing(opener: Open, space: str) -> None:
     stores = [opener() for _ in range(3)]
     await asyncio.gather(*(s.put(space, f"{i}-{n}", b"v") for i, s in enumerate(stores) for n in range(10)))

@@ -215,6 +215,18 @@ _ALL: Final = (
         "requests, and needs none of this.",
     ),
     Requirement(
+        "held-call-elsewhere",
+        "A stateless client's retry goes on with its call whichever replica it hits; a call whose replica died is said "
+        "to be gone.",
+        "hub decision; 2026-07-28 basic/patterns/mrtr §Basic Workflow",
+        transports=(HTTP,),
+        eras=(STATELESS,),
+        upstream_eras=(HANDSHAKE,),
+        impossible='2026-07-28 changelog, major change 7: "Multi Round-Trip Requests (MRTR) pattern introduced which '
+        'replaces the previous approach of sending server-initiated requests". A session is asked by '
+        "requests, and needs none of this.",
+    ),
+    Requirement(
         "isolation",
         "With isolation `session` each session has a connection of its own to the server, which ends with the session.",
         "hub decision",

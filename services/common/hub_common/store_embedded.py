@@ -85,6 +85,17 @@ class EmbeddedStore:
         if added:
             await self._change(space, lambda old: old | added)
 
+    async def claim(self, space: str, key: str, value: bytes) -> bytes:
+        stands = value
+
+        def claimed(old: _Items) -> _Items:
+            nonlocal stands
+            stands = old[key].value if key in old else value
+            return {key: _Item(value), **old}
+
+        await self._change(space, claimed)
+        return stands
+
     async def delete(self, space: str, key: str) -> None:
         await self._change(space, lambda old: {other: item for other, item in old.items() if other != key})
 

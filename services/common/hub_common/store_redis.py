@@ -84,6 +84,11 @@ class RedisStore:
             async with self._asking():
                 await pipeline.execute()
 
+    async def claim(self, space: str, key: str, value: bytes) -> bytes:
+        pipeline = self._redis.pipeline(transaction=True).set(_name(space, key), value, nx=True).get(_name(space, key))
+        async with self._asking():
+            return (await pipeline.execute())[1]
+
     async def delete(self, space: str, key: str) -> None:
         name = _name(space, key)
         async with self._asking():

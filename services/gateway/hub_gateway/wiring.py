@@ -20,7 +20,8 @@ from urllib.parse import urlsplit
 import msgspec
 import uvicorn
 
-from hub_common.store import open_store, state_dir
+from hub_common.bus import open_bus
+from hub_common.store import StoreUnavailable, open_store, state_dir
 from hub_common.tasks import Tasks
 from hub_common.telemetry import Telemetry
 from hub_gateway.config.context import Context
@@ -42,13 +43,17 @@ from hub_gateway.management.metrics import Metrics
 from hub_gateway.management.workspaces import Workspaces
 from hub_gateway.routing.calls import Calls
 from hub_gateway.routing.discovery import Discovery
+from hub_gateway.routing.elsewhere import Elsewhere
+from hub_gateway.routing.held import Holding
 from hub_gateway.routing.hello import Hello
 from hub_gateway.routing.relay import Relay
 from hub_gateway.routing.republish import Republish
 from hub_gateway.routing.router import Router
+from hub_gateway.routing.seal import Seal
 from hub_gateway.routing.subscriptions import Subscriptions
 from hub_gateway.satellites.categorizer import Categorizer
 from hub_gateway.satellites.filter import Filter
+from hub_gateway.satellites.peers import Peers
 from hub_gateway.sessions.archive import Archive
 from hub_gateway.sessions.registry import Sessions
 from hub_gateway.sessions.session import Session
@@ -63,6 +68,7 @@ SERVER_NAME = "mcp-hub"
 
 _EXPIRE_EVERY_S = 30.0
 _HEED_EVERY_S = 3.0
+_SHARE_EVERY_S = 3.0
 _DRAIN_S = 3
 _KEEP_ALIVE_S = 75
 
@@ -128,7 +134,11 @@ class Gateway:
         self._serving: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
 
-        self.store = open_store(settings.redis_url or None, Path(settings.state_dir or state_dir()))
+        place = settings.redis_url or None, Path(settings.state_dir or state_dir())
+        self.store = open_store(*place)
+        self.bus = open_bus(*place)
+        self.peers = Peers(self.bus, self.store, time.monotonic)
+        self._seal = Seal()
         interceptors = telemetry.client_interceptors()
         self.filter = Filter(settings.filter_target, settings.satellite_timeout_s, interceptors)
         self.categorizer = Categorizer(
@@ -150,7 +160,8 @@ class Gateway:
             self._told,
             self.authorizations,
         )
-        self._calls = calls = Calls(self.fleet, self.current, ALL)
+        holding = Holding(self.peers.id, self._seal)
+        self._calls = calls = Calls(self.fleet, self.current, ALL, holding)
         self._subscriptions = Subscriptions(self.fleet, calls, lambda session: self.sessions.changed(session))
         self._archive = Archive(self.store, settings.session_idle_s * 2)
         self.sessions = Sessions(
@@ -167,7 +178,9 @@ class Gateway:
         self.republish = Republish(self.current, self.fleet, audiences, satellites, self.document.tool_filtering)
         self._relay = Relay(self.sessions, self._subscriptions, calls.handles, self.republish.list_changed)
         hello = Hello(self.fleet, self.current, self.sessions, look)
-        router = Router(hello, calls, discovery, self._subscriptions, telemetry)
+        elsewhere = Elsewhere(self.peers, self.sessions)
+        router = Router(hello, calls, discovery, self._subscriptions, elsewhere, telemetry)
+        elsewhere.serve(router.answer)
         self._started_at = time.time()
         self.workspaces = Workspaces(
             self.store,
@@ -207,6 +220,8 @@ class Gateway:
         self._tasks.spawn(self._expire(), "expire")
         self._tasks.spawn(self._heed(), "heed")
         self._tasks.spawn(self._archive.run(), "archive")
+        self._tasks.spawn(self.peers.run(), "peers")
+        self._tasks.spawn(self._share_key(), "key")
         self._tasks.spawn(self.workspaces.run(), "workspaces")
         if self.settings.watch:
             self._tasks.spawn(self._watch(self._edits), "watch")
@@ -242,6 +257,8 @@ class Gateway:
         await self.fleet.close()
         await self.filter.close()
         await self.categorizer.close()
+        await self.peers.close()
+        await self.bus.close()
         await self.store.close()
 
     async def apply(self, document: Document) -> None:
@@ -323,6 +340,12 @@ class Gateway:
         while True:
             await asyncio.sleep(_HEED_EVERY_S)
             await self.sessions.heed()
+
+    async def _share_key(self) -> None:
+        while True:
+            with contextlib.suppress(StoreUnavailable):
+                await self._seal.share(self.store)
+            await asyncio.sleep(_SHARE_EVERY_S)  # Redis may have lost it
 
     async def _watch(self, edits: AsyncIterator[None]) -> None:
         async for _ in edits:

@@ -42,11 +42,11 @@ class HeaderMismatch(CallerError):
 class Calls:
     """The calls of all clients."""
 
-    def __init__(self, fleet: Fleet, current: Current, at_start: Opened) -> None:
+    def __init__(self, fleet: Fleet, current: Current, at_start: Opened, holding: Holding) -> None:
         self._fleet = fleet
         self.handles = TaskHandles(fleet, current)
         self._current = current
-        self.holding = Holding()
+        self.holding = holding
         """Calls of stateless clients that wait for an answer."""
         self.at_start = at_start
         """What an audience sees before it asked for anything; swapped with the policy."""

@@ -2,13 +2,13 @@
 
 Owns calls that wait: when an upstream asks something during a call of a stateless client, the client gets an
 `input_required` result, the call goes on waiting here, and the client's retry with the answers finds it again by its
-sealed `requestState` (2026-07-28 basic/patterns/mrtr). A call nobody comes back for is cancelled.
+sealed `requestState` (2026-07-28 basic/patterns/mrtr). The state names the replica that holds the call, so that a retry
+finds it from any other. A call nobody comes back for is cancelled.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hmac
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -19,6 +19,7 @@ from msgspec import Raw
 from hub_common.tasks import Tasks
 from hub_gateway.errors import CallerError, HubError, UpstreamDown
 from hub_gateway.routing.exchange import Exchange
+from hub_gateway.routing.seal import Seal
 from hub_gateway.sessions.reverse import NEEDS
 from hub_gateway.upstreams.inbound import PROGRESS
 from hub_gateway.upstreams.pending import Answer, Listener, Reply
@@ -31,6 +32,8 @@ EXPIRE_S = 300.0
 
 MAX_HELD = 1_000
 """Calls waiting at one time; the oldest is cancelled for the next one."""
+
+GONE = "the call it continues has ended, was continued already, or has expired; start again"
 
 _PREFIX = "hub1."
 _capabilities = msgspec.json.Decoder(dict[str, Any])
@@ -109,20 +112,29 @@ class Holding:
     """All calls that wait on this gateway. Whoever makes it closes it.
 
     Args:
+        replica: id of this process among the replicas.
+        seal: made by them all.
         expire_s: how long a call waits for its client.
         limit: calls waiting at one time.
     """
 
-    def __init__(self, expire_s: float = EXPIRE_S, limit: int = MAX_HELD) -> None:
+    def __init__(self, replica: str, seal: Seal, expire_s: float = EXPIRE_S, limit: int = MAX_HELD) -> None:
+        self._replica = replica
+        self._seal = seal
         self._expire_s = expire_s
         self._limit = limit
-        self._key = secrets.token_bytes(32)
         self._waiting: dict[str, Held] = {}
         self._tasks = Tasks("held")
 
     def owns(self, exchange: Exchange) -> bool:
         """Whether a request says that it is the retry of a call that waits here."""
         return exchange.session is None and "requestState" in exchange.params
+
+    def elsewhere(self, exchange: Exchange) -> str | None:
+        """The replica that holds the call which a request continues; None where it is this one, or no such request."""
+        state = rewrite.text(exchange.params.get("requestState"))
+        place = None if state is None else self._place(state)
+        return None if place is None or place[0] == self._replica else place[0]
 
     async def call(self, exchange: Exchange, request: Request) -> Reply:
         """Make a call whose upstream may ask.
@@ -141,17 +153,20 @@ class Holding:
             CallerError: the state is forged, expired, or another request's.
             MissingCapability: as `call`.
         """
-        token = self._unsealed(exchange.text("requestState"))
-        held = self._waiting.get(token) if token is not None else None
+        place = self._place(exchange.text("requestState"))
+        if place is None:
+            raise CallerError("Invalid requestState: it was not made by this hub")
+        _, token = place
+        held = self._waiting.get(token)
         if held is None:
-            raise CallerError("Invalid requestState: the call it continues is unknown here or has expired; start again")
+            raise CallerError(f"Invalid requestState: {GONE}")
         if (held.method, held.subject) != (exchange.message.method, _subject(exchange)):
             raise CallerError("Invalid requestState: it belongs to another request")
         try:
             responses = rewrite.members(exchange.params.get("inputResponses", Raw(b"")))
         except msgspec.MsgspecError as fault:
             raise CallerError("Invalid params: inputResponses must be an object") from fault
-        del self._waiting[token or ""]
+        del self._waiting[token]
         if held.expiry is not None:
             held.expiry.cancel()
         held.exchange = exchange
@@ -196,7 +211,7 @@ class Holding:
         token = secrets.token_urlsafe(18)
         self._waiting[token] = held
         held.expiry = asyncio.get_running_loop().call_later(self._expire_s, self._drop, token)
-        return f"{_PREFIX}{token}.{self._seal(token)}"
+        return self._seal.sealed(f"{_PREFIX}{self._replica}.{token}")
 
     def _drop(self, token: str) -> None:
         held = self._waiting.pop(token, None)
@@ -205,12 +220,13 @@ class Holding:
             if held.expiry is not None:
                 held.expiry.cancel()
 
-    def _seal(self, token: str) -> str:
-        return hmac.new(self._key, token.encode(), "sha256").hexdigest()[:32]
-
-    def _unsealed(self, state: str) -> str | None:
-        token, _, seal = state.removeprefix(_PREFIX).rpartition(".")
-        return token if hmac.compare_digest(seal.encode(), self._seal(token).encode()) else None
+    def _place(self, state: str) -> tuple[str, str] | None:
+        """The replica and the token that a state names; None where the hub did not make it."""
+        text = self._seal.opened(state) if state.startswith(_PREFIX) else None
+        if text is None:
+            return None
+        replica, _, token = text.removeprefix(_PREFIX).partition(".")
+        return replica, token
 
 
 async def _made(request: Request, held: Held) -> Reply | HubError:

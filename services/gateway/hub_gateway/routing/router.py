@@ -13,6 +13,7 @@ from hub_gateway.catalog.entry import EntryKind
 from hub_gateway.errors import CallerError, HubError
 from hub_gateway.routing.calls import Calls
 from hub_gateway.routing.discovery import Discovery
+from hub_gateway.routing.elsewhere import Elsewhere
 from hub_gateway.routing.exchange import Exchange, Response
 from hub_gateway.routing.hello import Hello
 from hub_gateway.routing.lists import answer_list
@@ -38,10 +39,17 @@ class Router:
     """Answers requests. One for all frontends; holds no state of a request."""
 
     def __init__(
-        self, hello: Hello, calls: Calls, discovery: Discovery, subscriptions: Subscriptions, telemetry: Telemetry
+        self,
+        hello: Hello,
+        calls: Calls,
+        discovery: Discovery,
+        subscriptions: Subscriptions,
+        elsewhere: Elsewhere,
+        telemetry: Telemetry,
     ) -> None:
         self._calls = calls
         self._discovery = discovery
+        self._elsewhere = elsewhere
         self._telemetry = telemetry
         self._at_once: dict[str, Callable[[Exchange], Response]] = {
             "ping": hello.ping,
@@ -85,6 +93,12 @@ class Router:
 
     async def _dispatch(self, exchange: Exchange) -> Response:
         method = exchange.message.method
+        if (
+            exchange.session is None
+            and "requestState" in exchange.params
+            and (replica := self._calls.holding.elsewhere(exchange)) is not None
+        ):
+            return await self._elsewhere.resume(exchange, replica)
         if method not in self._absent[exchange.era]:
             if (journey := self._journeys.get(method)) is not None:
                 return await journey(exchange)

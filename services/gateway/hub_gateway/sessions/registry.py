@@ -77,6 +77,10 @@ class Sessions:
             session.seen_s = self._clock()
         return session
 
+    async def known(self, session_id: str) -> Session | None:
+        """The session of that id, wherever it was opened."""
+        return self.find(session_id) or await self.recall(session_id)
+
     async def recall(self, session_id: str) -> Session | None:
         """The session of that id, also one that another replica opened or that this one opened before a restart."""
         if self._archive is None or not session_id:

@@ -31,7 +31,9 @@ from hub_gateway.management.metrics import Metrics
 from hub_gateway.management.workspaces import Workspaces
 from hub_gateway.routing.calls import Calls
 from hub_gateway.routing.discovery import Discovery
+from hub_gateway.routing.held import Holding
 from hub_gateway.routing.republish import Republish
+from hub_gateway.routing.seal import Seal
 from hub_gateway.routing.subscriptions import Subscriptions
 from hub_gateway.satellites.categorizer import Categorizer
 from hub_gateway.satellites.filter import Filter
@@ -122,7 +124,7 @@ def _tied(
         metrics.observe,
         authorizations=authorizations,
     )
-    calls = Calls(fleet, current, ALL)
+    calls = Calls(fleet, current, ALL, Holding("", Seal()))
     subscriptions = Subscriptions(fleet, calls, lambda session: sessions.changed(session))
     sessions = Sessions(100, 3600.0, time.monotonic, subscriptions.forget)
     satellites = (

@@ -14,6 +14,7 @@ import pytest
 from hub_gateway.errors import CallerError
 from hub_gateway.routing.exchange import Exchange
 from hub_gateway.routing.held import Holding, MissingCapability
+from hub_gateway.routing.seal import Seal
 from hub_gateway.upstreams.pending import Listener, Reply
 from hub_gateway.wire import codec
 from hub_gateway.wire.meta import Caller
@@ -60,7 +61,7 @@ class Upstream:
 @asynccontextmanager
 async def holding(**options: Any) -> AsyncGenerator[Holding]:
     """Held calls that end with the block."""
-    made = Holding(**options)
+    made = Holding("0a0b0c0d", Seal(), **options)
     try:
         yield made
     finally:

@@ -1,0 +1,117 @@
+"""The bus over Redis: publish and subscribe between replicas.
+
+Owns the channels `hub:v1:bus:<channel>`, one connection that listens and a pool that publishes. Whoever listens is
+connected again when the line breaks; what was said meanwhile is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import redis.asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from hub_common.bus import BusUnavailable, Hear
+from hub_common.store import Availability, StoreUnavailable
+from hub_common.store_redis import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, DEADLINE_S
+from hub_common.tasks import Tasks
+
+PREFIX = "hub:v1:bus"
+
+PARCEL_BYTES = 64 * 1024
+"""Redis ends the connection of a subscriber that has 32 MiB to read (`client-output-buffer-limit pubsub`)."""
+
+AGAIN_S = 0.5
+"""How long after a break the listener connects again."""
+
+QUIET_S = 5.0
+"""After this long without a message Redis is asked for a sign of life; after twice as long the line is broken."""
+
+_YIELD_EVERY = 64
+_log = logging.getLogger(__name__)
+
+
+class RedisBus:
+    """See `hub_common.bus.Bus`."""
+
+    def __init__(self, url: str) -> None:
+        """Ask nothing yet.
+
+        Raises:
+            ValueError: `url` is no URL of a Redis; the text does not repeat it.
+        """
+        # Any, because the library leaves these untyped or says "awaitable or not" for every command.
+        pools: Any = redis.ConnectionPool
+        options = {"socket_connect_timeout": CONNECT_TIMEOUT_S, "retry": Retry(NoBackoff(), 1)}
+        try:
+            saying = pools.from_url(url, socket_timeout=ANSWER_TIMEOUT_S, **options)
+            hearing = pools.from_url(url, **options)
+        except ValueError:
+            raise ValueError("no URL of a Redis (redis://, rediss:// or unix://)") from None
+        self._saying: Any = redis.Redis.from_pool(saying)
+        self._hearing: Any = redis.Redis.from_pool(hearing)
+        self._availability = Availability("redis", (RedisError, OSError, TimeoutError))
+        self._channels: dict[str, list[Hear]] = {}
+        self._tasks = Tasks("bus")
+        self._listener: asyncio.Task[None] | None = None
+
+    @property
+    def parcel_bytes(self) -> int | None:
+        return PARCEL_BYTES
+
+    def subscribe(self, channel: str, hear: Hear) -> None:
+        self._channels.setdefault(_name(channel), []).append(hear)
+        if self._listener is not None:
+            self._listener.cancel()
+        self._listener = self._tasks.spawn(self._listen(), "listen")
+
+    async def publish(self, channel: str, message: bytes) -> int:
+        try:
+            with self._availability.asking():
+                async with asyncio.timeout(DEADLINE_S):
+                    return int(await self._saying.publish(_name(channel), message))
+        except StoreUnavailable as fault:
+            raise BusUnavailable(str(fault)) from fault
+
+    async def close(self) -> None:
+        await self._tasks.close()
+        await self._hearing.aclose()
+        await self._saying.aclose()
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with self._hearing.pubsub(ignore_subscribe_messages=True) as line:
+                    await line.subscribe(*self._channels)
+                    await self._hear(line)
+            except (RedisError, OSError, TimeoutError) as fault:
+                _log.debug("the bus is broken: %s", fault)
+            await asyncio.sleep(AGAIN_S)
+
+    async def _hear(self, line: Any) -> None:
+        """Hand on what comes until the line breaks."""
+        quiet = heard = 0
+        while True:
+            said = await line.get_message(timeout=QUIET_S)
+            if said is None:
+                quiet += 1
+                if quiet > 2:
+                    raise TimeoutError("no sign of life")
+                async with asyncio.timeout(QUIET_S):
+                    await line.ping()
+                continue
+            quiet = 0
+            if said["type"] == "message":
+                for hear in self._channels.get(said["channel"].decode(), ()):
+                    hear(said["data"])
+                heard += 1
+                if heard % _YIELD_EVERY == 0:
+                    await asyncio.sleep(0)  # what is buffered already is read without a pause
+
+
+def _name(channel: str) -> str:
+    return f"{PREFIX}:{channel}"

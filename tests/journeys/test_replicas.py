@@ -1,0 +1,129 @@
+"""Several gateways, one hub: nothing depends on which replica a request hits."""
+
+import json
+from collections.abc import Generator
+from contextlib import ExitStack
+from typing import Any, Final
+
+import pytest
+
+from tests.journeys.matrix import proves
+from tests.journeys.test_held_calls import CAPABLE, ROUNDS, accepted, required
+from tests.journeys.test_streams import fresh_key
+from tests.support import raw_http
+from tests.support.clients import RawClient
+from tests.support.processes import EVERYTHING, serving, stdio_entry
+from tests.support.raw_http import Answer
+from tests.support.replicas import Replicas, replicas
+
+UPSTREAMS: Final = ("http", "stdio")
+TOLD_S: Final = 15.0
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Generator[Replicas]:
+    """Two replicas in front of servers with sessions, over HTTP and over stdio."""
+    with ExitStack() as stack:
+        servers: dict[str, object] = {
+            "http": {"url": stack.enter_context(serving(EVERYTHING, "--era", "handshake", "--name", "http"))},
+            "stdio": stdio_entry(EVERYTHING, "--era", "handshake", "--name", "stdio"),
+        }
+        yield stack.enter_context(replicas(servers, tmp_path_factory.mktemp("replicas")))
+
+
+def _text(answer: Answer) -> str:
+    return answer.json()["result"]["content"][0]["text"]
+
+
+def _retry(name: str, asked: dict[str, Any], answer: Any, **more: Any) -> dict[str, Any]:
+    """The params of a retry that answers every question alike."""
+    responses = dict.fromkeys(asked["inputRequests"], answer)
+    return {"arguments": {}, "name": name, "inputResponses": responses, "requestState": asked["requestState"], **more}
+
+
+def _asking(url: str) -> RawClient:
+    return RawClient(url, capabilities=CAPABLE)
+
+
+@proves("held-call-elsewhere")
+@pytest.mark.parametrize("upstream", UPSTREAMS)
+async def test_a_retry_finds_its_call_from_any_replica(pair: Replicas, upstream: str) -> None:
+    name = f"{upstream}__{ROUNDS}"
+    first = required(await _asking(pair.one.url).call(name))
+    there = await _asking(pair.other.url).request("tools/call", _retry(name, first, accepted(name="Ada")))
+    second = required(there)
+    assert second["requestState"] != first["requestState"]
+    (question,) = second["inputRequests"].values()
+    assert question["method"] == "elicitation/create"
+    body = _retry(name, second, accepted(color="green"))
+    assert _text(await _asking(pair.other.url).request("tools/call", body)) == "Ada likes green."
+    replayed = await _asking(pair.other.url).request("tools/call", body)
+    assert replayed.json()["error"]["code"] == -32602
+    assert "continued already" in replayed.json()["error"]["message"]
+
+
+@proves("held-call-elsewhere")
+@pytest.mark.parametrize("upstream", UPSTREAMS)
+async def test_what_comes_before_the_result_comes_through_the_replica_that_was_asked(
+    pair: Replicas, upstream: str
+) -> None:
+    name = f"{upstream}__ask_then_progress"
+    params = {"name": name, "_meta": {"progressToken": "first"}}
+    asked = required(await _asking(pair.one.url).request("tools/call", params))
+    retry = _retry(name, asked, accepted(name="Ada"), _meta={"progressToken": "second"})
+    answer = await _asking(pair.other.url).request("tools/call", retry)
+    told = [json.loads(data) for data in raw_http.events_of(answer)]
+    assert [each["params"]["progressToken"] for each in told if "method" in each] == ["second", "second"]
+    assert told[-1]["result"]["content"][0]["text"] == "Ada"
+
+
+@proves("held-call-elsewhere")
+@pytest.mark.parametrize("upstream", UPSTREAMS)
+async def test_hanging_up_on_a_retry_cancels_the_call_where_it_waits(pair: Replicas, upstream: str) -> None:
+    gate, name = fresh_key(), f"{upstream}__ask_then_wait"
+    client = _asking(pair.other.url)
+    asked = required(await _asking(pair.one.url).call(name, {"key": gate}))
+    params = _retry(name, asked, accepted(name="Ada"), arguments={"key": gate})
+    watcher = RawClient(pair.one.url)
+
+    async def state(wanted: str) -> str:
+        return _text(await watcher.call(f"{upstream}__slow_state", {"key": gate, "state": wanted}))
+
+    fields = {"Content-Type": "application/json", "Accept": raw_http.ACCEPT, **client.headers("tools/call", params)}
+    async with raw_http.opened_early("POST", client.url, client.body("tools/call", params), fields):
+        assert await state("waiting") == "waiting"
+    assert await state("cancelled") == "cancelled"
+
+
+@proves("held-call-elsewhere")
+async def test_a_forged_state_is_refused_by_any_replica(pair: Replicas) -> None:
+    name = f"http__{ROUNDS}"
+    first = required(await _asking(pair.one.url).call(name))
+    state = first["requestState"]
+    for forged in (state[:-1] + ("0" if state[-1] != "0" else "1"), state.replace(state.split(".")[1], "00000000")):
+        answer = await _asking(pair.other.url).request(
+            "tools/call", _retry(name, {**first, "requestState": forged}, accepted(name="Eve"))
+        )
+        assert answer.json()["error"]["code"] == -32602
+        assert "not made by this hub" in answer.json()["error"]["message"]
+    stolen = await _asking(pair.other.url).request(
+        "tools/call", _retry("http__test_input_required_result_elicitation", first, accepted(name="Eve"))
+    )
+    assert "another request" in stolen.json()["error"]["message"]
+
+
+@proves("held-call-elsewhere")
+async def test_a_call_held_by_a_replica_that_died_is_said_to_be_gone(pair: Replicas) -> None:
+    name = f"http__{ROUNDS}"
+    first = required(await _asking(pair.other.url).call(name))
+    pair.other.kill()
+    here = await _asking(pair.one.url).request("tools/call", _retry(name, first, accepted(name="Ada")))
+    assert here.json()["error"]["code"] == -32602
+    assert "is gone; start again" in here.json()["error"]["message"]
+    pair.other.start_again()
+    await pair.other.until_ready(*UPSTREAMS)
+    restarted = await _asking(pair.other.url).request("tools/call", _retry(name, first, accepted(name="Ada")))
+    assert restarted.json()["error"]["code"] == -32602
+    assert "is gone; start again" in restarted.json()["error"]["message"]
