@@ -12,6 +12,12 @@ import msgspec
 
 from hub_gateway.catalog.entry import Entry
 
+OPTIONAL_SHOWN = 4
+"""Optional parameters a signature names; a schema tells of the others."""
+
+MAX_TYPE = 60
+"""Characters of a type in a signature: what is longer is an enumeration better read in the schema."""
+
 _decoder = msgspec.json.Decoder()
 
 
@@ -64,26 +70,39 @@ def describe(entry: Entry) -> Description:
     return Description(_text(definition.get("title")), _text(definition.get("description")), tuple(parameters), hints)
 
 
-def signature(entry: Entry) -> dict[str, Any]:
-    """An entry in few tokens: name, first sentence, and parameters (`name?` where optional) with their types."""
+def signature(entry: Entry) -> str:
+    """A tool as one line for a model: `name(needed: type, other?, …+3): First sentence.`
+
+    Required parameters have their types; optional ones stand by name alone, and past a few are only counted.
+    """
     described = describe(entry)
-    return {
-        "name": entry.public_name,
-        "description": first_sentence(described.text or described.title),
-        "parameters": {p.name if p.required else f"{p.name}?": p.type for p in described.parameters},
-    }
+    optional = [f"{p.name}?" for p in described.parameters if not p.required]
+    shown = optional[:OPTIONAL_SHOWN]
+    rest = [f"…+{len(optional) - len(shown)}"] if len(optional) > len(shown) else []
+    sentence = first_sentence(described.text or described.title)
+    return _call(entry, described, shown + rest) + (f": {sentence}" if sentence else "")
 
 
-def first_sentence(text: str, limit: int = 160) -> str:
+def short_signature(entry: Entry) -> str:
+    """The same with the required parameters only."""
+    return _call(entry, describe(entry), [])
+
+
+def _call(entry: Entry, described: Description, optional: list[str]) -> str:
+    needed = [f"{p.name}: {p.type}" for p in described.parameters if p.required]
+    return f"{entry.public_name}({', '.join(needed + optional)})"
+
+
+def first_sentence(text: str, limit: int = 120) -> str:
     """The first sentence, cut at a word where it is longer than `limit` characters."""
-    sentence = re.split(r"(?<=[.!?])\s|\n", text.strip(), maxsplit=1)[0]
+    sentence = re.split(r"(?<=[.!?])\s|(?<=[。！？])|\n", text.strip(), maxsplit=1)[0]
     return sentence if len(sentence) <= limit else sentence[:limit].rsplit(" ", 1)[0] + "…"
 
 
 def _type_of(schema: dict[str, Any]) -> str:
-    choices = _list(schema.get("enum"))
-    if choices and len(choices) <= 8:
-        return "|".join(map(str, choices))
+    choices = "|".join(map(str, _list(schema.get("enum"))))
+    if choices and len(choices) <= MAX_TYPE:
+        return choices
     kind = schema.get("type", "any")
     if isinstance(kind, list):
         return "|".join(map(str, _list(cast(object, kind))))

@@ -289,7 +289,7 @@ class AnnotationFilter(msgspec.Struct, frozen=True, rename="camel", forbid_unkno
 
 
 class PromptBasedFiltering(msgspec.Struct, frozen=True, rename="camel"):
-    """What a client sees at first in mode `prompt-based`, and how it comes to see more."""
+    """What a client sees at first in mode `prompt-based`, and how it comes to see more in it and in mode `auto`."""
 
     enabled: Annotated[bool | None, Meta(description="Accepted for compatibility; `mode` decides.")] = None
     default_exposure: Annotated[
@@ -299,7 +299,21 @@ class PromptBasedFiltering(msgspec.Struct, frozen=True, rename="camel"):
             "category filesystem and the servers filesystem and memory, `all` everything."
         ),
     ] = "meta-only"
-    enable_meta_tools: Annotated[bool, Meta(description="Offer `hub__analyze_prompt` and `hub__call_tool`.")] = True
+    enable_meta_tools: Annotated[
+        bool,
+        Meta(
+            description="Offer the hub's own tools: `hub__analyze_prompt`, `hub__search_tools`, `hub__describe_tool` "
+            "and `hub__call_tool`."
+        ),
+    ] = True
+    call_variants: Annotated[
+        bool,
+        Meta(
+            description="Offer `hub__call_tool_read`, `hub__call_tool_write` and `hub__call_tool_destructive` instead "
+            "of `hub__call_tool`, so that a client can ask before some calls. A tool's annotations say which one "
+            "takes it."
+        ),
+    ] = False
     session_isolation: Annotated[
         bool, Meta(description="Each session opens tools for itself; false: what one opens, all see.")
     ] = True

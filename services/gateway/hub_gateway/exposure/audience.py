@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
+from hub_gateway.config.model import PromptBasedFiltering
+
 MINIMAL_UPSTREAMS = frozenset({"filesystem", "memory"})
 MINIMAL_CATEGORIES = frozenset({"filesystem"})
 
@@ -16,6 +18,8 @@ class Opened(msgspec.Struct, frozen=True):
 
     everything: bool = True
     meta_tools: bool = True
+    call_variants: bool = False
+    """Whether `hub__call_tool` is listed as its three variants."""
     categories: frozenset[str] = frozenset()
     upstreams: frozenset[str] = frozenset()
     public_names: frozenset[str] = frozenset()
@@ -36,17 +40,23 @@ NOTHING = Opened(everything=False)
 """Where what is opened beyond the start begins."""
 
 
-def at_start(mode: str | None, default_exposure: str, meta_tools: bool) -> Opened:
+DIRECT = Opened(meta_tools=False)
+"""Everything that is allowed, and nothing of the hub's own."""
+
+
+def at_start(mode: str | None, prompt: PromptBasedFiltering) -> Opened:
     """What is open before anything was asked (reference: `promptBasedFiltering.defaultExposure`).
 
     Outside prompt-based mode everything is open and there are no meta-tools.
     """
     if mode != "prompt-based":
-        return Opened(meta_tools=False)
-    if default_exposure == "all":
-        return Opened(meta_tools=meta_tools)
-    if default_exposure == "minimal":
-        return Opened(
-            everything=False, meta_tools=meta_tools, categories=MINIMAL_CATEGORIES, upstreams=MINIMAL_UPSTREAMS
+        return DIRECT
+    opened = Opened(meta_tools=prompt.enable_meta_tools, call_variants=prompt.call_variants)
+    if prompt.default_exposure == "all":
+        return opened
+    if prompt.default_exposure == "minimal":
+        return msgspec.structs.replace(
+            opened, everything=False, categories=MINIMAL_CATEGORIES, upstreams=MINIMAL_UPSTREAMS
         )
-    return Opened(everything=False, meta_tools=meta_tools and default_exposure != "zero")
+    meta_tools = opened.meta_tools and prompt.default_exposure != "zero"
+    return msgspec.structs.replace(opened, everything=False, meta_tools=meta_tools)

@@ -79,7 +79,7 @@ class Current:
             allows, category = exposure.verdicts.allows, exposure.category
             self._allowed = Allowed((e, category(e).name) for e in exposure.catalog.entries if allows(e))
         visible = self._allowed.opened(opened)
-        view = self._views[opened] = View(exposure.catalog, visible, opened.meta_tools, self.look)
+        view = self._views[opened] = View(exposure.catalog, visible, opened.meta_tools, self.look, opened.call_variants)
         if len(self._views) > MAX_VIEWS:
             self._views.popitem(last=False)
         return view

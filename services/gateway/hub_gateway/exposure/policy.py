@@ -34,10 +34,14 @@ class Policy(msgspec.Struct, frozen=True):
         return self.mode in ("category", "hybrid")
 
     @property
+    def has_meta_tools(self) -> bool:
+        """Whether the hub's own tools can be called, listed or not."""
+        return self.mode == "prompt-based" and self.filtering.prompt_based_filtering.enable_meta_tools
+
+    @property
     def opened_at_start(self) -> Opened:
         """What an audience sees before it asked for anything."""
-        prompt = self.filtering.prompt_based_filtering
-        return at_start(self.mode, prompt.default_exposure, prompt.enable_meta_tools)
+        return at_start(self.mode, self.filtering.prompt_based_filtering)
 
 
 def effective(filtering: ToolFiltering, tool_count: int) -> Policy:

@@ -48,10 +48,18 @@ class Look(msgspec.Struct, frozen=True):
 class View:
     """The visible entries of one audience."""
 
-    def __init__(self, catalog: Catalog, visible: Sequence[Entry], with_meta_tools: bool, look: Look) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        visible: Sequence[Entry],
+        with_meta_tools: bool,
+        look: Look,
+        call_variants: bool = False,
+    ) -> None:
         self.catalog = catalog
         self.visible = tuple(visible)
-        self.with_meta_tools = with_meta_tools
+        self.own_tools = (with_meta_tools, with_meta_tools and call_variants)
+        """Whether the hub's own tools are listed, and whether with the variants of `hub__call_tool`."""
         self._shown = frozenset(map(id, self.visible))
         self._look = look
         self._lists: dict[tuple[EntryKind, Era], bytes] = {}
@@ -97,7 +105,8 @@ class View:
         return result
 
     def _definitions(self, kind: EntryKind, era: Era) -> list[bytes]:
-        own = meta_tools.definitions(era) if kind is EntryKind.TOOL and self.with_meta_tools else ()
+        listed, call_variants = self.own_tools
+        own = meta_tools.definitions(era, call_variants) if kind is EntryKind.TOOL and listed else ()
         return [*own, *(entry.listed_raw for entry in self.visible if entry.kind is kind)]
 
     def _generation(self, kind: EntryKind, era: Era) -> str:

@@ -67,6 +67,11 @@ class Calls:
                     opened = opened.adding(beyond.categories, beyond.public_names)
         return self._current.view(opened)
 
+    def allowed(self, exchange: Exchange) -> View:
+        """Everything the policy allows the asking audience, opened or not."""
+        del exchange  # there is one policy for all
+        return self._current.view(ALL)
+
     async def call_tool(self, exchange: Exchange) -> Response:
         """Answer `tools/call` for a tool of an upstream."""
         name = exchange.text("name")

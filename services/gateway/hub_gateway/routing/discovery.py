@@ -1,56 +1,64 @@
 """Journey C: from a prompt to the tools that fit it.
 
-Filter first (a shortlist, in milliseconds), then the LLM over that shortlist where one is configured: it chooses, and
-it says in other words what is asked for, which the filter ranks again. One question, two
-renderings: a session's tools are opened and its list changes; a stateless client gets compact signatures that
-`hub__call_tool` takes, and nothing changes (2026-07-28 changelog, major change 1).
+One question has two renderings. A session's tools are opened and its list changes; the answer also carries compact
+signatures, for clients that do not follow changes of the list. A stateless client gets the signatures alone, and
+nothing changes (2026-07-28 changelog, major change 1). `hub__call_tool` takes what either was told of.
 """
 
 from __future__ import annotations
 
-import asyncio
-import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import msgspec
 
-from hub_gateway.catalog.description import describe, signature
 from hub_gateway.catalog.entry import Entry, EntryKind
-from hub_gateway.errors import CallerError, SatelliteError, UnknownEntry
-from hub_gateway.exposure import meta_tools
-from hub_gateway.exposure.audience import ALL, NOTHING
-from hub_gateway.exposure.current import Current, Exposure
+from hub_gateway.errors import CallerError
+from hub_gateway.exposure import answers, meta_tools
+from hub_gateway.exposure.audience import NOTHING, Opened
+from hub_gateway.exposure.current import Current
 from hub_gateway.exposure.policy import Policy
 from hub_gateway.routing.calls import Calls
 from hub_gateway.routing.exchange import Exchange, Response
-from hub_gateway.satellites.categorizer import Analysis, Categorizer
-from hub_gateway.satellites.filter import Asked, Filter
+from hub_gateway.routing.finding import SHORTLIST, Finding, Found, Wanted
+from hub_gateway.routing.indirect import Indirect
+from hub_gateway.routing.own_result import text_result
+from hub_gateway.satellites.categorizer import Categorizer
+from hub_gateway.satellites.filter import Filter
 from hub_gateway.sessions.registry import Sessions
 from hub_gateway.sessions.session import Session
 from hub_gateway.wire import codec, rewrite
 
-SHORTLIST = 24
-"""Tools the LLM chooses from."""
+MAX_DESCRIBED = 10
+"""Definitions one answer shows."""
 
-MATCHES = 8
-"""Tools that are opened, or returned, where no LLM narrows the shortlist."""
+MAX_LIMIT = 50
+"""Tools one search may be asked for."""
 
-RANK_OFFSET = 60
-"""Of reciprocal rank fusion: how little the very first places count more than the next (Cormack et al., 2009)."""
-
-_WORD = re.compile(r"[a-z0-9]+")
+_NOT_FOR_MODELS = ("icons", "_meta")
 _TOOLS_CHANGED = codec.notification("notifications/tools/list_changed")
+
+Shape = TypeVar("Shape")
 
 
 class _Analyze(msgspec.Struct):
     prompt: str = ""
     context: str = ""
+    replace: bool = False
+    reset: bool = False
 
 
-class _Call(msgspec.Struct):
-    name: str
-    arguments: msgspec.Raw = msgspec.Raw(b"{}")
+class _Search(msgspec.Struct):
+    query: str = ""
+    context: str = ""
+    limit: int = 0
+    server: str = ""
+    category: str = ""
+
+
+class _Describe(msgspec.Struct):
+    names: list[str] | str = []
+    name: str = ""
 
 
 class Discovery:
@@ -62,19 +70,19 @@ class Discovery:
         self._calls = calls
         self._current = current
         self._sessions = sessions
-        self._filter, self._categorizer = satellites
+        self._finding = Finding(satellites)
+        self._indirect = Indirect(calls, current)
+        self._answers: dict[str, Callable[[Exchange, Policy], Awaitable[Response]]] = {
+            meta_tools.ANALYZE_PROMPT: self._analyze,
+            meta_tools.SEARCH_TOOLS: self._search,
+            meta_tools.DESCRIBE_TOOL: self._describe,
+        }
         self.policy: Policy | None = None
         """Swapped with the document."""
 
     def owns(self, name: str | None) -> bool:
         """Whether a tool of that name is the hub's own now."""
-        policy = self.policy
-        return (
-            name in meta_tools.NAMES
-            and policy is not None
-            and policy.mode == "prompt-based"
-            and policy.filtering.prompt_based_filtering.enable_meta_tools
-        )
+        return name in meta_tools.NAMES and self.policy is not None and self.policy.has_meta_tools
 
     async def call(self, exchange: Exchange, name: str) -> Response:
         """Answer `tools/call` of one of the hub's own tools.
@@ -82,145 +90,158 @@ class Discovery:
         Raises:
             CallerError: the arguments do not fit the tool's schema.
         """
-        shape = _Analyze if name == meta_tools.ANALYZE_PROMPT else _Call
-        try:
-            arguments = msgspec.json.decode(exchange.params.get("arguments", b"{}"), type=shape)
-        except msgspec.MsgspecError as fault:
-            raise CallerError(f"Invalid arguments of {name}: {fault}") from fault
-        if isinstance(arguments, _Call):
-            return await self._call_tool(exchange, arguments)
-        return await self._analyze(exchange, arguments)
+        assert self.policy is not None
+        if name in meta_tools.CALLS:
+            variants = self.policy.filtering.prompt_based_filtering.call_variants
+            return await self._indirect.call(exchange, name, variants=variants)
+        return await self._answers[name](exchange, self.policy)
 
-    async def _call_tool(self, exchange: Exchange, call: _Call) -> Response:
-        entry = self._current.view(ALL).resolve(EntryKind.TOOL, call.name)
-        if entry is None:
-            raise UnknownEntry(f"Unknown tool: {call.name}")
-        params = {**exchange.params, "arguments": call.arguments}
-        return await self._calls.forward(exchange, entry, params, "name", meta_tools.CALL_TOOL)
-
-    async def _analyze(self, exchange: Exchange, asked: _Analyze) -> Response:
+    async def _analyze(self, exchange: Exchange, policy: Policy) -> Response:
+        asked = _arguments(exchange, _Analyze)
+        session = exchange.session
+        if asked.reset and session is not None:
+            self._open(exchange, session, None)
         if not asked.prompt.strip():
-            body = {"error": "prompt is empty", "message": "Say in `prompt` what you want to do."}
-            return self._answer(exchange, body, is_error=True)
-        exposure = self._current.exposure
-        allowed = [entry for entry in self._current.view(ALL).visible if entry.kind is EntryKind.TOOL]
-        shortlist = await self._shortlist(exposure, asked, allowed)
-        matches, analysis = await self._choose(exposure, asked, allowed, shortlist)
-        category = exposure.category
-        categories = sorted({category(entry).name for entry in matches} | (analysis.categories if analysis else set()))
+            if asked.reset and session is not None:
+                return self._told(exchange, {"message": "every opened tool is closed", "tools": []})
+            return self._told(
+                exchange, {"error": "prompt is empty", "message": "Say in `prompt` what to do."}, is_error=True
+            )
+        found = await self._find(exchange, policy, Wanted(asked.prompt, asked.context, self._tools(exchange)))
+        matches = found.entries[: found.matches]
+        analysis = found.analysis
+        categories = {self._current.exposure.category(entry).name for entry in matches}
         body: dict[str, Any] = {
-            "categories": categories,
-            "confidence": round(analysis.confidence if analysis else _confidence(shortlist), 3),
+            "categories": sorted(categories | (analysis.categories if analysis else set())),
+            "confidence": round(found.confidence, 3),
             "reasoning": analysis.reasoning if analysis else "ranked by how well names and descriptions fit the prompt",
-            "tools": [signature(entry) for entry in matches],
         }
-        if exchange.session is not None:
-            opened = self._open(exchange, exchange.session, matches, analysis.categories if analysis else frozenset())
-            body["message"] = f"{opened} tools opened" if opened else "these tools were open already"
-            body["nextStep"] = "Call one of `tools` by its name."
-        else:
-            body["message"] = f"{len(matches)} tools fit"
-            body["nextStep"] = f"Call {meta_tools.CALL_TOOL} with a tool's name and its arguments."
         if not matches:
             body["message"], body["nextStep"] = "no tool fits", "Say it in other words, or name the service you mean."
-        return self._answer(exchange, body)
+        elif session is None:
+            body["message"] = f"{len(matches)} tools fit"
+            body["nextStep"] = f"Call {_how(policy)} with a tool's name and its arguments."
+        else:
+            seen = self._calls.session_view(session)
+            more = sum(not seen.shows(entry) for entry in matches)
+            named = frozenset(entry.public_name for entry in matches)
+            opened = NOTHING.adding(analysis.categories if analysis else frozenset(), named)
+            self._open(exchange, session, opened, replace=asked.replace)
+            body["message"] = f"{more} tools opened" if more else "these tools were open already"
+            body["nextStep"] = f"Call one of `tools` by its name, or through {_how(policy)} where your list lacks it."
+        body["tools"] = self._lines(policy, found)
+        return self._told(exchange, body)
 
-    async def _shortlist(
-        self, exposure: Exposure, asked: _Analyze, allowed: Sequence[Entry]
-    ) -> list[tuple[Entry, float]]:
-        if not allowed:
-            return []
-        search = Asked(query=asked.prompt, context=asked.context, limit=SHORTLIST)
-        try:
-            found = await self._filter.search(exposure, search, allowed)
-            return [(match.entry, match.score) for match in found.matches]
-        except SatelliteError:
-            return by_words(f"{asked.prompt} {asked.context}", allowed)[:SHORTLIST]
-
-    async def _choose(
-        self, exposure: Exposure, asked: _Analyze, allowed: Sequence[Entry], shortlist: list[tuple[Entry, float]]
-    ) -> tuple[list[Entry], Analysis | None]:
-        best = [entry for entry, _ in shortlist]
-        policy = self.policy
-        llm = policy.filtering.llm_categorization if policy else None
-        if not allowed or policy is None or llm is None or not llm.enabled:
-            return best[:MATCHES], None
-        category = exposure.category
-        try:
-            analysis = await self._categorizer.analyze_prompt(
-                asked.prompt,
-                asked.context,
-                {entry: category(entry).name for entry in best},
-                policy.filtering,
+    async def _search(self, exchange: Exchange, policy: Policy) -> Response:
+        asked = _arguments(exchange, _Search)
+        if not asked.query.strip():
+            return self._told(
+                exchange, {"error": "query is empty", "message": "Say in `query` what to do."}, is_error=True
             )
-        except SatelliteError:
-            return best[:MATCHES], None
-        by_name = {entry.public_name: entry for entry in best}
-        named = [by_name[name] for name in analysis.public_names if name in by_name]
-        if not analysis.requests:
-            return named or best[:MATCHES], analysis
-        asking = (self._shortlist(exposure, _Analyze(request), allowed) for request in analysis.requests)
-        found = [[entry for entry, _ in hits] for hits in await asyncio.gather(*asking)]
-        return list(dict.fromkeys([*named, *fused([best, *found])]))[: max(MATCHES, len(named))], analysis
+        if not 0 <= asked.limit <= MAX_LIMIT:
+            raise CallerError(f"Invalid arguments of {meta_tools.SEARCH_TOOLS}: limit must be from 1 to {MAX_LIMIT}")
+        tools = self._tools(exchange)
+        scope = self._scope(tools, asked)
+        if not scope and tools:
+            return self._told(exchange, self._places(tools, asked), is_error=True)
+        limit = max(asked.limit, SHORTLIST)
+        found = await self._find(exchange, policy, Wanted(asked.query, asked.context, scope, limit))
+        lines = self._lines(policy, found, asked.limit)
+        if not lines:
+            return text_result(exchange, self._current.look, ["No tool fits. Say it in other words."])
+        head = f"Best of {len(scope)} tools; call one through {_how(policy)} with its name and arguments:"
+        return text_result(exchange, self._current.look, ["\n".join([head, *lines])])
 
-    def _open(self, exchange: Exchange, session: Session, matches: list[Entry], categories: frozenset[str]) -> int:
-        """Open tools on the session, or on all where sessions are not isolated, and tell whoever sees more now."""
-        names = frozenset(entry.public_name for entry in matches)
+    async def _describe(self, exchange: Exchange, policy: Policy) -> Response:
+        asked = _arguments(exchange, _Describe)
+        names = [asked.names] if isinstance(asked.names, str) else list(asked.names)
+        names += [asked.name] if asked.name else []
+        if not names or len(names) > MAX_DESCRIBED:
+            raise CallerError(f"Invalid arguments of {meta_tools.DESCRIBE_TOOL}: names must be 1 to {MAX_DESCRIBED}")
+        view = self._calls.allowed(exchange)
+        texts: list[str] = []
+        for name in dict.fromkeys(names):
+            entry = view.resolve(EntryKind.TOOL, name)
+            texts.append(f"Unknown tool: {name[:200]}" if entry is None else _definition(entry))
+        unknown = all(text.startswith("Unknown tool: ") for text in texts)
+        return text_result(exchange, self._current.look, ["\n".join(texts)], is_error=unknown)
+
+    async def _find(self, exchange: Exchange, policy: Policy, wanted: Wanted) -> Found:
+        return await self._finding.find(self._current.exposure, policy.filtering, wanted)
+
+    def _tools(self, exchange: Exchange) -> list[Entry]:
+        return [entry for entry in self._calls.allowed(exchange).visible if entry.kind is EntryKind.TOOL]
+
+    def _scope(self, tools: list[Entry], asked: _Search) -> list[Entry]:
+        category = self._current.exposure.category
+        server, wanted = asked.server.casefold(), asked.category.casefold()
+        return [
+            entry
+            for entry in tools
+            if (not server or entry.upstream_name.casefold() == server)
+            and (not wanted or category(entry).name.casefold() == wanted)
+        ]
+
+    def _places(self, tools: list[Entry], asked: _Search) -> dict[str, Any]:
+        """What there is to search in, for who searched where nothing is."""
+        category = self._current.exposure.category
+        body: dict[str, Any] = {"error": "there are no tools"}
+        if asked.server:
+            body["error"] += f" of server {asked.server[:100]!r}"
+            body["servers"] = sorted({entry.upstream_name for entry in tools})
+        if asked.category:
+            body["error"] += f" of category {asked.category[:100]!r}"
+            body["categories"] = sorted({category(entry).name for entry in tools})
+        return body
+
+    def _lines(self, policy: Policy, found: Found, limit: int = 0) -> list[str]:
+        marked = policy.filtering.prompt_based_filtering.call_variants
+        return answers.lines(found.entries[: limit or found.shown], limit=limit, marked=marked)
+
+    def _open(self, exchange: Exchange, session: Session, opened: Opened | None, *, replace: bool = False) -> None:
+        """Open tools on the session, or on all where sessions are not isolated, and tell whoever sees others now.
+
+        None closes what was opened.
+        """
         isolated = self.policy is None or self.policy.filtering.prompt_based_filtering.session_isolation
         before = {each: self._calls.session_view(each) for each in ([session] if isolated else self._sessions)}
-        seen = self._calls.session_view(session)
+        old = session.opened if isolated else self._calls.opened_by_all
+        if opened is not None and old is not None and not replace:
+            opened = old.adding(opened.categories, opened.public_names)
         if isolated:
-            session.opened = (session.opened or NOTHING).adding(categories, names)
+            session.opened = opened
             self._sessions.changed(session)
         else:
-            self._calls.opened_by_all = (self._calls.opened_by_all or NOTHING).adding(categories, names)
-        for each, old in before.items():
+            self._calls.opened_by_all = opened
+        for each, old_view in before.items():
             new = self._calls.session_view(each)
-            if new.listed["tools"] == old.listed["tools"] and new.with_meta_tools == old.with_meta_tools:
+            if new.listed["tools"] == old_view.listed["tools"] and new.own_tools == old_view.own_tools:
                 continue
             # A client that holds no standing stream hears of it on the stream of this very call.
             if each is session and not session.standing.is_read and exchange.outlet is not None:
                 exchange.outlet(_TOOLS_CHANGED)
             else:
                 each.tell(_TOOLS_CHANGED)
-        return len(self._calls.session_view(session).visible) - len(seen.visible)
 
-    def _answer(self, exchange: Exchange, body: dict[str, Any], *, is_error: bool = False) -> Response:
-        text = msgspec.json.encode(body).decode()
-        result = rewrite.join(
-            {
-                "content": msgspec.json.encode([{"type": "text", "text": text}]),
-                "structuredContent": msgspec.json.encode(body),
-                "isError": b"true" if is_error else b"false",
-            }
-        )
-        if exchange.session is None:
-            result = rewrite.prepended(result, self._current.look.stateless_head(cacheable=False))
-        return exchange.result(result)
+    def _told(self, exchange: Exchange, body: dict[str, Any], *, is_error: bool = False) -> Response:
+        return text_result(exchange, self._current.look, [msgspec.json.encode(body).decode()], is_error=is_error)
 
 
-def by_words(prompt: str, entries: Sequence[Entry]) -> list[tuple[Entry, float]]:
-    """Rank by shared words: the answer while the filter is away."""
-    wanted = set(_WORD.findall(prompt.lower()))
-    scored = [
-        (entry, float(len(wanted & set(_WORD.findall(f"{entry.public_name} {describe(entry).text}".lower())))))
-        for entry in entries
-    ]
-    return sorted((pair for pair in scored if pair[1] > 0), key=lambda pair: -pair[1])
+def _arguments(exchange: Exchange, shape: type[Shape]) -> Shape:
+    try:
+        return msgspec.json.decode(exchange.params.get("arguments", b"{}"), type=shape)
+    except msgspec.MsgspecError as fault:
+        raise CallerError(f"Invalid arguments of {exchange.text('name')}: {fault}") from fault
 
 
-def fused(rankings: Sequence[Sequence[Entry]]) -> list[Entry]:
-    """One ranking of several by reciprocal ranks; ties stand as they were first met."""
-    scores: dict[Entry, float] = {}
-    for ranking in rankings:
-        for place, entry in enumerate(ranking):
-            scores[entry] = scores.get(entry, 0.0) + 1.0 / (RANK_OFFSET + place)
-    return sorted(scores, key=lambda entry: -scores[entry])
+def _how(policy: Policy) -> str:
+    """Which of the hub's tools calls another."""
+    if policy.filtering.prompt_based_filtering.call_variants:
+        return f"{meta_tools.CALL_TOOL}_ and the word in front of it"
+    return meta_tools.CALL_TOOL
 
 
-def _confidence(shortlist: list[tuple[Entry, float]]) -> float:
-    """How far the best match stands out, between 0 and 1: a ratio of scores, no probability."""
-    if not shortlist or shortlist[0][1] <= 0:
-        return 0.0
-    rest = shortlist[MATCHES][1] if len(shortlist) > MATCHES else 0.0
-    return min(1.0, max(0.0, 1.0 - rest / shortlist[0][1]))
+def _definition(entry: Entry) -> str:
+    """The whole definition as its upstream gave it, less what is not for models."""
+    members = rewrite.members(entry.listed_raw)
+    return rewrite.join({key: raw for key, raw in members.items() if key not in _NOT_FOR_MODELS}).decode()

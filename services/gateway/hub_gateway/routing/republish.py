@@ -273,7 +273,7 @@ def _different(old: View, new: View, said: set[tuple[str, str]]) -> list[str]:
     What an upstream said is passed on to whoever sees a list of its, changed or not: so would it be directly.
     """
     words = set(changed(old.listed, new.listed))
-    if old.with_meta_tools != new.with_meta_tools:
+    if old.own_tools != new.own_tools:
         words.add("tools")
     if said:
         shown = {(entry.upstream_name, entry.kind.capability) for entry in new.visible}

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub_gateway.catalog.description import Description, Parameter, describe, first_sentence, signature
+from hub_gateway.catalog.description import (
+    Description,
+    Parameter,
+    describe,
+    first_sentence,
+    short_signature,
+    signature,
+)
 from hub_gateway.catalog.entry import Entry, EntryKind
 from tests.support import json_text
 
@@ -49,17 +56,20 @@ def test_a_tool_is_read() -> None:
         ("either", "string|null", False),
         ("any", "any", False),
     ]
-    assert signature(_entry(raw)) == {
-        "name": "a__search",
-        "description": "Finds.",
-        "parameters": {
-            "query": "string",
-            "kind?": "a|b",
-            "many?": "integer[]",
-            "either?": "string|null",
-            "any?": "any",
-        },
-    }
+    assert signature(_entry(raw)) == "a__search(query: string, kind?, many?, either?, any?): Finds."
+    assert short_signature(_entry(raw)) == "a__search(query: string)"
+
+
+def test_a_signature_counts_what_it_does_not_name() -> None:
+    schema = {"properties": {f"p{n}": {"type": "integer"} for n in range(9)}, "required": ["p8"]}
+    entry = _entry(msgspec.json.encode({"name": "search", "title": "Search", "inputSchema": schema}))
+    assert signature(entry) == "a__search(p8: integer, p0?, p1?, p2?, p3?, …+4): Search"
+
+
+def test_long_choices_are_left_to_the_schema() -> None:
+    choices = [f"choice-{n}" for n in range(20)]
+    schema = {"properties": {"of": {"type": "string", "enum": choices}}, "required": ["of"]}
+    assert signature(_entry(msgspec.json.encode({"name": "x", "inputSchema": schema}))) == "a__search(of: string)"
 
 
 def test_a_prompt_s_arguments_are_parameters() -> None:
@@ -87,7 +97,8 @@ MEMBERS = {
 def test_a_definition_of_any_shape_is_described(definition: str) -> None:
     entry = _entry(definition.encode())
     assert isinstance(describe(entry), Description)
-    assert msgspec.json.encode(signature(entry))
+    for line in (signature(entry), short_signature(entry)):
+        assert line.startswith("a__search(")
 
 
 @pytest.mark.parametrize(
@@ -116,7 +127,7 @@ def test_a_first_sentence_is_short(text: str, limit: int) -> None:
         ("One\nTwo", "One"),
         ("", ""),
         ("  Padded!  Next", "Padded!"),
-        ("word " * 50, ("word " * 32).rstrip() + "…"),
+        ("word " * 50, ("word " * 24).rstrip() + "…"),
     ),
 )
 def test_first_sentences(text: str, sentence: str) -> None:

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub_gateway.catalog.entry import EntryKind
+from hub_gateway.config.model import PromptBasedFiltering
 from hub_gateway.exposure.allowed import Allowed
-from hub_gateway.exposure.audience import ALL, NOTHING, Opened, at_start
+from hub_gateway.exposure.audience import ALL, DIRECT, NOTHING, Opened, at_start
 from tests.unit.gateway.catalog.offerings import catalog, offering
 
 CATALOG = catalog(
@@ -24,7 +25,7 @@ CATEGORIES = {"write": "filesystem", "search": "version-control"}
 ALLOWED = Allowed((each, CATEGORIES.get(each.local_name, "other")) for each in CATALOG.entries)
 SETS = st.frozensets(st.sampled_from(("filesystem", "other", "version-control")))
 NAMES = st.frozensets(st.sampled_from([each.public_name for each in CATALOG.entries]))
-OPENED = st.builds(Opened, st.booleans(), st.booleans(), SETS, st.frozensets(st.just("memory")), NAMES)
+OPENED = st.builds(Opened, st.booleans(), st.booleans(), st.booleans(), SETS, st.frozensets(st.just("memory")), NAMES)
 
 
 def shown(opened: Opened) -> set[str]:
@@ -43,15 +44,16 @@ def shown(opened: Opened) -> set[str]:
         ("all", False, {"filesystem__read", "filesystem__write", "memory__recall", "github__search"}, False),
     ),
 )
-def test_the_start_of_prompt_based_mode(exposure: str, meta_tools: bool, tools: set[str], lists_meta: bool) -> None:
-    opened = at_start("prompt-based", exposure, meta_tools)
+def test_the_start_of_prompt_based_mode(exposure: Any, meta_tools: bool, tools: set[str], lists_meta: bool) -> None:
+    prompt = PromptBasedFiltering(default_exposure=exposure, enable_meta_tools=meta_tools)
+    opened = at_start("prompt-based", prompt)
     assert shown(opened) == tools
     assert opened.meta_tools == lists_meta
 
 
 @pytest.mark.parametrize("mode", (None, "server-allowlist", "category", "hybrid"))
 def test_in_other_modes_everything_is_open_and_the_hub_has_no_tools(mode: Any) -> None:
-    assert at_start(mode, "zero", True) == Opened(meta_tools=False)
+    assert at_start(mode, PromptBasedFiltering(default_exposure="zero")) == DIRECT == Opened(meta_tools=False)
 
 
 @given(OPENED, SETS, NAMES)

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from hub_gateway.catalog.entry import Entry, EntryKind
 from tests.support.clients import RawClient
 from tests.support.gateway import House, gateway
 from tests.support.small_server import SmallServer, small_server, tool
@@ -26,7 +27,15 @@ MENU: dict[str, tuple[dict[str, Any], ...]] = {
 }
 ALL = {f"{name}__{each['name']}" for name, tools in MENU.items() for each in tools}
 MINIMAL = {"filesystem__read_file", "filesystem__write_file", "memory__recall"}
-ANALYZE, CALL = "hub__analyze_prompt", "hub__call_tool"
+ANALYZE, SEARCH, DESCRIBE, CALL = (
+    "hub__analyze_prompt",
+    "hub__search_tools",
+    "hub__describe_tool",
+    "hub__call_tool",
+)
+OWN = {ANALYZE, DESCRIBE, CALL}
+"""The hub's own tools that a session lists."""
+OWN_STATELESS = OWN | {SEARCH}
 RESOURCE = {"uri": "mail:inbox", "name": "inbox"}
 
 
@@ -41,6 +50,11 @@ class Menu:
         """Switch to prompt-based mode."""
         details = {"defaultExposure": default_exposure, **policy.pop("details", {})}
         await self.house.filtering(enabled=True, mode="prompt-based", promptBasedFiltering=details, **policy)
+
+    @property
+    def tools(self) -> list[Entry]:
+        """Every tool."""
+        return [each for each in self.house.gateway.current.exposure.catalog.entries if each.kind is EntryKind.TOOL]
 
     @property
     def stateless(self) -> RawClient:
@@ -69,17 +83,28 @@ async def listed(client: RawClient, method: str = "tools/list", member: str = "t
     return set(names)
 
 
-async def analyzed(client: RawClient, prompt: str, **more: str) -> dict[str, Any]:
-    """What `hub__analyze_prompt` answers, as a model reads it."""
-    answer = (await client.call(ANALYZE, {"prompt": prompt, **more})).json()
+async def told(client: RawClient, name: str, arguments: dict[str, Any], *, is_error: bool = False) -> str:
+    """What one of the hub's own tools answers, as a model reads it."""
+    answer = (await client.call(name, arguments)).json()
     assert "result" in answer, answer
     result = answer["result"]
+    assert result["isError"] is is_error, result
+    assert "structuredContent" not in result, "a model would be shown the same twice"
     (content,) = result["content"]
-    assert json.loads(content["text"]) == result["structuredContent"]
-    assert result["isError"] is False
-    return result["structuredContent"]
+    return content["text"]
+
+
+async def analyzed(client: RawClient, prompt: str, **more: Any) -> dict[str, Any]:
+    """What `hub__analyze_prompt` answers."""
+    return json.loads(await told(client, ANALYZE, {"prompt": prompt, **more}))
+
+
+async def searched(client: RawClient, query: str, **more: Any) -> list[str]:
+    """The names `hub__search_tools` answers with, best first."""
+    _head, *found = (await told(client, SEARCH, {"query": query, **more})).splitlines()
+    return [line.partition("(")[0] for line in found]
 
 
 def names_of(analysis: dict[str, Any]) -> list[str]:
     """The tools an analysis returned, best first."""
-    return [each["name"] for each in analysis["tools"]]
+    return [line.partition("(")[0] for line in analysis["tools"]]

@@ -14,14 +14,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub_gateway.catalog.entry import Entry, Offering
-from hub_gateway.routing.discovery import by_words, fused
+from hub_gateway.routing.finding import by_words, fused
 from tests.support.clients import RawClient, raw_session
 from tests.support.gateway import heard_before, posted, standing
 from tests.support.raw_http import post
 from tests.unit.categorizer.conftest import llm_settings
 from tests.unit.categorizer.gemini_stand_in import NEVER, GeminiStandIn, error_reply, gemini_stand_in
 from tests.unit.gateway.catalog.offerings import catalog
-from tests.unit.gateway.routing.menu import ALL, ANALYZE, CALL, MENU, MINIMAL, Menu, analyzed, listed, menu, names_of
+from tests.unit.gateway.routing.menu import (
+    ALL,
+    ANALYZE,
+    CALL,
+    DESCRIBE,
+    MENU,
+    MINIMAL,
+    OWN,
+    OWN_STATELESS,
+    SEARCH,
+    Menu,
+    analyzed,
+    listed,
+    menu,
+    names_of,
+    searched,
+    told,
+)
 
 pytestmark = pytest.mark.anyio
 WEATHER = "what is the weather forecast for the city of Paris"
@@ -49,10 +66,10 @@ async def shown(house: Menu) -> Menu:
 async def test_what_is_shown_at_first(house: Menu, exposure: str, tools: set[str], lists_meta: bool) -> None:
     await house.prompt_based(exposure)
     async with raw_session(house.house.url) as session:
-        assert await listed(session) == tools | ({ANALYZE} if lists_meta else set())
+        assert await listed(session) == tools | (OWN if lists_meta else set[str]())
         assert await listed(session, "prompts/list", "prompts") == {f"{name}__p" for name in MENU}
         assert await listed(session, "resources/list", "resources") == {"inbox"}
-    assert await listed(house.stateless) == tools | ({ANALYZE, CALL} if lists_meta else set())
+    assert await listed(house.stateless) == tools | (OWN_STATELESS if lists_meta else set[str]())
     await house.prompt_based(exposure, details={"enableMetaTools": False})
     assert await listed(house.stateless) == tools
 
@@ -65,8 +82,8 @@ async def test_a_prompt_opens_tools_on_the_session_that_asked(house: Menu, expos
         async with standing(house.house, session.session_id) as heard, standing(house.house, other.session_id) as quiet:
             analysis = await analyzed(session, WEATHER)
             assert names_of(analysis)[0] == "weather__forecast"
-            assert analysis["tools"][0]["parameters"] == {"city?": "string"}
-            assert set(names_of(analysis)) | {ANALYZE} <= await listed(session)
+            assert analysis["tools"][0] == "weather__forecast(city?): Tell the weather forecast of a city"
+            assert set(names_of(analysis)) | OWN <= await listed(session)
             told = await heard_before(house.house, session.session_id, heard)
             assert told == ([] if exposure == "all" else [CHANGED])
             assert await heard_before(house.house, other.session_id, quiet) == []
@@ -85,7 +102,7 @@ async def test_another_prompt_adds_and_the_same_one_changes_nothing(shown: Menu)
         assert again["message"] == "these tools were open already"
         assert await listed(session) == before
         second = await analyzed(session, "recall")
-        assert {*names_of(first), *names_of(second), ANALYZE} == await listed(session)
+        assert {*names_of(first), *names_of(second)} | OWN == await listed(session)
         assert await heard_before(shown.house, session.session_id, heard) in ([CHANGED], [CHANGED, CHANGED])
 
 
@@ -97,7 +114,7 @@ async def test_a_client_without_a_standing_stream_hears_of_it_on_the_call_s_own(
             assert stream.headers["content-type"] == "text/event-stream"
             told, answered = await stream.rest()
         assert told["method"] == CHANGED
-        assert answered["result"]["structuredContent"]["tools"]
+        assert "weather__forecast" in answered["result"]["content"][0]["text"]
 
 
 async def test_a_client_that_takes_no_streams_hears_of_it_later(shown: Menu) -> None:
@@ -117,13 +134,13 @@ async def test_without_isolation_all_sessions_see_what_one_opened(shown: Menu) -
         async with standing(shown.house, other.session_id) as heard:
             names = set(names_of(await analyzed(session, WEATHER)))
             assert (await heard.next())["method"] == CHANGED
-        assert await listed(session) == await listed(other) == names | {ANALYZE}
+        assert await listed(session) == await listed(other) == names | OWN
         async with raw_session(shown.house.url) as late:
-            assert await listed(late) == names | {ANALYZE}
+            assert await listed(late) == names | OWN
         after = await shown.stateless.request("tools/list")
         assert _result_of(before) == _result_of(after), "a stateless list never varies as a side effect"
         await shown.prompt_based()
-        assert await listed(other) == {ANALYZE}, "isolation takes back what was shared"
+        assert await listed(other) == OWN, "isolation takes back what was shared"
 
 
 def _result_of(answer: Any) -> bytes:
@@ -160,6 +177,72 @@ async def test_arguments_of_the_inner_call_keep_their_bytes(shown: Menu) -> None
     assert b'"arguments":' + arguments in sent
 
 
+async def test_a_session_calls_what_its_client_s_list_does_not_show(shown: Menu) -> None:
+    async with raw_session(shown.house.url) as session:
+        arguments = {"name": "mail__send_email", "arguments": {"to": "Ada"}}
+        answer = (await session.call(CALL, arguments)).json()
+        assert json.loads(answer["result"]["content"][0]["text"])["name"] == "send_email"
+        assert await listed(session) == OWN, "a call opens nothing"
+
+
+async def test_a_search_names_the_best_first_and_opens_nothing(shown: Menu) -> None:
+    assert (await searched(shown.stateless, WEATHER))[0] == "weather__forecast"
+    async with raw_session(shown.house.url) as session:
+        assert (await searched(session, MAIL, limit=1)) == ["mail__send_email"]
+        assert set(await searched(session, "recall a file or an email", server="Mail")) <= {
+            "mail__send_email",
+            "mail__list_inbox",
+        }
+        assert await listed(session) == OWN
+
+
+async def test_a_search_in_a_category(shown: Menu) -> None:
+    await shown.house.settled()
+    category = shown.house.gateway.current.exposure.category
+    files = {each.public_name for each in shown.tools if category(each).name == "filesystem"}
+    assert files
+    assert set(await searched(shown.stateless, "read a file, send an email", category="filesystem")) <= files
+
+
+async def test_a_search_where_nothing_is_says_where_to_look(shown: Menu) -> None:
+    asked = {"query": "x", "server": "post", "category": "nonsense"}
+    body = json.loads(await told(shown.stateless, SEARCH, asked, is_error=True))
+    assert body["servers"] == sorted(MENU)
+    assert "other" in body["categories"] or body["categories"]
+    assert "'post'" in body["error"]
+
+
+async def test_definitions_are_shown_whole(shown: Menu) -> None:
+    text = await told(shown.stateless, DESCRIBE, {"names": ["weather__forecast", "nobody__knows", "weather__forecast"]})
+    definition, unknown = text.splitlines()
+    assert json.loads(definition) == {**MENU["weather"][0], "name": "weather__forecast"}
+    assert unknown == "Unknown tool: nobody__knows"
+    assert (
+        json.loads(await told(shown.stateless, DESCRIBE, {"names": "mail__list_inbox"}))["name"] == "mail__list_inbox"
+    )
+    await told(shown.stateless, DESCRIBE, {"names": ["nobody__knows"]}, is_error=True)
+
+
+async def test_replacing_closes_what_was_open(shown: Menu) -> None:
+    async with raw_session(shown.house.url) as session, standing(shown.house, session.session_id) as heard:
+        first = set(names_of(await analyzed(session, "forecast")))
+        assert await listed(session) == first | OWN
+        second = set(names_of(await analyzed(session, "recall", replace=True)))
+        assert await listed(session) == second | OWN
+        assert first - second
+        assert await heard_before(shown.house, session.session_id, heard) == [CHANGED, CHANGED]
+
+
+async def test_a_reset_closes_everything(shown: Menu) -> None:
+    async with raw_session(shown.house.url) as session, standing(shown.house, session.session_id) as heard:
+        await analyzed(session, "forecast")
+        assert (await analyzed(session, "", reset=True))["tools"] == []
+        assert await listed(session) == OWN
+        assert await heard_before(shown.house, session.session_id, heard) == [CHANGED, CHANGED]
+        third = set(names_of(await analyzed(session, "recall", reset=True)))
+        assert await listed(session) == third | OWN
+
+
 async def test_what_the_policy_hides_is_neither_found_nor_called(shown: Menu) -> None:
     await shown.house.gateway.fleet.stop("mail")
     await shown.house.settled()
@@ -174,9 +257,8 @@ async def test_what_the_policy_hides_is_neither_found_nor_called(shown: Menu) ->
 
 @pytest.mark.parametrize("prompt", ("", "   \n"))
 async def test_an_empty_prompt_is_a_failure_of_the_tool(shown: Menu, prompt: str) -> None:
-    result = (await shown.stateless.call(ANALYZE, {"prompt": prompt})).json()["result"]
-    assert result["isError"] is True
-    assert "prompt" in result["structuredContent"]["error"]
+    assert "prompt" in json.loads(await told(shown.stateless, ANALYZE, {"prompt": prompt}, is_error=True))["error"]
+    assert "query" in json.loads(await told(shown.stateless, SEARCH, {"query": prompt}, is_error=True))["error"]
 
 
 @pytest.mark.parametrize(
@@ -188,6 +270,12 @@ async def test_an_empty_prompt_is_a_failure_of_the_tool(shown: Menu, prompt: str
         (CALL, {"name": None}),
         (CALL, {"name": "nobody__knows"}),
         (CALL, {"name": CALL, "arguments": {}}),
+        (SEARCH, {"query": ["x"]}),
+        (SEARCH, {"query": "x", "limit": -1}),
+        (SEARCH, {"query": "x", "limit": 51}),
+        (DESCRIBE, {}),
+        (DESCRIBE, {"names": []}),
+        (DESCRIBE, {"names": ["x"] * 11}),
     ),
 )
 async def test_arguments_that_do_not_fit_are_refused(shown: Menu, name: str, arguments: dict[str, Any]) -> None:
@@ -198,7 +286,7 @@ async def test_arguments_that_do_not_fit_are_refused(shown: Menu, name: str, arg
 async def test_in_other_modes_the_hub_has_no_tools(house: Menu, policy: dict[str, Any]) -> None:
     await house.house.filtering(**policy)
     assert await listed(house.stateless) == ALL
-    for name in (ANALYZE, CALL):
+    for name in OWN_STATELESS:
         assert (await house.stateless.call(name, {"prompt": "x"})).json()["error"]["code"] == -32602
     await house.prompt_based(details={"enableMetaTools": False})
     assert (await house.stateless.call(ANALYZE, {"prompt": "x"})).json()["error"]["code"] == -32602
@@ -223,7 +311,7 @@ async def test_while_the_filter_is_away_words_decide(house: Menu) -> None:
         async with raw_session(house.house.url) as session:
             opened = set(names_of(await analyzed(session, "email inbox")))
             assert "mail__list_inbox" in opened
-            assert await listed(session) == opened | {ANALYZE}
+            assert await listed(session) == opened | OWN
     finally:
         await house.house.start_filter()
         await house.house.published(lambda gateway: gateway.filter.reason is None, "the filter answers again")
@@ -270,7 +358,7 @@ async def test_an_llm_narrows_the_shortlist(gemini: GeminiStandIn, tmp_path: Pat
             assert names_of(analysis) == ["memory__recall"]
             assert (analysis["confidence"], analysis["reasoning"]) == (0.75, "a person is meant")
             assert "search" in analysis["categories"]
-            assert await listed(session) == {"memory__recall", ANALYZE}
+            assert await listed(session) == {"memory__recall"} | OWN
         gemini.answer = lambda _data: {"nonsense": True}
         assert len(names_of(await analyzed(house.stateless, f"{prompt} now"))) > 1, "garbage leaves the shortlist"
         gemini.replies += [error_reply(403, "PERMISSION_DENIED", "no")] * 8
