@@ -7,7 +7,7 @@ COMPOSE := docker compose -f deploy/docker-compose.yml
 CONFIG ?= mcp-servers.example.json
 PORT ?= 7000
 
-.PHONY: help setup run test check proto bench up down logs conformance eval
+.PHONY: help setup run test check proto bench up down logs conformance matrix eval
 
 help: ## Show these words
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ bench: .venv/.dev ## Measure calls through the hub beside nginx and others, in o
 
 conformance: .venv/.dev ## Run the official MCP suite against the hub in front of a test server
 	$(BIN)/python -m tests.conformance.run $(ARGS)
+
+matrix: .venv/.dev ## Print every feature in every combination of client and server, and what proves it
+	@$(BIN)/python -m tests.journeys.matrix
 
 eval: .venv/.dev ## Measure how well tools are found (DATA=folder of catalog.jsonl and queries.jsonl)
 	$(BIN)/python -m bench.eval_ranking $(DATA)

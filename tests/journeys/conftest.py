@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from tests.journeys.matrix import UPSTREAMS, Cell
+from tests.journeys.matrix import RAW_UPSTREAMS, UPSTREAMS, Cell, era_of
 from tests.support import hub as hubs
 from tests.support.hub import Hub
 from tests.support.processes import EVERYTHING, RAW, serving, stdio_entry
 
-RAW_UPSTREAMS = ("raw_http", "raw_http_old", "raw_stdio", "raw_stdio_old")
 LONG = "a-server.with_an extraordinarily/long name"
+FILTERING = {"enabled": True, "mode": "server-allowlist", "serverFilter": {"mode": "denylist", "servers": ["shut"]}}
+"""Every journey runs with filtering on."""
 
 
 def _entries(stack: ExitStack, logs: Path) -> dict[str, object]:
@@ -27,13 +28,13 @@ def _entries(stack: ExitStack, logs: Path) -> dict[str, object]:
         else:
             entries[name] = stdio_entry(EVERYTHING, *options)
     for name in RAW_UPSTREAMS:
-        era = "handshake" if name.endswith("_old") else "stateless"
-        options = ("--era", era, "--page", "3", "--tools", "40", "--extras")
+        options = ("--era", era_of(name), "--page", "3", "--tools", "40", "--extras")
         if "http" in name:
             entries[name] = {"url": stack.enter_context(serving(RAW, *options)), "timeoutSeconds": 2}
         else:
             entries[name] = {**stdio_entry(RAW, *options), "timeoutSeconds": 2}
     entries[LONG] = stdio_entry(RAW, "--tools", "3")
+    entries["shut"] = stdio_entry(RAW)
     return entries
 
 
@@ -43,7 +44,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Generator[Hub]:
     directory = tmp_path_factory.mktemp("hub")
     with ExitStack() as stack:
         entries = _entries(stack, directory)
-        running = stack.enter_context(hubs.running({"mcpServers": entries}, directory))
+        running = stack.enter_context(hubs.running({"mcpServers": entries, "toolFiltering": FILTERING}, directory))
         hubs.wait_ready_sync(running, *entries)
         yield running
 

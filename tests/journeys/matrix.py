@@ -1,12 +1,15 @@
 """The cells a journey is run in: {client transport and era} × {upstream transport and era}, and how a test names them.
 
-Owns the decorators that tie a test to requirements and spread it over cells, the client of a cell, and the table of
-all cells, which `python -m tests.journeys.matrix` prints. One hub with all upstreams serves every cell (`conftest.py`).
+Owns the decorators that tie a test to requirements and spread it over cells, the clients of a cell, and the tables of
+all cells and of all other promises, which `python -m tests.journeys.matrix` prints. One hub with all upstreams serves
+every cell (`conftest.py`).
 """
 
 import importlib
 import inspect
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -25,10 +28,13 @@ from tests.journeys.requirements import (
     TRANSPORTS,
     Requirement,
 )
-from tests.support import clients
+from tests.support import clients, speakers
 from tests.support.hub import Hub
+from tests.support.speakers import Speaker
 
 Test = TypeVar("Test", bound=Callable[..., Any])
+Column = tuple[str, str, str]
+"""Client transport, client era, upstream era."""
 
 CLIENTS: Final[dict[tuple[str, str], Callable[..., Client]]] = {
     (HTTP, HANDSHAKE): clients.session,
@@ -39,15 +45,19 @@ CLIENTS: Final[dict[tuple[str, str], Callable[..., Client]]] = {
 }
 """The clients there are; HTTP+SSE has no stateless era (2026-07-28 removed the transport)."""
 
+SPEAKERS: Final = {HTTP: speakers.over_http, SSE: speakers.over_sse, STDIO: speakers.over_stdio}
+"""The same without an SDK."""
+
 UPSTREAMS: Final = ("http_handshake", "http_stateless", "stdio_handshake", "stdio_stateless")
 """Names of the everything servers behind the hub: their transport and era."""
 
-CROSSED: Final = {
-    HANDSHAKE: ("stdio_handshake", "http_stateless"),
-    STATELESS: ("http_handshake", "stdio_stateless"),
-}
-"""What a client over stdio meets, by its era: it starts a process in every test, so one transport of each era stands
-for both."""
+RAW_UPSTREAMS: Final = ("raw_http", "raw_http_old", "raw_stdio", "raw_stdio_old")
+"""Names of the servers behind the hub that are made of bytes."""
+
+
+def era_of(upstream: str) -> str:
+    """The era of an upstream, by its name."""
+    return HANDSHAKE if upstream.endswith(("handshake", "_old")) else STATELESS
 
 
 @dataclass(frozen=True)
@@ -72,9 +82,12 @@ class Cell:
         """A client of this kind, to be entered."""
         return CLIENTS[self.transport, self.era](self.hub.url, **options)
 
-
-def _clients_of(requirement: Requirement) -> list[tuple[str, str]]:
-    return [key for key in CLIENTS if key[0] in requirement.transports and key[1] in requirement.eras]
+    def speaking(
+        self, capabilities: Mapping[str, Any] | None = None, revision: str = clients.HANDSHAKE
+    ) -> AbstractAsyncContextManager[Speaker]:
+        """A client of this kind that writes JSON-RPC itself; `revision` is that of a session."""
+        speak = SPEAKERS[self.transport]
+        return speak(self.hub.url, stateless=self.stateless, capabilities=capabilities or {}, revision=revision)
 
 
 def proves(*ids: str) -> Callable[[Test], Test]:
@@ -87,23 +100,35 @@ def proves(*ids: str) -> Callable[[Test], Test]:
     return mark
 
 
-def journey(first: str, *others: str, upstreams: tuple[str, ...] = ()) -> Callable[[Test], Test]:
+def _clients_of(requirement: Requirement) -> list[tuple[str, str]]:
+    return [key for key in CLIENTS if key[0] in requirement.transports and key[1] in requirement.eras]
+
+
+def _meets(client: tuple[str, str], upstream: str, chosen: tuple[str, ...]) -> bool:
+    """Whether a client has a cell with the upstream. A client over stdio starts a process in every test: of upstreams
+    of one era it meets one, over stdio where the eras are the same, else over HTTP."""
+    transport, era = client
+    alike = [other for other in chosen if era_of(other) == era_of(upstream)]
+    return transport != STDIO or len(alike) == 1 or ("stdio" in upstream) == (era_of(upstream) == era)
+
+
+def journey(first: str, *others: str, upstreams: tuple[str, ...] = UPSTREAMS) -> Callable[[Test], Test]:
     """Mark a test as proof and run it in every cell of the first requirement; the test takes `cell`.
 
-    `upstreams` are fewer than the requirement's, where one stands for all.
+    `upstreams` are whom the client may meet.
     """
     requirement = REQUIREMENTS[first]
-    chosen = upstreams or tuple(name for name in UPSTREAMS if name.split("_")[1] in requirement.upstream_eras)
+    chosen = tuple(name for name in upstreams if era_of(name) in requirement.upstream_eras)
     keys = [
         (client, upstream)
         for client in _clients_of(requirement)
         for upstream in chosen
-        if upstreams or client[0] != STDIO or upstream in CROSSED[client[1]]
+        if _meets(client, upstream, chosen)
     ]
     labels = [f"{transport}-{era}>{upstream}" for (transport, era), upstream in keys]
 
     def mark(test: Test) -> Test:
-        test.__dict__["cells"] = (first, keys)
+        test.__dict__["cells"] = keys
         return pytest.mark.parametrize("cell", keys, ids=labels, indirect=True)(proves(first, *others)(test))
 
     return mark
@@ -113,50 +138,82 @@ NO_STREAM: Final = (
     'HTTP+SSE begins with a GET, and 2026-07-28 changelog, major change 4: "Replace the HTTP GET endpoint and '
     '`resources/subscribe`/`resources/unsubscribe` with `subscriptions/listen`".'
 )
+COLUMNS: Final[list[Column]] = [
+    (transport, era, upstream) for transport in TRANSPORTS for era in ERAS for upstream in ERAS
+]
+WORDS: Final = {HTTP: "Streamable HTTP", SSE: "HTTP+SSE", STDIO: "stdio", HANDSHAKE: "session", STATELESS: "stateless"}
 
 
-def _journeys() -> dict[str, set[tuple[str, str, str]]]:
-    """(client transport, client era, upstream era) of every cell that a test of each requirement runs in."""
-    found: dict[str, set[tuple[str, str, str]]] = {}
+def _tests() -> Iterator[tuple[str, Any]]:
+    """Every test of the journeys that proves something, with the name of its file."""
     for path in sorted(Path(__file__).parent.glob("test_*.py")):
         module = importlib.import_module(f"tests.journeys.{path.stem}")
         for _, test in inspect.getmembers(module, inspect.isfunction):
-            if (cells := test.__dict__.get("cells")) is not None:
-                requirement, keys = cells
-                run = {(*client, upstream.split("_")[1]) for client, upstream in keys}
-                found.setdefault(requirement, set()).update(run)
+            if test.__module__ == module.__name__ and "requirements" in test.__dict__:
+                yield path.name, test
+
+
+def cells_run() -> dict[str, set[Column]]:
+    """The cells that tests of each requirement run in."""
+    found: dict[str, set[Column]] = {}
+    for _, test in _tests():
+        run = {(*client, era_of(upstream)) for client, upstream in test.__dict__.get("cells", ())}
+        for requirement in test.__dict__["requirements"]:
+            found.setdefault(requirement, set()).update(run)
     return found
 
 
-def _cell(
-    requirement: Requirement, column: tuple[str, str, str], run: set[tuple[str, str, str]], notes: list[str]
-) -> str:
+def impossible(requirement: Requirement, column: Column) -> str:
+    """Why there is no such cell; empty where there has to be one."""
     transport, era, upstream_era = column
-    why = NO_STREAM if (transport, era) not in CLIENTS else ""
     if era not in requirement.eras or upstream_era not in requirement.upstream_eras:
-        why = requirement.impossible or why
-    if why:
-        if why not in notes:
-            notes.append(why)
-        return f"impossible [{notes.index(why) + 1}]"
-    if column in run:
-        return "passed"
-    return "proved" if transport in requirement.transports else "–"
+        return requirement.impossible
+    if (transport, era) not in CLIENTS:
+        return NO_STREAM
+    return "" if transport in requirement.transports else requirement.elsewhere
+
+
+def features() -> list[Requirement]:
+    """What two ends share, and so what has cells."""
+    return [requirement for requirement in REQUIREMENTS.values() if not requirement.own]
+
+
+def _named(requirement: Requirement) -> str:
+    sources = [source for source in requirement.source.split("; ") if source != "hub decision"]
+    return requirement.sentence + (f" ({'; '.join(sources)})" if sources else "")
 
 
 def table() -> str:
-    """Every requirement in every combination of client and upstream, as Markdown."""
-    columns = [(transport, era, upstream) for transport in TRANSPORTS for era in ERAS for upstream in ERAS]
-    words = {HTTP: "Streamable HTTP", SSE: "HTTP+SSE", STDIO: "stdio", HANDSHAKE: "session", STATELESS: "stateless"}
-    heads = [f"{words[transport]}, {words[era]} → {words[upstream]}" for transport, era, upstream in columns]
-    run, notes = _journeys(), list[str]()
+    """Every feature in every combination of client and upstream, then every promise of the hub itself, as Markdown."""
+    heads = [f"{WORDS[transport]}, {WORDS[era]} → {WORDS[upstream]}" for transport, era, upstream in COLUMNS]
+    run, notes, counts = cells_run(), list[str](), Counter[str]()
     lines = [f"| feature | {' | '.join(heads)} |", f"|---|{'---|' * len(heads)}"]
-    for requirement in REQUIREMENTS.values():
-        cells = [_cell(requirement, column, run.get(requirement.id, set()), notes) for column in columns]
-        sources = [source for source in requirement.source.split("; ") if not source.startswith("issue")]
-        named = f" ({'; '.join(sources)})" if sources else ""
-        lines.append(f"| {requirement.sentence}{named} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", *(f"{n}. {note}" for n, note in enumerate(notes, 1))])
+    for requirement in features():
+        cells = list[str]()
+        for column in COLUMNS:
+            why = impossible(requirement, column)
+            if why and why not in notes:
+                notes.append(why)
+            word = "impossible" if why else "passed" if column in run[requirement.id] else "missing"
+            counts[word] += 1
+            cells.append(f"impossible [{notes.index(why) + 1}]" if why else word)
+        lines.append(f"| {_named(requirement)} | {' | '.join(cells)} |")
+    counted = ", ".join(f"{number} {word}" for word, number in sorted(counts.items(), reverse=True))
+    lines += ["", f"{len(features())} features in {len(COLUMNS)} combinations: {counted}.", ""]
+    lines += [f"{n}. {note}" for n, note in enumerate(notes, 1)]
+    return "\n".join([*lines, "", *_promises()])
+
+
+def _promises() -> list[str]:
+    proofs: dict[str, set[str]] = {}
+    for name, test in _tests():
+        for requirement in test.__dict__["requirements"]:
+            proofs.setdefault(requirement, set()).add(f"`{name}`")
+    return [
+        "| promise of the hub itself | proved in |",
+        "|---|---|",
+        *(f"| {_named(each)} | {', '.join(sorted(proofs[each.id]))} |" for each in REQUIREMENTS.values() if each.own),
+    ]
 
 
 if __name__ == "__main__":

@@ -29,6 +29,10 @@ class Requirement:
     upstream_eras: tuple[str, ...] = ERAS
     impossible: str = ""
     """Why there are no other eras than these: the sentence of the specification that says so."""
+    elsewhere: str = ""
+    """Why there are no other transports than these: the same."""
+    own: bool = False
+    """A promise of the hub itself, proved once, not a feature that two ends share."""
 
 
 _ALL: Final = (
@@ -46,6 +50,16 @@ _ALL: Final = (
         "structured-result",
         "Structured content and the output schema pass.",
         "2025-11-25 server/tools §Structured Content",
+    ),
+    Requirement(
+        "content-kinds",
+        "Images, sounds, embedded resources and links to resources pass.",
+        "2025-11-25 server/tools §Tool Result",
+    ),
+    Requirement(
+        "apps",
+        "A tool keeps its icons, annotations and the ui:// resource that its _meta names, which is listed and read.",
+        "hub decision; SEP-1865; 2025-11-25 basic §Icons",
     ),
     Requirement(
         "tool-failure",
@@ -196,7 +210,6 @@ _ALL: Final = (
         "A stateless client is asked by a server with sessions through input_required results, and its retry goes on "
         "with the same call.",
         "hub decision; 2026-07-28 basic/patterns/mrtr §Basic Workflow",
-        transports=(HTTP,),
         eras=(STATELESS,),
         upstream_eras=(HANDSHAKE,),
         impossible='2026-07-28 changelog, major change 7: "Multi Round-Trip Requests (MRTR) pattern introduced which '
@@ -207,7 +220,6 @@ _ALL: Final = (
         "request-state",
         "A requestState that is forged, expired, used before or another request's is refused with error -32602.",
         "2026-07-28 basic/patterns/mrtr §Server Requirements (Basic Workflow)",
-        transports=(HTTP,),
         eras=(STATELESS,),
         upstream_eras=(HANDSHAKE,),
         impossible='2026-07-28 changelog, major change 7: "Multi Round-Trip Requests (MRTR) pattern introduced which '
@@ -219,12 +231,7 @@ _ALL: Final = (
         "A stateless client's retry goes on with its call whichever replica it hits; a call whose replica died is said "
         "to be gone.",
         "hub decision; 2026-07-28 basic/patterns/mrtr §Basic Workflow",
-        transports=(HTTP,),
-        eras=(STATELESS,),
-        upstream_eras=(HANDSHAKE,),
-        impossible='2026-07-28 changelog, major change 7: "Multi Round-Trip Requests (MRTR) pattern introduced which '
-        'replaces the previous approach of sending server-initiated requests". A session is asked by '
-        "requests, and needs none of this.",
+        own=True,
     ),
     Requirement(
         "isolation",
@@ -239,7 +246,6 @@ _ALL: Final = (
         "The handle of a task carries its server; polls, results and cancels are routed from any session, and its "
         "status is told to the session that made it.",
         "2025-11-25 basic/utilities/tasks",
-        transports=(HTTP,),
         eras=(HANDSHAKE,),
         upstream_eras=(HANDSHAKE,),
         impossible='2026-07-28 changelog, major change 6: "Move experimental tasks out of the core protocol and into '
@@ -250,7 +256,6 @@ _ALL: Final = (
         "The handle of a task of the io.modelcontextprotocol/tasks extension carries its server; polls, updates and "
         "cancels are routed.",
         "hub decision; SEP-2663",
-        transports=(HTTP,),
         eras=(STATELESS,),
         upstream_eras=(STATELESS,),
         impossible='2026-07-28 changelog, minor change 1: "Add `extensions` field to `ClientCapabilities`". A session '
@@ -260,7 +265,6 @@ _ALL: Final = (
         "param-headers-out",
         "Parameters that a tool marks with x-mcp-header are mirrored into headers toward a stateless server over HTTP.",
         "2026-07-28 basic/transports/streamable-http §Custom Headers from Tool Parameters",
-        transports=(HTTP,),
         upstream_eras=(STATELESS,),
         impossible='2026-07-28 changelog, minor change 4: "add support for custom headers from tool parameters via '
         '`x-mcp-header`". Older servers expect none.',
@@ -273,63 +277,57 @@ _ALL: Final = (
         eras=(STATELESS,),
         impossible='2026-07-28 changelog, minor change 4: "add support for custom headers from tool parameters via '
         '`x-mcp-header`". Older clients send none.',
+        elsewhere='2026-07-28 basic/transports/streamable-http §Custom Headers from Tool Parameters: "Clients using '
+        'other transports (e.g., stdio) **MAY** ignore `x-mcp-header` annotations entirely." They have no headers.',
     ),
     Requirement(
         "survives-kill",
         "After the hub was killed and started again, sessions go on without initialize; calls that were in flight "
         "fail, and ended sessions stay ended.",
         "hub decision",
-        transports=(HTTP,),
-        eras=(HANDSHAKE,),
-        impossible='2026-07-28 changelog, major change 1: "Remove protocol-level sessions and the `Mcp-Session-Id` '
-        'header from the Streamable HTTP transport."',
+        own=True,
     ),
     Requirement(
         "any-replica",
         "A replica goes on with a session it never saw, and an ended one is ended on all.",
         "hub decision",
-        transports=(HTTP,),
-        eras=(HANDSHAKE,),
-        impossible='2026-07-28 changelog, major change 1: "Remove protocol-level sessions and the `Mcp-Session-Id` '
-        'header from the Streamable HTTP transport."',
+        own=True,
     ),
     Requirement(
         "resumable-streams",
         "A call's stream that broke is taken up with Last-Event-ID, and its end is still there.",
         "2025-11-25 basic/transports §Resumability and Redelivery",
-        transports=(HTTP,),
-        eras=(HANDSHAKE,),
-        impossible='2026-07-28 changelog, major change 9: "Remove SSE stream resumability and message redelivery".',
+        own=True,
     ),
     Requirement(
         "large-results",
         "A result of 16 MiB passes, as JSON, as an event and over stdio.",
         "hub decision",
-        transports=(HTTP,),
+        own=True,
     ),
     Requirement(
         "many-tools",
         "A server with 5,000 tools is listed whole and called.",
         "hub decision",
-        transports=(HTTP,),
+        own=True,
     ),
     Requirement(
         "many-calls",
         "200 calls run on one server at the same time, and with narrower limits they take turns.",
         "hub decision",
-        transports=(HTTP,),
+        own=True,
     ),
     Requirement(
         "slow-readers",
         "A client that does not read costs bounded memory, delays nobody, and still gets its result.",
         "hub decision",
-        transports=(HTTP,),
+        own=True,
     ),
     Requirement(
         "large-bodies",
         "A request body up to the limit passes; a longer one is answered 413.",
         "hub decision",
-        transports=(HTTP,),
+        own=True,
     ),
     Requirement(
         "ping",
@@ -340,11 +338,21 @@ _ALL: Final = (
     ),
     Requirement(
         "removed-methods",
-        "Methods the stateless era removed are answered with HTTP 404 and error -32601.",
+        "Methods the stateless era removed are answered with error -32601, over HTTP with 404.",
         "2026-07-28 changelog; basic/transports/streamable-http §Protocol Version Header",
-        transports=(HTTP,),
         eras=(STATELESS,),
         impossible="2026-07-28 changelog, major changes 1 to 6, name what is removed; in a session it is there.",
+    ),
+    Requirement(
+        "era-members",
+        "Results have what the client's era requires of them (resultType, ttlMs, cacheScope); a session gets only "
+        "what its server said.",
+        "2026-07-28 changelog; server/utilities/caching §Cacheable Results",
+    ),
+    Requirement(
+        "capabilities",
+        "The hub declares what it and the servers behind it can serve, extensions included.",
+        "2025-11-25 basic/lifecycle §Capability Negotiation; 2026-07-28 server/discover",
     ),
     Requirement(
         "same-names",
@@ -365,16 +373,12 @@ _ALL: Final = (
         "session-life",
         "A session has a visible ASCII id, ends with DELETE, and is answered 404 afterwards.",
         "2025-11-25 basic/transports §Session Management",
-        transports=(HTTP,),
-        eras=(HANDSHAKE,),
-        impossible='2026-07-28 changelog, major change 1: "Remove protocol-level sessions and the `Mcp-Session-Id` '
-        'header from the Streamable HTTP transport."',
+        own=True,
     ),
     Requirement(
         "older-revisions",
         "A client of 2025-03-26 or 2025-06-18 is answered in its own revision.",
         "hub decision; 2025-11-25 basic/lifecycle §Version Negotiation",
-        transports=(HTTP,),
         eras=(HANDSHAKE,),
         impossible='2026-07-28 changelog, major change 2: "remove the `initialize`/`notifications/initialized` '
         'handshake".',
@@ -383,87 +387,83 @@ _ALL: Final = (
         "result-bytes",
         "The result of a call is forwarded byte for byte, unknown members and number formats included.",
         "hub decision",
-        transports=(HTTP,),
     ),
     Requirement(
         "argument-bytes",
         "The arguments of a call reach the server byte for byte.",
         "hub decision",
-        transports=(HTTP,),
+    ),
+    Requirement(
+        "meta",
+        "The _meta of a request reaches the server, members nobody knows included.",
+        "2025-11-25 basic §General Fields",
     ),
     Requirement(
         "error-bytes",
         "The error object of a server is forwarded byte for byte.",
         "hub decision",
-        transports=(HTTP,),
     ),
     Requirement(
         "definition-bytes",
         "A tool definition is forwarded byte for byte, but for its name.",
         "hub decision",
-        transports=(HTTP,),
     ),
     Requirement(
         "all-pages",
         "Every page of every list of a server is read.",
         "hub decision; 2025-11-25 server/utilities/pagination",
-        transports=(HTTP,),
     ),
     Requirement(
         "client-id",
         "An answer carries the client's own id, whatever JSON string or number it is.",
         "JSON-RPC 2.0 §5; 2025-11-25 basic §Responses",
-        transports=(HTTP,),
     ),
     Requirement(
         "hidden-entries",
         "What the filter hides is neither listed nor reached: tools, prompts, resources and templates, by any name.",
         "hub decision",
-        transports=(HTTP,),
     ),
     Requirement(
         "killed-server",
         "A stdio server that is killed harms no other, is noticed within 5 seconds, told, and comes back.",
         "hub decision",
-        transports=(HTTP,),
+        own=True,
     ),
     Requirement(
         "hanging-server",
         "A server that hangs at start delays nobody; its status says so.",
         "hub decision",
-        transports=(HTTP,),
+        own=True,
     ),
     Requirement(
         "garbage-server",
         "A server that answers garbage has a status with the reason and harms no other.",
         "hub decision",
-        transports=(HTTP,),
+        own=True,
     ),
     Requirement(
         "noise",
         "Noise on a stdio server's output is skipped.",
         "hub decision",
-        transports=(HTTP,),
+        own=True,
     ),
     Requirement(
         "bad-answers",
         "A call that is answered with garbage, half an answer or never ends with an error; the link goes on.",
         "hub decision",
-        transports=(HTTP,),
+        own=True,
     ),
     Requirement(
         "sdk-1",
         "A client on the Python SDK 1.x lists and calls, over Streamable HTTP and over HTTP+SSE.",
         "hub decision",
-        transports=(HTTP, SSE),
-        eras=(HANDSHAKE,),
-        impossible="The Python SDK 1.x speaks no revision after 2025-11-25.",
+        own=True,
     ),
     Requirement(
         "inspector",
         "The Inspector's command line lists and calls.",
         "hub decision",
-        transports=(HTTP,),
+        own=True,
     ),
 )
 

@@ -1,69 +1,64 @@
 """Bytes stay bytes: what the hub need not understand it forwards as it came."""
 
 import json
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 import pytest
 
-from tests.journeys.conftest import LONG, RAW_UPSTREAMS
-from tests.journeys.matrix import proves
-from tests.support import raw_http
-from tests.support.clients import RawClient, raw_session
-from tests.support.hub import Hub
+from tests.journeys import matrix
+from tests.journeys.conftest import LONG
+from tests.journeys.matrix import RAW_UPSTREAMS, Cell
 from tests.support.raw_messages import DEFINITION, ERROR, EXOTIC, SPECIAL_TOOLS
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.parametrize("upstream", RAW_UPSTREAMS),
-    pytest.mark.parametrize("era", ("handshake", "stateless")),
-]
+pytestmark = pytest.mark.anyio
+journey = partial(matrix.journey, upstreams=RAW_UPSTREAMS)
 
 ARGUMENTS = (
     b'{"z":1E5, "a" : 12345678901234567890,"one":1.0,"neg":-0.0,"text":"\\u00e9\\/\\ud83d\\ude00 \xc3\xa9",'
     b'"nested":[[{"":null}],1e-7],"_meta":{"progressToken":7},"name":"not the tool"}'
 )
+IDS: Final = (b'"a \\u00e9 id"', b"7000", b"9007199254740993", b'""', b"-3")
 
 
-@asynccontextmanager
-async def speaking(hub: Hub, era: str) -> AsyncGenerator[RawClient]:
-    """A raw client of this era."""
-    if era == "stateless":
-        yield RawClient(hub.url)
-        return
-    async with raw_session(hub.url) as client:
-        yield client
-
-
-@proves("result-bytes")
-async def test_a_result_is_forwarded_as_it_came(hub: Hub, upstream: str, era: str) -> None:
-    async with speaking(hub, era) as client:
-        answer = await client.call(f"{upstream}__raw_exotic")
-        over_sse = await client.call(f"{upstream}__raw_sse")
+@journey("result-bytes")
+async def test_a_result_is_forwarded_as_it_came(cell: Cell) -> None:
+    async with cell.speaking() as client:
+        answer = await client.call(cell.name("raw_exotic"))
+        over_sse = await client.call(cell.name("raw_sse"))
     for each in (answer, over_sse):
-        assert each.status == 200, each
         assert b'"structuredContent":' + EXOTIC + b',"com.example/unknown":' + EXOTIC in each.message_raw
 
 
-@proves("argument-bytes")
-async def test_arguments_are_forwarded_as_they_came(hub: Hub, upstream: str, era: str) -> None:
-    async with speaking(hub, era) as client:
-        answer = await client.call_raw(f"{upstream}__raw_echo", ARGUMENTS)
+@journey("argument-bytes")
+async def test_arguments_are_forwarded_as_they_came(cell: Cell) -> None:
+    async with cell.speaking() as client:
+        answer = await client.call_raw(cell.name("raw_echo"), ARGUMENTS)
     assert b'"structuredContent":{"echo":' + ARGUMENTS + b"}" in answer.message_raw
 
 
-@proves("error-bytes")
-async def test_an_error_is_forwarded_as_it_came(hub: Hub, upstream: str, era: str) -> None:
-    async with speaking(hub, era) as client:
-        answer = await client.call(f"{upstream}__raw_error")
+@journey("meta")
+async def test_meta_of_a_request_reaches_the_server(cell: Cell) -> None:
+    params: dict[str, Any] = {"name": cell.name("raw_exotic"), "arguments": {}, "_meta": {"com.example/mark": "@@"}}
+    async with cell.speaking() as client:
+        body = client.body("tools/call", params).replace(b'"@@"', EXOTIC)
+        await client.send(body, "tools/call", params)
+        seen = (await client.call(cell.name("raw_seen"))).json()["result"]["structuredContent"]["seen"]
+    (call,) = [each for each in seen if "com.example/mark" in each and "raw_exotic" in each][-1:]
+    assert '"com.example/mark":' + EXOTIC.decode() in call
+
+
+@journey("error-bytes")
+async def test_an_error_is_forwarded_as_it_came(cell: Cell) -> None:
+    async with cell.speaking() as client:
+        answer = await client.call(cell.name("raw_error"))
     assert b'"error":' + ERROR in answer.message_raw
 
 
-@proves("definition-bytes", "all-pages")
-async def test_definitions_of_all_pages_are_forwarded_as_they_came(hub: Hub, upstream: str, era: str) -> None:
+@journey("definition-bytes", "all-pages")
+async def test_definitions_of_all_pages_are_forwarded_as_they_came(cell: Cell) -> None:
     raw = b""
-    async with speaking(hub, era) as client:
+    async with cell.speaking() as client:
         cursor: dict[str, str] = {}
         while True:
             answer = await client.request("tools/list", cursor)
@@ -73,19 +68,19 @@ async def test_definitions_of_all_pages_are_forwarded_as_they_came(hub: Hub, ups
                 break
             cursor = {"cursor": following}
     for local in (b"raw_exotic", b"tool_00000", b"tool_00039"):
-        public = upstream.encode() + b"__" + local
+        public = cell.upstream.encode() + b"__" + local
         expected = (DEFINITION % (local, local, EXOTIC)).replace(b'"name":"' + local, b'"name":"' + public)
         assert raw.count(expected) == 1, local
 
 
-@proves("all-pages")
-async def test_every_page_of_every_list_is_read(hub: Hub, upstream: str, era: str) -> None:
-    async with speaking(hub, era) as client:
+@journey("all-pages")
+async def test_every_page_of_every_list_is_read(cell: Cell) -> None:
+    async with cell.speaking() as client:
         lists = {
             method: (await client.request(method)).message_raw
             for method in ("prompts/list", "resources/list", "resources/templates/list")
         }
-    prefix = upstream.encode() + b"__"
+    prefix = cell.upstream.encode() + b"__"
     for n in range(7):
         assert lists["prompts/list"].count(b'{"name":"%sprompt_%d","x-n":1E5}' % (prefix, n)) == 1
         assert lists["resources/list"].count(b'{"uri":"%sraw://r/%d","name":"r%d","x-n":1E5}' % (prefix, n, n)) == 1
@@ -93,22 +88,21 @@ async def test_every_page_of_every_list_is_read(hub: Hub, upstream: str, era: st
         assert lists["resources/templates/list"].count(template) == 1
 
 
-@proves("client-id")
-@pytest.mark.parametrize("client_id", (b'"a \\u00e9 id"', b"0", b"9007199254740993", b'""', b"-3"))
-async def test_the_client_s_id_comes_back_as_it_was(hub: Hub, upstream: str, era: str, client_id: bytes) -> None:
-    async with speaking(hub, era) as client:
-        params: dict[str, Any] = {"name": f"{upstream}__raw_exotic", "arguments": {}}
-        body = client.body("tools/call", params, "@@").replace(b'"@@"', client_id)
-        answer = await raw_http.post(hub.url, body, client.headers("tools/call", params))
-    assert b'"id":' + client_id in answer.message_raw.replace(b'"id": ', b'"id":')
-    assert json.loads(answer.message_raw)["id"] == json.loads(client_id)
+@journey("client-id")
+async def test_the_client_s_id_comes_back_as_it_was(cell: Cell) -> None:
+    params: dict[str, Any] = {"name": cell.name("raw_exotic"), "arguments": {}}
+    async with cell.speaking() as client:
+        for client_id in IDS:
+            body = client.body("tools/call", params, "@@").replace(b'"@@"', client_id)
+            answer = await client.send(body, "tools/call", params)
+            assert b'"id":' + client_id in answer.message_raw.replace(b'"id": ', b'"id":')
+            assert json.loads(answer.message_raw)["id"] == json.loads(client_id)
 
 
-@proves("name-length")
-async def test_a_long_server_name_gives_names_that_are_short_enough(hub: Hub, upstream: str, era: str) -> None:
-    del upstream
+@journey("name-length")
+async def test_a_long_server_name_gives_names_that_are_short_enough(cell: Cell) -> None:
     safe = "".join(c if c.isascii() and c.isalnum() else "_" for c in LONG)
-    async with speaking(hub, era) as client:
+    async with cell.speaking() as client:
         listed = (await client.request("tools/list")).json()["result"]["tools"]
         own = [tool["name"] for tool in listed if tool["name"].startswith(safe[:40])]
         assert len(own) == len(SPECIAL_TOOLS) + 3

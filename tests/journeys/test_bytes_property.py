@@ -7,8 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.journeys.conftest import RAW_UPSTREAMS
-from tests.journeys.matrix import proves
+from tests.journeys.matrix import RAW_UPSTREAMS, proves
 from tests.support import json_text, raw_http
 from tests.support.clients import RawClient, raw_session
 from tests.support.hub import Hub

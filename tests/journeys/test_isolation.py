@@ -1,18 +1,18 @@
 """Servers with state: `isolation: "session"` gives each client session a connection, and so a process, of its own."""
 
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import Any
 
 import anyio
 import pytest
 from mcp import Client
 
-from tests.journeys.matrix import proves
+from tests.journeys.matrix import Cell, journey, proves
 from tests.journeys.test_questions import Person
 from tests.journeys.test_streams import Told, fresh_key
 from tests.support import hub as hubs
-from tests.support.clients import all_tools, raw_session, refusal, session, sse, stateless, stdio_session, text_of
+from tests.support.clients import all_tools, raw_session, refusal, session, stateless, text_of
 from tests.support.hub import Hub
 from tests.support.processes import EVERYTHING, stdio_entry
 from tests.support.waiting import until
@@ -20,11 +20,8 @@ from tests.support.waiting import until
 UPSTREAMS = ("own_handshake", "own_stateless")
 GONE_S = 10.0
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.filterwarnings("ignore::mcp.MCPDeprecationWarning"),
-    pytest.mark.parametrize("upstream", UPSTREAMS),
-]
+pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.MCPDeprecationWarning")]
+of_each_era = pytest.mark.parametrize("upstream", UPSTREAMS)
 
 
 @pytest.fixture(scope="module")
@@ -56,18 +53,18 @@ async def gone(pid: int) -> None:
     await until(lambda: _runs(pid), lambda runs: not runs, GONE_S, f"process {pid} gone")
 
 
-@proves("isolation")
-@pytest.mark.parametrize("kind", (session, sse, stdio_session))
-async def test_each_session_has_a_process_of_its_own(hub: Hub, upstream: str, kind: Callable[..., Client]) -> None:
-    async with kind(hub.url) as one, kind(hub.url) as other:
-        first, second = await _process(one, upstream), await _process(other, upstream)
+@journey("isolation", upstreams=UPSTREAMS)
+async def test_each_session_has_a_process_of_its_own(cell: Cell) -> None:
+    async with cell.client() as one, cell.client() as other:
+        first, second = await _process(one, cell.upstream), await _process(other, cell.upstream)
         assert first != second
-        assert [await _process(one, upstream), await _process(other, upstream)] == [first, second]
+        assert [await _process(one, cell.upstream), await _process(other, cell.upstream)] == [first, second]
     await gone(first)
     await gone(second)
 
 
 @proves("isolation")
+@of_each_era
 async def test_clients_without_a_session_share_one(hub: Hub, upstream: str) -> None:
     async with stateless(hub.url) as one, stateless(hub.url) as other, session(hub.url) as isolated:
         shared = await _process(one, upstream)
@@ -76,6 +73,7 @@ async def test_clients_without_a_session_share_one(hub: Hub, upstream: str) -> N
 
 
 @proves("isolation")
+@of_each_era
 async def test_the_process_ends_with_its_session(hub: Hub, upstream: str) -> None:
     async with session(hub.url) as stays:
         kept = await _process(stays, upstream)
@@ -88,6 +86,7 @@ async def test_the_process_ends_with_its_session(hub: Hub, upstream: str) -> Non
 
 
 @proves("own-questions", "isolation")
+@of_each_era
 async def test_overlapping_calls_are_asked_each_its_own(hub: Hub, upstream: str) -> None:
     """What a shared stdio connection cannot do: nothing in a question says which of several calls it belongs to."""
     names, heard, open_ = ("Ada", "Bob", "Cyd"), dict[str, str](), dict[str, anyio.Event]()
@@ -114,6 +113,7 @@ async def test_overlapping_calls_are_asked_each_its_own(hub: Hub, upstream: str)
 
 
 @proves("resource-updated", "isolation")
+@of_each_era
 async def test_an_update_of_its_own_process_is_told(hub: Hub, upstream: str) -> None:
     uri, told = f"test://only-{upstream}", Told()
 
@@ -127,6 +127,7 @@ async def test_an_update_of_its_own_process_is_told(hub: Hub, upstream: str) -> 
 
 
 @proves("isolation")
+@of_each_era
 async def test_the_processes_end_with_their_server(hub: Hub, upstream: str) -> None:
     async with session(hub.url) as client:
 
@@ -147,6 +148,7 @@ async def test_the_processes_end_with_their_server(hub: Hub, upstream: str) -> N
 
 
 @proves("isolation")
+@of_each_era
 async def test_state_is_kept_apart(hub: Hub, upstream: str) -> None:
     gate = fresh_key()
     async with session(hub.url) as one, session(hub.url) as other:

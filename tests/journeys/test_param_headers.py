@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.journeys.conftest import RAW_UPSTREAMS
-from tests.journeys.matrix import proves
-from tests.support.clients import RawClient, all_tools, raw_session, session, stateless
+from tests.journeys.matrix import RAW_UPSTREAMS, Cell, journey, proves
+from tests.support.clients import RawClient, all_tools, raw_session
 from tests.support.hub import Hub
 from tests.support.raw_http import Answer
 
@@ -24,8 +23,21 @@ HEADERS = {
     "mcp-param-flag": "false",
     "mcp-param-deep-zone": "=?base64?PT9iYXNlNjQ/eD89?=",
 }
+REFUSED: tuple[tuple[dict[str, Any], dict[str, str]], ...] = (
+    ({"region": "us"}, {}),
+    ({"region": "us"}, {"Mcp-Param-Region": "eu"}),
+    ({"region": "us"}, {"Mcp-Param-Region": "US"}),
+    ({"region": None}, {"Mcp-Param-Region": "us"}),
+    ({}, {"Mcp-Param-Region": "us"}),
+    ({"count": 1}, {"Mcp-Param-Count": "2"}),
+    ({"count": 1}, {"Mcp-Param-Count": "1x"}),
+    ({"flag": True}, {"Mcp-Param-Flag": "True"}),
+    ({"where": {"zone": "a"}}, {}),
+    ({"region": "us"}, {"Mcp-Param-Region": "=?base64?!!!?="}),
+    ({"region": "\u00e9"}, {"Mcp-Param-Region": "\u00e9"}),
+)
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.MCPDeprecationWarning")]
 
 
 async def _call(
@@ -65,10 +77,9 @@ async def test_a_server_with_sessions_gets_none(hub: Hub) -> None:
     assert set(seen) == {"mcp-protocol-version", "mcp-session-id"}
 
 
-@proves("param-headers-in")
-@pytest.mark.parametrize("upstream", RAW_UPSTREAMS)
-async def test_headers_that_say_what_the_body_says_are_let_through(hub: Hub, upstream: str) -> None:
-    client = RawClient(hub.url)
+@journey("param-headers-in", upstreams=RAW_UPSTREAMS)
+async def test_headers_that_say_what_the_body_says_are_let_through(cell: Cell) -> None:
+    client, upstream = RawClient(cell.hub.url), cell.upstream
     assert (await _call(client, upstream, ARGUMENTS, HEADERS)).status == 200
     assert (await _call(client, upstream, {}, {"Mcp-Param-Other": "somebody else's"})).status == 200
     assert (await _call(client, upstream, {"count": 42}, {"Mcp-Param-Count": "42.0"})).status == 200
@@ -76,29 +87,12 @@ async def test_headers_that_say_what_the_body_says_are_let_through(hub: Hub, ups
     assert (await _call(client, upstream, {"region": "us"}, spelled)).status == 200
 
 
-@proves("param-headers-in")
-@pytest.mark.parametrize(
-    ("arguments", "headers"),
-    (
-        ({"region": "us"}, {}),
-        ({"region": "us"}, {"Mcp-Param-Region": "eu"}),
-        ({"region": "us"}, {"Mcp-Param-Region": "US"}),
-        ({"region": None}, {"Mcp-Param-Region": "us"}),
-        ({}, {"Mcp-Param-Region": "us"}),
-        ({"count": 1}, {"Mcp-Param-Count": "2"}),
-        ({"count": 1}, {"Mcp-Param-Count": "1x"}),
-        ({"flag": True}, {"Mcp-Param-Flag": "True"}),
-        ({"where": {"zone": "a"}}, {}),
-        ({"region": "us"}, {"Mcp-Param-Region": "=?base64?!!!?="}),
-        ({"region": "\u00e9"}, {"Mcp-Param-Region": "\u00e9"}),
-    ),
-)
-async def test_headers_that_say_another_thing_are_refused(
-    hub: Hub, arguments: dict[str, Any], headers: dict[str, str]
-) -> None:
-    answer = await _call(RawClient(hub.url), "raw_http", arguments, headers)
-    assert answer.status == 400
-    assert answer.json()["error"]["code"] == MISMATCH
+@journey("param-headers-in", upstreams=RAW_UPSTREAMS)
+async def test_headers_that_say_another_thing_are_refused(cell: Cell) -> None:
+    for arguments, headers in REFUSED:
+        answer = await _call(RawClient(cell.hub.url), cell.upstream, arguments, headers)
+        assert answer.status == 400, (arguments, headers)
+        assert answer.json()["error"]["code"] == MISMATCH
 
 
 @proves("param-headers-in")
@@ -107,12 +101,11 @@ async def test_a_session_sends_none_and_is_let_through(hub: Hub) -> None:
         assert (await _call(client, "raw_stdio", ARGUMENTS)).status == 200
 
 
-@proves("param-headers-in", "param-headers-out")
-async def test_the_sdk_s_clients_call_such_a_tool(hub: Hub) -> None:
-    for client in (stateless(hub.url), session(hub.url)):
-        async with client:
-            tools = await all_tools(client)
-            assert tools["raw_http__raw_headers"].input_schema["properties"]["region"]["x-mcp-header"] == "Region"
-            result = await client.call_tool("raw_http__raw_headers", ARGUMENTS)
-            assert result.structured_content is not None
-            assert HEADERS.items() <= result.structured_content["headers"].items()
+@journey("param-headers-out", upstreams=("raw_http",))
+async def test_the_sdk_s_clients_call_such_a_tool(cell: Cell) -> None:
+    async with cell.client() as client:
+        tools = await all_tools(client)
+        assert tools[cell.name("raw_headers")].input_schema["properties"]["region"]["x-mcp-header"] == "Region"
+        result = await client.call_tool(cell.name("raw_headers"), ARGUMENTS)
+    assert result.structured_content is not None
+    assert HEADERS.items() <= result.structured_content["headers"].items()

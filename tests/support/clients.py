@@ -100,6 +100,9 @@ class RawClient:
         self.url = url
         self.session_id = session_id
         self.capabilities = dict(capabilities or {})
+        self.revision = HANDSHAKE
+        self.greeting: dict[str, Any] = {}
+        """What a session's `initialize` was answered with."""
         self._ids = itertools.count(1)
 
     @property
@@ -110,7 +113,7 @@ class RawClient:
     def headers(self, method: str, params: Mapping[str, Any]) -> dict[str, str]:
         """The headers a request of this method has."""
         if self.session_id is not None:
-            return {"Mcp-Session-Id": self.session_id, "MCP-Protocol-Version": HANDSHAKE}
+            return {"Mcp-Session-Id": self.session_id, "MCP-Protocol-Version": self.revision}
         standard = {"MCP-Protocol-Version": STATELESS, "Mcp-Method": method}
         return {**standard, "Mcp-Name": params[NAMED[method]]} if method in NAMED else standard
 
@@ -141,8 +144,19 @@ class RawClient:
     ) -> Answer:
         """Send a request, with these headers besides its own, and read its whole answer."""
         sent = params or {}
-        fields = {**self.headers(method, sent), **(headers or {})}
-        return await raw_http.post(self.url, self.body(method, sent), fields, timeout_s)
+        return await self.send(self.body(method, sent), method, sent, timeout_s, headers)
+
+    async def send(
+        self,
+        body: bytes,
+        method: str,
+        params: Mapping[str, Any],
+        timeout_s: float = READ_TIMEOUT_S,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Send this request, whose method and params are said beside, and read its whole answer."""
+        fields = {**self.headers(method, params), **(headers or {})}
+        return await raw_http.post(self.url, body, fields, timeout_s)
 
     async def call(self, name: str, arguments: Mapping[str, Any] | None = None) -> Answer:
         """`tools/call` of this tool."""
@@ -153,7 +167,13 @@ class RawClient:
         marker = "@@arguments@@"
         params = {"name": name, "arguments": marker}
         body = self.body("tools/call", params).replace(json.dumps(marker).encode(), arguments_raw)
-        return await raw_http.post(self.url, body, self.headers("tools/call", params), timeout_s)
+        return await self.send(body, "tools/call", params, timeout_s)
+
+
+def hello(revision: str = HANDSHAKE, capabilities: Mapping[str, Any] | None = None) -> bytes:
+    """An `initialize` request."""
+    params = {"protocolVersion": revision, "capabilities": dict(capabilities or {}), "clientInfo": INFO}
+    return json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}).encode()
 
 
 @asynccontextmanager
@@ -161,11 +181,11 @@ async def raw_session(
     url: str, revision: str = HANDSHAKE, capabilities: Mapping[str, Any] | None = None
 ) -> AsyncGenerator[RawClient]:
     """A raw client that shook hands; its session is deleted at the end."""
-    params = {"protocolVersion": revision, "capabilities": dict(capabilities or {}), "clientInfo": INFO}
-    hello = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}).encode()
-    answer = await raw_http.post(url, hello)
+    answer = await raw_http.post(url, hello(revision, capabilities))
     assert answer.status == 200, answer
     client = RawClient(url, answer.headers["mcp-session-id"])
+    client.greeting = answer.json()["result"]
+    client.revision = client.greeting["protocolVersion"]
     done = b'{"jsonrpc":"2.0","method":"notifications/initialized"}'
     accepted = await raw_http.post(url, done, client.headers("notifications/initialized", {}))
     assert accepted.status == 202, accepted

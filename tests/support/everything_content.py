@@ -15,7 +15,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from tests.support.everything_asking import ask, content_of, elicitation
 from tests.support.everything_state import State
 from tests.support.everything_toolbox import Answer, Call, Ctx, Toolbox, schema
-from tests.support.everything_tools import PNG
+from tests.support.everything_tools import APP_TYPE, PNG, app_uri
 
 RESOURCE_NOT_FOUND: Final = -32002
 """The handshake era's code (2025-11-25, server/resources); the stateless era uses -32602."""
@@ -39,6 +39,8 @@ class Contents:
         self.add_resource("static-binary", "image/png")
         self.add_resource("whoami", "text/plain")
         self.add_resource(f"only-{state.name}", "text/plain")
+        app = app_uri(state.name)
+        self.resources[app] = types.Resource(uri=app, name="app", mime_type=APP_TYPE, _meta={"ui": {"domain": "a.b"}})
         self.add_prompt("test_simple_prompt")
         self.add_prompt("test_prompt_with_arguments", "arg1", "arg2")
         self.add_prompt("test_prompt_with_embedded_resource", "resourceUri")
@@ -87,7 +89,8 @@ class Contents:
                 "test://whoami": self.state.name,
             }
             text = texts.get(uri, f"{uri} of {self.state.name}")
-            contents = types.TextResourceContents(uri=uri, mime_type="text/plain", text=text)
+            mime_type = APP_TYPE if uri == app_uri(self.state.name) else "text/plain"
+            contents = types.TextResourceContents(uri=uri, mime_type=mime_type, text=text)
         else:
             modern = ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
             code = types.INVALID_PARAMS if modern else RESOURCE_NOT_FOUND

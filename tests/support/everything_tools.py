@@ -48,6 +48,13 @@ DRAFT_2020_12: Final[dict[str, Any]] = {
     "additionalProperties": False,
 }
 
+APP_TYPE: Final = "text/html;profile=mcp-app"
+
+
+def app_uri(name: str) -> str:
+    """The URI of the app that a server of this name has."""
+    return f"ui://{name}/app"
+
 
 def add_tools(box: Toolbox) -> None:
     """Register every tool of this module."""
@@ -132,7 +139,17 @@ def _add_contents(box: Toolbox) -> None:
     async def resource_link(_call: Call) -> Answer:
         return [types.ResourceLink(name="static-text", uri="test://static-text", mime_type="text/plain")]
 
-    _ = (image_content, audio_content, embedded_resource, multiple, resource_link)
+    @box.tool(
+        "show_app",
+        "Show the app.",
+        icons=[types.Icon(src="data:image/png;base64," + PNG, mime_type="image/png", sizes=["1x1"])],
+        annotations=types.ToolAnnotations(title="App", open_world_hint=False),
+        _meta={"ui": {"resourceUri": app_uri(box.state.name)}, "com.example/more": [1]},
+    )
+    async def show_app(_call: Call) -> Answer:
+        return "shown"
+
+    _ = (image_content, audio_content, embedded_resource, multiple, resource_link, show_app)
 
 
 async def _log(call: Call, level: types.LoggingLevel, text: str) -> None:

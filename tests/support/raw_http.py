@@ -32,8 +32,12 @@ class Answer:
         """The bytes of the (last) JSON-RPC message in the body."""
         if "text/event-stream" not in self.headers.get("content-type", ""):
             return self.body
-        blocks = self.body.replace(b"\r\n", b"\n").split(b"\n\n")
-        return [data for data in map(event_data, blocks) if data][-1]
+        return events_of(self)[-1]
+
+    @property
+    def before(self) -> list[bytes]:
+        """The messages of an SSE body before the last one."""
+        return events_of(self)[:-1] if "text/event-stream" in self.headers.get("content-type", "") else []
 
 
 def event_data(block: bytes) -> bytes:

@@ -24,8 +24,8 @@ from tests.support.clients import HANDSHAKE, INFO, RawClient, all_tools, text_of
 from tests.support.hub import Hub, free_port
 from tests.support.processes import EVERYTHING, RAW, end, serving
 from tests.support.raw_messages import ERROR, EXOTIC
+from tests.support.stdio_client import Received, StdioClient, call, connected, enveloped
 from tests.support.waiting import until
-from tests.unit.cli.stdio_client import Received, StdioClient, call, connected, enveloped
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.MCPDeprecationWarning")]
 

@@ -17,7 +17,7 @@ from tests.support import hub as hubs
 from tests.support.clients import HANDSHAKE, INFO, STATELESS, RawClient
 from tests.support.hub import Hub
 from tests.support.processes import EVERYTHING, serving
-from tests.unit.cli.stdio_client import StdioClient, call, connected, enveloped
+from tests.support.stdio_client import StdioClient, call, connected, enveloped
 from tests.unit.gateway.upstreams.scripted import (
     STREAM_END,
     STREAM_HEAD,

@@ -1,6 +1,6 @@
 """A client of `mcp-hub connect` that writes lines itself and shows the lines it got.
 
-Owns the child process and the bounded wait for a message. Every line of the child's standard output must be a message.
+Owns the child process. Every line of the child's standard output must be a message.
 """
 
 from __future__ import annotations
@@ -8,16 +8,16 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from tests.support.clients import HANDSHAKE, INFO, STATELESS
 from tests.support.hub import COMMAND
+from tests.support.inbox import WAIT_S, Inbox, Received
 from tests.support.processes import ROOT
 
-WAIT_S: Final = 15.0
 LIMIT_BYTES: Final = 1 << 26
 ENVELOPE: Final = {
     "io.modelcontextprotocol/protocolVersion": STATELESS,
@@ -25,27 +25,19 @@ ENVELOPE: Final = {
     "io.modelcontextprotocol/clientCapabilities": {},
 }
 
-Received = dict[str, Any]
 
-
-class StdioClient:
-    """The client's end of the pipes. `lines` are all lines so far, `messages` the same decoded."""
+class StdioClient(Inbox):
+    """The client's end of the pipes."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
+        super().__init__()
         self.process = process
-        self.lines: list[bytes] = []
-        self.messages: list[Received] = []
-        self._came = asyncio.Condition()
 
     async def pump(self) -> None:
         """Read until the output ends."""
         assert self.process.stdout is not None
         while line := await self.process.stdout.readline():
-            message = json.loads(line)
-            async with self._came:
-                self.lines.append(line.rstrip(b"\n"))
-                self.messages.append(message)
-                self._came.notify_all()
+            await self.take(line.rstrip(b"\n"))
 
     def send_raw(self, line: bytes) -> None:
         """Write one line."""
@@ -59,30 +51,11 @@ class StdioClient:
             json.dumps({"jsonrpc": "2.0", **identity, "method": method, "params": dict(params or {})}).encode()
         )
 
-    async def until(self, wanted: Callable[[Received], bool], after: int = 0) -> Received:
-        """The first message that is wanted, from the place `after` on."""
-
-        def found() -> Received | None:
-            return next((message for message in self.messages[after:] if wanted(message)), None)
-
-        try:
-            async with asyncio.timeout(WAIT_S), self._came:
-                await self._came.wait_for(lambda: found() is not None)
-        except TimeoutError:
-            raise AssertionError(f"not within {WAIT_S} s; got {self.messages[after:]}"[:3000]) from None
-        message = found()
-        assert message is not None
-        return message
-
     async def response(self, client_id: object) -> Received:
         """The response of that id; there must be only one by now."""
         await self.until(lambda message: "method" not in message and message.get("id") == client_id)
         (only,) = [each for each in self.messages if "method" not in each and each.get("id") == client_id]
         return only
-
-    async def told(self, method: str, after: int = 0) -> Received:
-        """The first notification of that method, from the place `after` on."""
-        return await self.until(lambda message: message.get("method") == method, after)
 
     async def ask(
         self, method: str, params: Mapping[str, Any] | None = None, client_id: object = None, *, stateless: bool = False
