@@ -137,7 +137,8 @@ BUILT_IN: dict[str, Cues] = {
             jest jira linear figma storybook shadcn swagger openapi postman vscode jetbrains xcode jupyter notebook
             code_runner code_executor python_exec code_interpreter desktop_commander terminal shell iterm cli ssh
             leetcode sonarqube snyk semgrep circleci jenkins github_action buildkite magicuidesign ant_design nixos
-            unity unreal godot blender ida ghidra playwright_codegen mermaid uml plantuml devops azure_devops
+            unity unreal godot ida ghidra
+            mobile mobile_device simulator emulator adb playwright_codegen mermaid uml plantuml devops azure_devops
             openproject backlog shortcut clickup launchdarkly growthbook rust_doc foundry hardhat regex npm_sentinel
             sequential_thinking sequentialthinking taskmanager task_master taskqueue sbom chart antv echart sympy
             applescript osascript claude_code cursor langfuse langsmith""",
@@ -177,7 +178,16 @@ BUILT_IN: dict[str, Cues] = {
         weak="send share user member group people person call announce",
     ),
 }
-"""`other` has no words: it is what is left."""
+
+ELSEWHERE = Cues(
+    products="""
+        ableton blender maya sketchup cinema4d spotify sonos home_assistant homeassistant hass homekit philips_hue
+        minecraft garmin strava fitbit everything""",
+    strong="midi 3d texture mesh drum synthesizer smart_home thermostat text_to_speech timezone unit_conversion",
+    plain="scene voice speech melody chord tempo game arithmetic music_generation image_generation heart_rate workout",
+    weak="clip track",
+)
+"""What points at none of these: `other` is what is left, and these are known to be left."""
 
 _ORDINARY_WORDS = """
     airtable backlog basecamp box_com brave calendar chart cli consul container crawler cursor database exa fetch

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from hub_categorizer.cues import BUILT_IN, EMPTY_IN_UPSTREAM_NAMES, ORDINARY_WORDS, Cues
+from hub_categorizer.cues import BUILT_IN, ELSEWHERE, EMPTY_IN_UPSTREAM_NAMES, ORDINARY_WORDS, Cues
 
 OTHER = "other"
 
@@ -106,10 +106,12 @@ class _Index(NamedTuple):
 def _index(categories: tuple[str, ...]) -> _Index:
     index = _Index({}, {}, [])
     for category in categories:
-        if category == OTHER:
-            continue
         # A category of the user's own is known by its name.
-        cues = BUILT_IN.get(category) or Cues(products="", strong=" ".join(_words(category)), plain="", weak="")
+        cues = (
+            ELSEWHERE
+            if category == OTHER
+            else BUILT_IN.get(category) or Cues(products="", strong=" ".join(_words(category)), plain="", weak="")
+        )
         for product in cues.products.split():
             index.products.setdefault(_cue(product), []).append(category)
         for words, weight in ((cues.strong, _STRONG), (cues.plain, _PLAIN), (cues.weak, _WEAK)):
@@ -124,7 +126,7 @@ def _index(categories: tuple[str, ...]) -> _Index:
 @lru_cache(maxsize=32_768)
 def _judged(categories: tuple[str, ...], upstream_name: str, local_name: str, description: str) -> Verdict:
     lead, rest = _parted(description)
-    scores = dict.fromkeys((name for name in categories if name != OTHER), 0.0)
+    scores = dict.fromkeys(categories, 0.0)
     index = _index(categories)
     for place, text in enumerate((upstream_name, local_name, lead, rest)):
         _add_scores(scores, index, place, text)
