@@ -16,6 +16,7 @@ from hub_common import store_embedded
 from hub_common.store import Store, StoreUnavailable, open_store
 from hub_common.store_embedded import EmbeddedStore
 from tests.support.redis_server import redis_process, redis_url  # noqa: F401
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -144,6 +145,19 @@ async def test_all_who_claim_get_the_same(opener: Open, space: str) -> None:
     assert await stores[0].get(space, "k") == got[0]
     await stores[0].put(space, "k", b"another")
     assert await stores[1].claim(space, "k", b"late") == b"another"
+
+
+async def test_a_claim_ends_with_its_age(opener: Open, space: str) -> None:
+    one, other = opener(), opener()
+    assert await one.claim(space, "k", b"one", 0.2) == b"one"
+    assert await other.claim(space, "k", b"other", 60.0) == b"one"
+
+    async def claimed() -> bytes:
+        return await other.claim(space, "k", b"other", 60.0)
+
+    assert await until(claimed, lambda value: value == b"other", 10.0, "the first claim has ended") == b"other"
+    with pytest.raises(ValueError, match="ttl_s"):
+        await one.claim(space, "k", b"", 0.0)
 
 
 async def test_writers_at_the_same_time_lose_nothing(opener: Open, space: str) -> None:

@@ -72,16 +72,17 @@ class Kept(Generic[T]):
 
     async def find(self, keys: Sequence[str]) -> dict[str, T]:
         """Those of `keys` that are kept. Never raises: what the store does not give is unknown."""
-        found = {key: self._memory[key] for key in keys if key in self._memory}
-        if missing := [key for key in dict.fromkeys(keys) if key not in found]:
-            found |= await self._stored(missing)
+        found = await self.look(keys)
         self.lookups += len(keys)
         self.hits += sum(key in found for key in keys)
         return found
 
-    def recall(self, key: str) -> T | None:
-        """The value if it is in memory; asks nothing and counts nothing."""
-        return self._memory.get(key)
+    async def look(self, keys: Sequence[str]) -> dict[str, T]:
+        """As `find`, and counts nothing: for whoever waits for what another decides."""
+        found = {key: self._memory[key] for key in keys if key in self._memory}
+        if missing := [key for key in dict.fromkeys(keys) if key not in found]:
+            found |= await self._stored(missing)
+        return found
 
     async def keep(self, values: Mapping[str, T]) -> None:
         """Keep `values`; never raises, a store that is away costs only their survival."""

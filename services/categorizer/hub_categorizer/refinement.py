@@ -5,6 +5,7 @@ Owns the batches and what becomes of an answer. Does not know the rpc or who wai
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -13,9 +14,13 @@ from hub.categorizer.v1 import categorizer_pb2 as pb
 from hub_categorizer import llm_prompts as prompts
 from hub_categorizer import messages
 from hub_categorizer.cache import Cache, Decision
+from hub_categorizer.claims import Claims
 from hub_categorizer.llm import Llm, LlmFault, LlmPaused, LlmRefused
 
 SOURCE_LLM = "llm"
+
+LOOK_S = 0.5
+"""How often one looks whether another, who asks about the same, has its answer."""
 
 _log = logging.getLogger(__name__)
 
@@ -52,29 +57,45 @@ def _doubt(one: Known) -> float:
 class Refinement:
     """Decides by one LLM and keeps what it said. `clock` gives Unix seconds."""
 
-    def __init__(self, llm: Llm, cache: Cache, deadline_s: float, clock: Callable[[], float]) -> None:
+    def __init__(self, llm: Llm, cache: Cache, claims: Claims, deadline_s: float, clock: Callable[[], float]) -> None:
         self._llm = llm
         self._cache = cache
+        self._claims = claims
         self._deadline_s = deadline_s
         self._clock = clock
 
     async def decide(self, batch: Sequence[Known], categories: Sequence[str]) -> list[pb.Assignment]:
-        """Ask for one batch. An LLM that does not answer, or not usably, leaves the batch as it was.
+        """Ask for one batch, or wait for whoever asks for a part of it already, at most as long as a question may take.
+
+        An LLM that does not answer, or not usably, leaves the batch as it was.
 
         Raises:
             LlmRefused, LlmPaused: asking on is no use.
         """
         assignments: list[pb.Assignment] = []
-        undecided: list[Known] = []
-        for one in batch:
-            # Another call may have had it decided while this one waited in the queue.
-            decision = self._cache.recall(one.key)
-            if decision is None:
-                undecided.append(one)
-            else:
-                assignments.append(messages.decided(one.definition, decision, cached=True))
-        if not undecided:
-            return assignments
+        open_ones = list(batch)
+        for _ in range(1 + int(self._deadline_s / LOOK_S)):
+            taken = await self._claims.take(one.key for one in open_ones)
+            try:
+                # Looked at only now: whoever let go of a claim has kept its answer before.
+                decided = await self._cache.look([one.key for one in open_ones])
+                assignments += [
+                    messages.decided(one.definition, decided[one.key], cached=True)
+                    for one in open_ones
+                    if one.key in decided
+                ]
+                open_ones = [one for one in open_ones if one.key not in decided]
+                if mine := [one for one in open_ones if one.key in taken]:
+                    assignments += await self._ask(mine, categories)
+            finally:
+                await self._claims.release(taken)
+            open_ones = [one for one in open_ones if one.key not in taken]
+            if not open_ones:
+                break
+            await asyncio.sleep(LOOK_S)
+        return assignments
+
+    async def _ask(self, undecided: Sequence[Known], categories: Sequence[str]) -> list[pb.Assignment]:
         question = prompts.categorize([messages.subject(one.definition) for one in undecided], categories)
         try:
             answers = await self._llm.ask(
@@ -84,8 +105,9 @@ class Refinement:
             raise
         except LlmFault as fault:
             _log.warning("%d categories are not refined: %s: %s", len(undecided), self._llm.provider, fault)
-            return assignments
+            return []
         decisions: dict[str, Decision] = {}
+        assignments: list[pb.Assignment] = []
         for one, answer in zip(undecided, answers, strict=True):
             if answer is not None:
                 decision = self._decision(answer)
@@ -96,6 +118,5 @@ class Refinement:
 
     def _decision(self, answer: prompts.Answer) -> Decision:
         category, confidence, keywords = answer
-        return Decision(
-            category, confidence, SOURCE_LLM, self._llm.provider, self._llm.model, int(self._clock() * 1000), keywords
-        )
+        now_ms = int(self._clock() * 1000)
+        return Decision(category, confidence, SOURCE_LLM, self._llm.provider, self._llm.model, now_ms, keywords)

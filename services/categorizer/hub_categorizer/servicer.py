@@ -23,6 +23,7 @@ from hub_categorizer import llm_prompts as prompts
 from hub_categorizer import messages
 from hub_categorizer.analysis import Analyses, Asked
 from hub_categorizer.cache import Analyzed, Cache, key_of
+from hub_categorizer.claims import Claims
 from hub_categorizer.described import llm_stats, provider_status
 from hub_categorizer.key import Status
 from hub_categorizer.llm import Llm, LlmFault, LlmPaused, LlmRefused
@@ -39,6 +40,9 @@ from hub_common.tasks import Tasks
 
 BREATH = 64
 """Definitions judged in one go: in between, the process may share its loop with the gateway."""
+
+CLAIM_MARGIN_S = 5.0
+"""What a claim lasts beyond the question it is for."""
 
 ANSWER_MARGIN_S = 0.25
 """What is left of a caller's deadline for the way back."""
@@ -57,6 +61,7 @@ class Asking(NamedTuple):
     llm: Llm
     analyses: Analyses
     queue: Queue
+    claims: Claims
     batch: int
     deadline_s: float
 
@@ -95,7 +100,7 @@ class Categorizer(categorizer_pb2_grpc.CategorizerServiceServicer):
             # Decided since the caller asked, by another caller or replica.
             if one.assignment.cached:
                 yield one.assignment
-        refinement = Refinement(asking.llm, self._cache, asking.deadline_s, self._clock)
+        refinement = Refinement(asking.llm, self._cache, asking.claims, asking.deadline_s, self._clock)
         open_ones = [one for one in known if one.assignment.refinable]
         jobs = [partial(refinement.decide, each, taxonomy.categories) for each in batches(open_ones, asking.batch)]
         try:
@@ -247,7 +252,8 @@ async def _asking(settings: Settings, store: Store) -> Asking | Status | None:
         return None
     analyses = Analyses(llm, Analyzed(store, settings.cache_ttl_s), settings.llm_concurrency)
     queue = Queue(settings.llm_concurrency, settings.llm_queue)
-    return Asking(llm, analyses, queue, settings.llm_batch, settings.llm_deadline_s)
+    claims = Claims(store, settings.llm_deadline_s + CLAIM_MARGIN_S)
+    return Asking(llm, analyses, queue, claims, settings.llm_batch, settings.llm_deadline_s)
 
 
 async def _close_after(server: RpcServer, llm: Llm, tasks: Tasks) -> None:

@@ -65,8 +65,8 @@ class Store(Protocol):
 
     async def put_many(self, space: str, items: Mapping[str, bytes], ttl_s: float | None = None) -> None: ...
 
-    async def claim(self, space: str, key: str, value: bytes) -> bytes:
-        """Put the value, for ever, unless there is one, and return the one that stands: all who claim get the same."""
+    async def claim(self, space: str, key: str, value: bytes, ttl_s: float | None = None) -> bytes:
+        """Put the value unless there is one, and return the one that stands: all who claim get the same."""
         ...
 
     async def delete(self, space: str, key: str) -> None:

@@ -85,13 +85,15 @@ class EmbeddedStore:
         if added:
             await self._change(space, lambda old: old | added)
 
-    async def claim(self, space: str, key: str, value: bytes) -> bytes:
+    async def claim(self, space: str, key: str, value: bytes, ttl_s: float | None = None) -> bytes:
+        ttl_s = check_ttl(ttl_s)
+        expires_at_s = None if ttl_s is None else self._clock() + ttl_s
         stands = value
 
         def claimed(old: _Items) -> _Items:
             nonlocal stands
             stands = old[key].value if key in old else value
-            return {key: _Item(value), **old}
+            return {key: _Item(value, expires_at_s), **old}
 
         await self._change(space, claimed)
         return stands

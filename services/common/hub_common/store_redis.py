@@ -75,8 +75,7 @@ class RedisStore:
         await self.put_many(space, {key: value}, ttl_s)
 
     async def put_many(self, space: str, items: Mapping[str, bytes], ttl_s: float | None = None) -> None:
-        ttl_s = check_ttl(ttl_s)
-        ttl_ms = None if ttl_s is None else max(1, round(ttl_s * 1000))
+        ttl_ms = _milliseconds(check_ttl(ttl_s))
         for batch in _batches(items):
             pipeline = self._redis.pipeline(transaction=False)
             for key in batch:
@@ -84,8 +83,9 @@ class RedisStore:
             async with self._asking():
                 await pipeline.execute()
 
-    async def claim(self, space: str, key: str, value: bytes) -> bytes:
-        pipeline = self._redis.pipeline(transaction=True).set(_name(space, key), value, nx=True).get(_name(space, key))
+    async def claim(self, space: str, key: str, value: bytes, ttl_s: float | None = None) -> bytes:
+        name, ttl_ms = _name(space, key), _milliseconds(check_ttl(ttl_s))
+        pipeline = self._redis.pipeline(transaction=True).set(name, value, nx=True, px=ttl_ms).get(name)
         async with self._asking():
             return (await pipeline.execute())[1]
 
@@ -123,6 +123,10 @@ class RedisStore:
 
 def _name(space: str, key: str) -> str:
     return f"{PREFIX}:{check_space(space)}:{key}"
+
+
+def _milliseconds(ttl_s: float | None) -> int | None:
+    return None if ttl_s is None else max(1, round(ttl_s * 1000))
 
 
 def _batches(keys: Iterable[str]) -> Iterator[list[str]]:

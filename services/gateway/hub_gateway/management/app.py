@@ -24,6 +24,7 @@ from hub_gateway.management import filtering, health, metrics, oauth, servers, t
 from hub_gateway.management.bodies import answer, iso
 from hub_gateway.management.deps import Deps
 from hub_gateway.management.filter_stats import counted
+from hub_gateway.management.list_tokens import ListTokens
 from hub_gateway.management.reach import Reach
 
 __all__ = ["Deps", "management_app"]
@@ -49,24 +50,24 @@ def management_app(deps: Deps) -> Starlette:
 
 def routes(deps: Deps) -> list[Route]:
     """Every route; `docs/rest-api.md` describes each."""
-    reach = Reach(deps)
+    reach, tokens = Reach(deps), ListTokens()
     return [
         *health.routes(deps, reach),
         *servers.routes(deps),
         *oauth.routes(deps),
         *tools.routes(deps),
-        *filtering.routes(deps),
+        *filtering.routes(deps, tokens),
         *workspaces.routes(deps.workspaces, deps.clock),
-        *metrics.routes(deps.metrics, lambda: _read(deps, reach)),
+        *metrics.routes(deps.metrics, lambda: _read(deps, reach, tokens)),
     ]
 
 
-async def _read(deps: Deps, reach: Reach) -> metrics.Reading:
+async def _read(deps: Deps, reach: Reach, tokens: ListTokens) -> metrics.Reading:
     seen = await reach.look()
     policy = deps.republish.policy
     return metrics.Reading(
         supervisors=deps.fleet.supervisors,
-        filtering=counted(deps.current.exposure, deps.current.view(policy.opened_at_start)),
+        filtering=await counted(deps.current.exposure, deps.current.view(policy.opened_at_start), tokens),
         policy=policy,
         sessions=len(deps.sessions),
         up={name: each.ok for name, each in seen.items()},

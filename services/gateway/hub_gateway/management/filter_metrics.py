@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from hub_gateway.catalog.entry import EntryKind
 from hub_gateway.exposure.policy import Policy
-from hub_gateway.management.filter_stats import MODES, Counts
+from hub_gateway.management.filter_stats import MODES, Counts, families
 
 
 def filter_families(counts: Counts, policy: Policy) -> Iterator[Metric]:
@@ -23,8 +24,14 @@ def filter_families(counts: Counts, policy: Policy) -> Iterator[Metric]:
     for mode in ("off", *MODES):
         modes.add_metric([mode], float((policy.mode or "off") == mode))
     rules = GaugeMetricFamily("mcp_hub_tools_by_rule", "Tools by the rule that decided.", labels=["rule", "allows"])
-    for rule, tools in sorted(counts.rules.items(), key=lambda pair: pair[0].id):
-        rules.add_metric([rule.id, str(rule.allows).lower()], tools)
+    for rule in counts.rules:
+        rules.add_metric([rule.rule, str(rule.allows).lower()], rule.kinds[EntryKind.TOOL])
+    sorts = GaugeMetricFamily(
+        "mcp_hub_tools_by_rule_family", "Tools by the sort of rule that decided.", labels=["family", "allows"]
+    )
+    for name, (shown, hidden) in families(counts.rules).items():
+        sorts.add_metric([name, "true"], shown)
+        sorts.add_metric([name, "false"], hidden)
     categories = GaugeMetricFamily("mcp_hub_tools_by_category", "Tools by category.", labels=["category"])
     for category, tools in sorted(counts.categories.items()):
         categories.add_metric([category], tools)
@@ -33,4 +40,7 @@ def filter_families(counts: Counts, policy: Policy) -> Iterator[Metric]:
     )
     for source, tools in sorted(counts.sources.items()):
         sources.add_metric([source], tools)
-    yield from (modes, rules, categories, sources)
+    tokens = GaugeMetricFamily("mcp_hub_list_tokens", "About what a list of tools costs a model.", labels=["list"])
+    for name, value in (("all", counts.cost.whole), ("exposed", counts.cost.exposed), ("start", counts.cost.at_start)):
+        tokens.add_metric([name], value)
+    yield from (modes, rules, sorts, categories, sources, tokens)

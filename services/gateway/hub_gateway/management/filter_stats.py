@@ -7,16 +7,17 @@ divide by. Decides nothing, and does not know the LLM (`llm_stats`).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, get_args
 
 from hub_gateway.catalog.entry import EntryKind
 from hub_gateway.config.model import FilterMode
+from hub_gateway.exposure.counts import RuleCount, family, per_rule
 from hub_gateway.exposure.current import Exposure
 from hub_gateway.exposure.policy import Policy
-from hub_gateway.exposure.verdicts import Rule
 from hub_gateway.exposure.view import View
 from hub_gateway.management.bodies import rate
+from hub_gateway.management.list_tokens import ListCost, ListTokens
 
 MODES: tuple[str, ...] = get_args(FilterMode)
 
@@ -28,37 +29,50 @@ class Counts(NamedTuple):
         total: of all connected servers.
         exposed: of these, allowed by the filter.
         at_start: of these, seen by a client that has asked for nothing yet.
-        rules: tools by the rule that decided on them.
+        rules: each rule with how many it decides on.
         categories: tools by category; those whose category nobody knows yet are left out.
         sources: the same tools by where their category comes from.
+        cost: what lists of tools cost.
     """
 
     total: int
     exposed: int
     at_start: int
-    rules: Mapping[Rule, int]
+    rules: Sequence[RuleCount]
     categories: Mapping[str, int]
     sources: Mapping[str, int]
+    cost: ListCost
 
 
-def counted(exposure: Exposure, at_start: View) -> Counts:
+async def counted(exposure: Exposure, at_start: View, tokens: ListTokens) -> Counts:
     """Count what an exposure holds; `at_start` is the view of whoever has asked for nothing."""
     tools = [entry for entry in exposure.catalog.entries if entry.kind is EntryKind.TOOL]
-    rules = Counter(map(exposure.verdicts.rule, tools))
+    rules = per_rule(exposure)
     known = [exposure.categories.get((tool.upstream_name, tool.digest)) for tool in tools]
     return Counts(
         total=len(tools),
-        exposed=sum(count for rule, count in rules.items() if rule.allows),
+        exposed=sum(rule.kinds[EntryKind.TOOL] for rule in rules if rule.allows),
         at_start=sum(entry.kind is EntryKind.TOOL for entry in at_start.visible),
         rules=rules,
         categories=Counter(each.name for each in known if each is not None),
         sources=Counter(each.source for each in known if each is not None),
+        cost=await tokens.cost(exposure, at_start),
     )
 
 
-def filter_stats(exposure: Exposure, policy: Policy, at_start: View) -> dict[str, Any]:
+def families(rules: Sequence[RuleCount]) -> dict[str, tuple[int, int]]:
+    """Tools that are shown and hidden by each family of rules, by name."""
+    found: dict[str, tuple[int, int]] = {}
+    for rule in sorted(rules, key=lambda rule: family(rule.rule)):
+        shown, hidden = found.get(family(rule.rule), (0, 0))
+        tools = rule.kinds[EntryKind.TOOL]
+        found[family(rule.rule)] = (shown + tools, hidden) if rule.allows else (shown, hidden + tools)
+    return found
+
+
+def filter_stats(exposure: Exposure, policy: Policy, counts: Counts) -> dict[str, Any]:
     """The part of the statistics that the gateway knows by itself."""
-    counts, filtering = counted(exposure, at_start), policy.filtering
+    filtering = policy.filtering
     hidden = counts.total - counts.exposed
     return {
         "enabled": policy.mode is not None,
@@ -71,7 +85,19 @@ def filter_stats(exposure: Exposure, policy: Policy, at_start: View) -> dict[str
         "totalExposed": counts.exposed,
         "visibleAtStart": counts.at_start,
         "filterRate": rate(hidden, counts.total),
-        "rules": _rules(counts),
+        "rules": [
+            {"rule": rule.rule, "allows": rule.allows, "tools": rule.kinds[EntryKind.TOOL], "entries": rule.entries}
+            for rule in counts.rules
+        ],
+        "ruleFamilies": {
+            name: {"shown": shown, "hidden": hidden} for name, (shown, hidden) in families(counts.rules).items()
+        },
+        "tokens": {
+            "all": counts.cost.whole,
+            "exposed": counts.cost.exposed,
+            "atStart": counts.cost.at_start,
+            "savedAtStart": rate(counts.cost.whole - counts.cost.at_start, counts.cost.whole),
+        },
         "categories": dict(sorted(counts.categories.items())),
         "categorySources": dict(sorted(counts.sources.items())),
         "serverFilterMode": None if filtering.server_filter is None else filtering.server_filter.mode,
@@ -79,8 +105,3 @@ def filter_stats(exposure: Exposure, policy: Policy, at_start: View) -> dict[str
         "allowedCategories": [] if filtering.category_filter is None else filtering.category_filter.categories,
         "categoryCacheSize": len(exposure.categories),
     }
-
-
-def _rules(counts: Counts) -> list[dict[str, Any]]:
-    ordered = sorted(counts.rules.items(), key=lambda pair: pair[0].id)
-    return [{"rule": rule.id, "allows": rule.allows, "tools": tools} for rule, tools in ordered]

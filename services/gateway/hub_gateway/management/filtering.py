@@ -19,7 +19,8 @@ from hub_gateway.errors import CallerError, Conflict, HubError, SatelliteError
 from hub_gateway.exposure.policy import Policy
 from hub_gateway.management.bodies import answer, iso, read
 from hub_gateway.management.deps import Deps
-from hub_gateway.management.filter_stats import MODES, filter_stats
+from hub_gateway.management.filter_stats import MODES, counted, filter_stats
+from hub_gateway.management.list_tokens import ListTokens
 from hub_gateway.management.llm_stats import key_status, llm_stats
 
 SETTLE_TIMEOUT_S = 15.0
@@ -41,13 +42,13 @@ class _Mode(msgspec.Struct):
     mode: str
 
 
-def routes(deps: Deps) -> list[Route]:
+def routes(deps: Deps, tokens: ListTokens) -> list[Route]:
     """The four routes."""
     switching = asyncio.Lock()  # each switch starts from the one before
     limit_bytes = deps.settings.body_limit_bytes
 
     async def stats(_request: Request) -> Response:
-        return answer({**await _stats(deps), "timestamp": iso(deps.clock())})
+        return answer({**await _stats(deps, tokens), "timestamp": iso(deps.clock())})
 
     async def check(_request: Request) -> Response:
         said = await deps.categorizer.describe(check_key=True)
@@ -126,11 +127,11 @@ def _warnings(policy: Policy, stale: bool) -> list[str]:
     return found
 
 
-async def _stats(deps: Deps) -> dict[str, Any]:
+async def _stats(deps: Deps, tokens: ListTokens) -> dict[str, Any]:
     try:
         said = await deps.categorizer.describe()
     except SatelliteError:
         said = None
-    policy = deps.republish.policy
-    at_start = deps.current.view(policy.opened_at_start)
-    return {**filter_stats(deps.current.exposure, policy, at_start), **llm_stats(said)}
+    exposure, policy = deps.current.exposure, deps.republish.policy
+    counts = await counted(exposure, deps.current.view(policy.opened_at_start), tokens)
+    return {**filter_stats(exposure, policy, counts), **llm_stats(said)}

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hub_gateway.catalog.tokens import estimate
+from hub_gateway.exposure import meta_tools
+from hub_gateway.wire.revisions import Era
 from tests.support.processes import RAW, stdio_entry
 from tests.unit.gateway.management.conftest import until_ready
 from tests.unit.gateway.management.house import House, built
@@ -66,10 +70,13 @@ async def test_switch_is_in_force_at_once(pair: House) -> None:
     )
     assert found["totalExposed"] == found["visibleAtStart"] == 14
     assert found["filterRate"] == round(13 / TOTAL, 4)
-    assert found["rules"] == [
-        {"rule": "server-denylist:listed", "allows": False, "tools": 13},
-        {"rule": "server-denylist:not-listed", "allows": True, "tools": 14},
-    ]
+    shown = {rule["rule"]: (rule["allows"], rule["tools"]) for rule in found["rules"]}
+    assert shown == {"server-denylist:listed": (False, 13), "server-denylist:not-listed": (True, 14)}
+    assert all(rule["entries"] >= rule["tools"] for rule in found["rules"])
+    assert found["ruleFamilies"] == {"server-denylist": {"shown": 14, "hidden": 13}}
+    tokens = found["tokens"]
+    assert 0 < tokens["exposed"] == tokens["atStart"] < tokens["all"]
+    assert tokens["savedAtStart"] == round(1 - tokens["atStart"] / tokens["all"], 4)
     tools = (await pair.get("/api/tools")).json()["tools"]
     assert {(t["server"], t["allowed"], t["rule"], t["visible"]) for t in tools} == {
         ("one", True, "server-denylist:not-listed", True),
@@ -92,6 +99,7 @@ async def test_no_tools_are_no_data(tmp_path: Path) -> None:
         found = await stats(house)
     assert (found["totalTools"], found["filterRate"], found["cacheHitRate"]) == (0, None, None)
     assert found["rules"] == []
+    assert found["tokens"] == {"all": 0, "exposed": 0, "atStart": 0, "savedAtStart": None}
     assert found["categories"] == found["categorySources"] == {}
 
 
@@ -124,6 +132,9 @@ async def test_prompt_based_shows_nothing_at_start(pair: House) -> None:
     await pair.post("/api/filtering/mode", {"mode": "prompt-based"})
     found = await stats(pair)
     assert (found["exposedTools"], found["visibleAtStart"]) == (TOTAL, 0)
+    own = [json.dumps(json.loads(each)) for each in meta_tools.definitions(Era.HANDSHAKE)]
+    assert found["tokens"]["atStart"] == pytest.approx(sum(map(estimate, own)), rel=0.2), "the hub's own tools cost too"
+    assert found["tokens"]["exposed"] == found["tokens"]["all"]
     tools = (await pair.get("/api/tools")).json()["tools"]
     assert {(t["allowed"], t["rule"], t["visible"]) for t in tools} == {(True, "mode:prompt-based", False)}
 

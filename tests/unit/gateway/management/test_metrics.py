@@ -84,6 +84,11 @@ async def test_filtering_is_told_as_in_the_statistics(house: House) -> None:
     for each in found["rules"]:
         labels = {"rule": each["rule"], "allows": str(each["allows"]).lower()}
         assert of(samples, "mcp_hub_tools_by_rule", **labels) == each["tools"]
+    for name, (shown, hidden) in ((name, each.values()) for name, each in found["ruleFamilies"].items()):
+        assert of(samples, "mcp_hub_tools_by_rule_family", family=name, allows="true") == shown
+        assert of(samples, "mcp_hub_tools_by_rule_family", family=name, allows="false") == hidden
+    for name, label in (("all", "all"), ("exposed", "exposed"), ("atStart", "start")):
+        assert of(samples, "mcp_hub_list_tokens", list=label) == found["tokens"][name]
     for category, tools in found["categories"].items():
         assert of(samples, "mcp_hub_tools_by_category", category=category) == tools
     for source, tools in found["categorySources"].items():

@@ -378,6 +378,37 @@ async def test_an_llm_that_is_slow_leaves_the_local_ranking(gemini: GeminiStandI
         assert [request for request in gemini.requests if "prompt" in gemini.data_of(request)], "it was asked"
 
 
+async def test_words_that_only_the_llm_knew_find_a_tool(gemini: GeminiStandIn, tmp_path: Path) -> None:
+    """The keywords an entry is given when it is refined; the prompt itself is asked of nobody."""
+    prompt = "zugzwang quibble"
+
+    def answer(data: dict[str, Any]) -> Any:
+        items = [
+            {
+                "index": item["index"],
+                "category": "other",
+                "confidence": 1,
+                "use_when": ["resolve a zugzwang quibble"] if item["name"] == "recall" else [],
+            }
+            for item in data["items"]
+        ]
+        return {"items": items}
+
+    gemini.answer = answer
+    async with menu(tmp_path) as house:
+        await house.prompt_based()
+        assert "memory__recall" not in names_of(await analyzed(house.stateless, prompt))[:1]
+    (tmp_path / "refined").mkdir()
+    async with menu(tmp_path / "refined", categorizing=llm_settings(gemini)) as house:
+        await house.prompt_based()
+        await house.house.published(
+            lambda gateway: any(each.keywords for each in gateway.current.exposure.categories.values()), "keywords"
+        )
+        assert names_of(await analyzed(house.stateless, prompt))[0] == "memory__recall"
+        asked = [gemini.data_of(request) for request in gemini.requests]
+        assert all("prompt" not in data for data in asked), "found locally"
+
+
 async def test_what_the_llm_makes_of_a_prompt_is_ranked_too(gemini: GeminiStandIn, tmp_path: Path) -> None:
     def answer(data: dict[str, Any]) -> Any:
         if "items" in data:
