@@ -112,6 +112,30 @@ async def test_overlapping_calls_are_asked_each_its_own(hub: Hub, upstream: str)
     assert heard == {name: f"Hello, {name}!" for name in names}
 
 
+@proves("own-questions", "isolation")
+async def test_calls_of_one_session_that_overlap_are_asked_all(hub: Hub, upstream: str) -> None:
+    """Whichever call a question belongs to, it is this session's."""
+    heard, asked, both = set[str](), list[str](), anyio.Event()
+
+    async def elicit(ctx: object, params: Any) -> Any:
+        asked.append("")
+        if len(asked) == 2:
+            both.set()
+        await both.wait()
+        return await Person(name="Ada").elicit(ctx, params)
+
+    async def one(key: str) -> None:
+        heard.add(key + text_of(await client.call_tool(f"{upstream}__ask_watched", {"key": key})))
+
+    async with session(hub.url, elicitation_callback=elicit) as client:
+        with anyio.fail_after(GONE_S):
+            async with anyio.create_task_group() as group:
+                for _ in range(2):
+                    group.start_soon(one, fresh_key())
+    assert len(heard) == 2
+    assert all(each.endswith("Hello, Ada!") for each in heard)
+
+
 @proves("resource-updated", "isolation")
 @of_each_era
 async def test_an_update_of_its_own_process_is_told(hub: Hub, upstream: str) -> None:

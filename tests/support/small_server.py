@@ -37,9 +37,9 @@ Answer = dict[str, Any]
 class Refused(Exception):
     """The call ends with this error."""
 
-    def __init__(self, code: int, message: str) -> None:
+    def __init__(self, code: int, message: str, data: object = None) -> None:
         super().__init__(message)
-        self.error = {"code": code, "message": message}
+        self.error = {"code": code, "message": message, **({} if data is None else {"data": data})}
 
 
 def tool(name: str, description: str = "", **properties: str) -> dict[str, Any]:
@@ -56,8 +56,9 @@ def text(words: str) -> Answer:
 class Call:
     """One request being answered. `tell` and `ask` use its own stream."""
 
-    def __init__(self, server: SmallServer, message: dict[str, Any]) -> None:
+    def __init__(self, server: SmallServer, message: dict[str, Any], headers: Mapping[str, str] = {}) -> None:
         self.server = server
+        self.headers = headers
         self.id: Any = message["id"]
         self.method: str = message["method"]
         self.params: dict[str, Any] = message.get("params") or {}
@@ -157,7 +158,7 @@ class SmallServer:
             return Response(status_code=202)
         if message["method"] == "subscriptions/listen":
             return self._stream(message)
-        call = self.calls[message["id"]] = Call(self, message)
+        call = self.calls[message["id"]] = Call(self, message, request.headers)
         return StreamingResponse(
             self._events(call), media_type="text/event-stream", headers={"Mcp-Session-Id": "small"}
         )

@@ -46,6 +46,7 @@ from hub_gateway.routing.discovery import Discovery
 from hub_gateway.routing.elsewhere import Elsewhere
 from hub_gateway.routing.held import Holding
 from hub_gateway.routing.hello import Hello
+from hub_gateway.routing.owners import owner_of
 from hub_gateway.routing.relay import Relay
 from hub_gateway.routing.republish import Republish
 from hub_gateway.routing.router import Router
@@ -159,6 +160,7 @@ class Gateway:
             self.metrics.observe,
             self._told,
             self.authorizations,
+            lambda session_id: owner_of(self.sessions, session_id),
         )
         holding = Holding(self.peers.id, self._seal)
         self._calls = calls = Calls(self.fleet, self.current, ALL, holding)

@@ -13,6 +13,7 @@ import msgspec
 
 from hub_gateway.frontends.guards import Headers
 from hub_gateway.routing.exchange import Exchange, Outlet, Response
+from hub_gateway.sessions.session import LOG_LEVELS
 from hub_gateway.wire import codec, meta, rewrite
 from hub_gateway.wire.errors import (
     HEADER_MISMATCH,
@@ -77,6 +78,10 @@ def open_exchange(headers: Headers, message: Message, outlet: Outlet | None) -> 
     for key in (meta.CLIENT_CAPABILITIES, meta.CLIENT_INFO):
         if key in found and bytes(found[key])[:1] != b"{":
             raise Refusal(id_raw, INVALID_PARAMS, f"Invalid params: _meta {key} must be an object")
+    level = rewrite.text(found.get(meta.LOG_LEVEL, msgspec.Raw(b"")))
+    if meta.LOG_LEVEL in found and level not in LOG_LEVELS:
+        why = f"Invalid params: _meta {meta.LOG_LEVEL} must be one of {', '.join(LOG_LEVELS)}"
+        raise Refusal(id_raw, INVALID_PARAMS, why)
     _check_headers(headers, message, params, revision)
     if revision not in STATELESS_REVISIONS:
         data = {"supported": list(REVISIONS), "requested": revision}

@@ -13,21 +13,29 @@ from typing import Any
 import msgspec
 
 from hub_gateway.catalog.entry import Entry, EntryKind
+from hub_gateway.catalog.snapshot import parse
 from hub_gateway.errors import CallerError, UnknownEntry, UpstreamError
 from hub_gateway.exposure.audience import ALL, Opened
 from hub_gateway.exposure.current import Current
 from hub_gateway.exposure.view import View
 from hub_gateway.routing import questions
 from hub_gateway.routing.exchange import Exchange, Response
-from hub_gateway.routing.held import Holding
+from hub_gateway.routing.held import Holding, MissingCapability, declared
 from hub_gateway.routing.task_handles import TaskHandles
-from hub_gateway.routing.translate import error_for, result_for
+from hub_gateway.routing.translate import error_for, result_for, visits_of, visits_required
+from hub_gateway.sessions.reverse import can_answer, required
 from hub_gateway.sessions.session import Session
 from hub_gateway.upstreams.fleet import Fleet
 from hub_gateway.upstreams.pending import Listener, Reply
 from hub_gateway.upstreams.supervisor import Supervisor
 from hub_gateway.wire import param_headers, rewrite
-from hub_gateway.wire.errors import HEADER_MISMATCH, INVALID_PARAMS, RESOURCE_NOT_FOUND_HANDSHAKE, error_object
+from hub_gateway.wire.errors import (
+    HEADER_MISMATCH,
+    INVALID_PARAMS,
+    RESOURCE_NOT_FOUND_HANDSHAKE,
+    error_object,
+    read_error,
+)
 from hub_gateway.wire.revisions import Era
 
 _NOT_FOUND = (RESOURCE_NOT_FOUND_HANDSHAKE, INVALID_PARAMS)
@@ -177,26 +185,33 @@ class Calls:
         upstream_name: str,
         params: rewrite.Members,
         name: str | None,
-        mirrored: Sequence[tuple[str, str]] = (),
+        mirrored: Sequence[tuple[str, str]] | None = None,
+        *,
+        again: bool = False,
     ) -> Response:
         supervisor = self._fleet.get(upstream_name)
         if exchange.session is not None and supervisor.isolated:
             supervisor = await self._fleet.own(upstream_name, exchange.session.id)
         method = exchange.message.method
-        request = partial(_request, supervisor, exchange, name, mirrored)
+        request = partial(_request, supervisor, exchange, name, mirrored or ())
         connection = supervisor.connection
         era = exchange.era if connection is None else connection.era
         if exchange.session is None and era is Era.HANDSHAKE:
             if self.holding.owns(exchange):
                 reply = await self.holding.resume(exchange)
             else:
+                params = {key: value for key, value in params.items() if key != "inputResponses"}
                 reply = await self.holding.call(exchange, partial(request, params))
         else:
             reply = await request(params)
             if exchange.session is not None and era is Era.STATELESS:
                 reply = await questions.answered(exchange, params, reply, request)
         if reply.error_raw:
-            return exchange.error(error_for(exchange.era, era, method, reply.error_raw))
+            if not again and era is Era.STATELESS and read_error(reply.error_raw).code == HEADER_MISMATCH:
+                fresh = await _mirrored_anew(supervisor, name, params)
+                if fresh is not None and fresh != list(mirrored or ()):
+                    return await self._ask(exchange, upstream_name, params, name, fresh, again=True)
+            return _refused(exchange, era, reply.error_raw)
         info = b"" if connection is None else connection.server_info_raw
         result_raw = reply.result_raw
         if method == "tools/call":
@@ -234,6 +249,37 @@ def _request(
         name=name,
         mirrored=mirrored,
     )
+
+
+def _refused(exchange: Exchange, era: Era, error_raw: bytes) -> Response:
+    """Answer with an upstream's error. Pages it wants visited are remembered, so that their end is told."""
+    if visits := visits_of(error_raw):
+        if exchange.session is not None:
+            for elicitation_id in visits:
+                exchange.session.reverse.note_visit(elicitation_id)
+        elif era is Era.HANDSHAKE:
+            asked = ("elicitation/create", msgspec.Raw(next(iter(visits.values()))))
+            if not can_answer(declared(exchange), *asked):
+                missing = {"requiredCapabilities": required(*asked)}
+                raise MissingCapability("The server needs the client capability elicitation.url", missing)
+            return exchange.result(visits_required(visits))
+    return exchange.error(error_for(exchange.era, era, exchange.message.method, error_raw))
+
+
+async def _mirrored_anew(
+    supervisor: Supervisor, name: str | None, params: rewrite.Members
+) -> list[tuple[str, str]] | None:
+    """What is to be mirrored of a call that a stateless upstream refused for its headers, and so has not run: its tools
+    are listed again, since the schema the hub knows is not its own any more (2026-07-28 transports/streamable-http
+    §Client Behavior). None where it has no such tool."""
+    try:
+        await supervisor.refresh((EntryKind.TOOL,))
+    except UpstreamError:
+        return None
+    for each in parse(supervisor.name, supervisor.offering).definitions:
+        if each.kind is EntryKind.TOOL and each.local_name == name:
+            return param_headers.mirrored(each.mirrors, _arguments(params))
+    return None
 
 
 def _arguments(params: rewrite.Members) -> dict[str, Any]:

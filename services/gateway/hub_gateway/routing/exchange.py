@@ -17,7 +17,7 @@ from hub_gateway.upstreams.pending import Answer, Reply
 from hub_gateway.wire import codec, meta, rewrite
 from hub_gateway.wire.errors import METHOD_NOT_FOUND, error_object, read_error
 from hub_gateway.wire.message import Message, own
-from hub_gateway.wire.revisions import Era
+from hub_gateway.wire.revisions import HANDSHAKE_ONLY_NOTIFICATIONS, Era
 
 CANCELLED = "notifications/cancelled"
 
@@ -112,6 +112,8 @@ class Exchange:
             self._take_back(message)
             return
         if message.method == "notifications/message" and not self._wants(message):
+            return
+        if self.session is None and message.method in HANDSHAKE_ONLY_NOTIFICATIONS:
             return
         self.outlet(codec.notification(message.method, message.params))
 

@@ -20,7 +20,7 @@ from hub_common.tasks import Tasks
 from hub_gateway.errors import CallerError, HubError, UpstreamDown
 from hub_gateway.routing.exchange import Exchange
 from hub_gateway.routing.seal import Seal
-from hub_gateway.sessions.reverse import NEEDS
+from hub_gateway.sessions.reverse import NEEDS, can_answer, required
 from hub_gateway.upstreams.inbound import PROGRESS
 from hub_gateway.upstreams.pending import Answer, Listener, Reply
 from hub_gateway.wire import rewrite
@@ -56,7 +56,8 @@ class Held:
         self.subject = _subject(exchange)
         self.questions: dict[str, tuple[str, bytes]] = {}
         self.answers: dict[str, Answer] = {}
-        self.missing: str | None = None
+        self.missing: dict[str, Any] | None = None
+        """The capabilities the upstream needs and the client lacks."""
         self.task: asyncio.Task[Reply | HubError] | None = None
         self.expiry: asyncio.TimerHandle | None = None
         self.asked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -77,8 +78,8 @@ class Held:
         if needed is None:
             answer(Reply(error_raw=error_object(METHOD_NOT_FOUND, f"The client cannot be asked: {message.method}")))
             return
-        if needed not in declared(self.exchange):
-            self.missing = needed
+        if not can_answer(declared(self.exchange), message.method, message.params):
+            self.missing = required(message.method, message.params)
         else:
             self._count += 1
             key = f"{needed}-{self._count}"
@@ -201,8 +202,8 @@ class Holding:
             return outcome
         if held.missing is not None:
             task.cancel()
-            needed: dict[str, Any] = {"requiredCapabilities": {held.missing: {}}}
-            raise MissingCapability(f"The server needs the client capability {held.missing}", needed)
+            missing = {"requiredCapabilities": held.missing}
+            raise MissingCapability(f"The server needs the client capability {', '.join(held.missing)}", missing)
         return Reply(held.result_raw(self._hold(held)))
 
     def _hold(self, held: Held) -> str:

@@ -14,13 +14,14 @@ from hub_gateway.exposure.audience import ALL
 from hub_gateway.exposure.current import Current
 from hub_gateway.exposure.view import Look
 from hub_gateway.routing.exchange import Exchange, Response
+from hub_gateway.routing.task_handles import EXTENSION
 from hub_gateway.sessions.registry import Sessions
 from hub_gateway.sessions.session import LOG_LEVELS, Session
 from hub_gateway.upstreams.fleet import Fleet
 from hub_gateway.wire import rewrite
 from hub_gateway.wire.message import Message
 from hub_gateway.wire.meta import Caller
-from hub_gateway.wire.revisions import REVISIONS, negotiate
+from hub_gateway.wire.revisions import REVISIONS, Era, negotiate
 
 DEFAULT_LOG_LEVEL = "info"
 """What a session that never set a level asks of stateless upstreams, which send no log message unasked (2025-11-25
@@ -68,12 +69,12 @@ class Hello:
         if asked is None:
             raise CallerError("Invalid params of initialize: protocolVersion must be a string")
         revision = negotiate(asked)
-        caller = Caller(bytes(params.get("clientInfo", b"")), capabilities_raw, DEFAULT_LOG_LEVEL)
+        caller = Caller(bytes(params.get("clientInfo", b"")), _without_tasks(capabilities_raw), DEFAULT_LOG_LEVEL)
         session = self._sessions.open(revision, caller, capabilities)
         return session, rewrite.join(
             {
                 "protocolVersion": rewrite.encode_text(revision),
-                "capabilities": self.capabilities_raw(),
+                "capabilities": self.capabilities_raw(Era.HANDSHAKE),
                 "serverInfo": self._look.server_info_raw,
                 **self._instructions(),
             }
@@ -84,7 +85,7 @@ class Hello:
         body = rewrite.join(
             {
                 "supportedVersions": msgspec.json.encode(REVISIONS),
-                "capabilities": self.capabilities_raw(),
+                "capabilities": self.capabilities_raw(Era.STATELESS),
                 **self._instructions(),
             }
         )
@@ -109,15 +110,24 @@ class Hello:
             self._sessions.changed(exchange.session)
         return exchange.result(b"{}")
 
-    def capabilities_raw(self) -> bytes:
-        """The union of the hub's own capabilities and the upstreams' extensions and experiments."""
+    def capabilities_raw(self, era: Era) -> bytes:
+        """The union of the hub's own capabilities and the upstreams' extensions and experiments, as far as clients of
+        this era can use them: tasks are one thing in the one and another in the other, and neither crosses (SEP-2663
+        §Backward Compatibility)."""
         union: dict[str, dict[str, bytes | msgspec.Raw]] = {}
         for supervisor in self._fleet.supervisors.values():
             if supervisor.connection is None:
                 continue
             offered = _members(supervisor.connection.capabilities_raw)
+            same = supervisor.connection.era is era
+            if not (same and era is Era.HANDSHAKE):
+                offered.pop("tasks", None)
             for word in (word for word in _UNION if word in offered):
-                union[word] = {**_members(offered[word]), **union.get(word, {})}
+                found = _members(offered[word])
+                if word == "extensions" and not (same and era is Era.STATELESS):
+                    found.pop(EXTENSION, None)
+                if found or word == "tasks":
+                    union[word] = {**found, **union.get(word, {})}
         return rewrite.join({**_OWN_RAW, **{word: rewrite.join(members) for word, members in union.items()}})
 
     def _instructions(self) -> dict[str, bytes]:
@@ -129,6 +139,16 @@ class Hello:
             if supervisor.name in shown and supervisor.connection is not None and supervisor.connection.instructions
         ]
         return {"instructions": rewrite.encode_text("\n\n".join(parts))} if parts else {}
+
+
+def _without_tasks(capabilities_raw: bytes) -> bytes:
+    """What a session's client declares, without the extension that is none in its revision (SEP-2663 §Backward
+    Compatibility)."""
+    if EXTENSION.encode() not in capabilities_raw:
+        return capabilities_raw
+    extensions = _members(_members(capabilities_raw).get("extensions", b""))
+    extensions.pop(EXTENSION, None)
+    return rewrite.replaced(capabilities_raw, "extensions", rewrite.join(extensions))
 
 
 def _members(raw: bytes | msgspec.Raw) -> rewrite.Members:

@@ -1,7 +1,27 @@
 """Results and errors on their way from one era to the other.
 
-Owns the one table of what differs (2026-07-28 changelog, major change 8 and minor changes 5 and 6). Everything that
-both eras have in common passes as bytes.
+Owns the one table of what differs. Everything that both eras have in common passes as bytes.
+
+What a handshake upstream says, to a stateless client:
+
+* a result gains `resultType`; `ttlMs` and `cacheScope` where its method is cacheable; the server's name in `_meta`
+  (2026-07-28 changelog, major change 8, minor change 5; utilities/caching §Cacheable Results; basic §Per-response
+  protocol fields);
+* error -32002 becomes -32602 (changelog, minor change 6; basic §Error Codes: it must not be sent);
+* error -32042 becomes an `input_required` result that asks to visit the same pages (2025-11-25 client/elicitation §URL
+  Elicitation Required Error; 2026-07-28 basic §Error Codes; patterns/mrtr);
+* an error from -32099 to -32020 becomes -32000 (changelog, minor change 12: these codes have a meaning now that it did
+  not give them);
+* `notifications/elicitation/complete` and `notifications/tasks/status` do not cross (changelog, major change 6, minor
+  change 11).
+
+What a stateless upstream says, to a client with a session:
+
+* -32602 for `resources/read` becomes -32002 (2025-11-25 server/resources §Error Handling);
+* an `input_required` result becomes requests, see `questions` (2026-07-28 changelog, major change 7);
+* what a result has more passes: a client ignores members it does not know (2025-11-25 schema, Result).
+
+Log levels, capabilities and subscriptions differ in more than a message: see `upstreams.connection`, `hello`, `holds`.
 """
 
 from __future__ import annotations
@@ -9,7 +29,14 @@ from __future__ import annotations
 import msgspec
 
 from hub_gateway.wire import rewrite
-from hub_gateway.wire.errors import INVALID_PARAMS, RESOURCE_NOT_FOUND_HANDSHAKE, read_error
+from hub_gateway.wire.errors import (
+    INVALID_PARAMS,
+    RESERVED_CODES,
+    RESOURCE_NOT_FOUND_HANDSHAKE,
+    SERVER_ERROR,
+    URL_ELICITATION_REQUIRED,
+    read_error,
+)
 from hub_gateway.wire.meta import SERVER_INFO
 from hub_gateway.wire.revisions import CACHEABLE_METHODS, Era
 
@@ -18,11 +45,7 @@ UNKNOWN_FRESHNESS = b'"ttlMs":0,"cacheScope":"private"'
 
 
 def result_for(client: Era, upstream: Era, method: str, result_raw: bytes, server_info_raw: bytes) -> bytes:
-    """Return an upstream's result as the client's era wants it.
-
-    A stateless client gets what its revision requires of every result; a handshake client ignores what it does not
-    know.
-    """
+    """Return an upstream's result as the client's era wants it."""
     if client is upstream or client is Era.HANDSHAKE:
         return result_raw
     try:
@@ -48,12 +71,55 @@ def result_for(client: Era, upstream: Era, method: str, result_raw: bytes, serve
 def error_for(client: Era, upstream: Era, method: str, error_raw: bytes) -> bytes:
     """Return an upstream's error with the code the client's era has for it.
 
-    "Resource not found" is the one code that moved. Reading a resource has one parameter, so invalid params of it mean
-    that there is no such resource.
+    Reading a resource has one parameter, so invalid params of it mean that there is no such resource.
     """
-    if client is upstream or method != "resources/read":
+    if client is upstream:
         return error_raw
-    old, new = RESOURCE_NOT_FOUND_HANDSHAKE, INVALID_PARAMS
-    if client is Era.HANDSHAKE:
-        old, new = new, old
-    return rewrite.replaced(error_raw, "code", str(new).encode()) if read_error(error_raw).code == old else error_raw
+    old = read_error(error_raw).code
+    new = _stateless(old) if client is Era.STATELESS else _handshake(old, method)
+    return error_raw if new == old else rewrite.replaced(error_raw, "code", str(new).encode())
+
+
+def _stateless(code: int) -> int:
+    if code == RESOURCE_NOT_FOUND_HANDSHAKE:
+        return INVALID_PARAMS
+    return SERVER_ERROR if code in RESERVED_CODES or code == URL_ELICITATION_REQUIRED else code
+
+
+def _handshake(code: int, method: str) -> int:
+    return RESOURCE_NOT_FOUND_HANDSHAKE if code == INVALID_PARAMS and method == "resources/read" else code
+
+
+class _Visit(msgspec.Struct):
+    url: msgspec.Raw
+    message: msgspec.Raw
+    elicitation_id: str = msgspec.field(name="elicitationId", default="")
+
+
+class _Required(msgspec.Struct):
+    elicitations: list[msgspec.Raw]
+
+
+def visits_of(error_raw: bytes) -> dict[str, bytes]:
+    """The pages that error -32042 wants visited: the params of an `elicitation/create` for each, by its id; empty for
+    any other error, and for one that names none."""
+    error = read_error(error_raw)
+    if error.code != URL_ELICITATION_REQUIRED:
+        return {}
+    found: dict[str, bytes] = {}
+    try:
+        for raw in msgspec.json.decode(error.data, type=_Required).elicitations:
+            elicitation_id = msgspec.json.decode(raw, type=_Visit).elicitation_id
+            params: dict[str, bytes | msgspec.Raw] = {**rewrite.members(raw), "mode": b'"url"'}
+            params.pop("elicitationId", None)
+            found[elicitation_id or f"visit-{len(found) + 1}"] = rewrite.join(params)
+    except msgspec.MsgspecError:
+        return {}
+    return found
+
+
+def visits_required(visits: dict[str, bytes]) -> bytes:
+    """The `InputRequiredResult` that asks a stateless client to visit these pages; its retry is a call like the first,
+    as it is in the handshake era."""
+    asked = {key: rewrite.join({"method": b'"elicitation/create"', "params": params}) for key, params in visits.items()}
+    return b'{"resultType":"input_required","inputRequests":' + rewrite.join(asked) + b"}"

@@ -7,12 +7,12 @@ client/elicitation, client/roots). Nothing is invented: a client that lacks the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
 from hub_gateway.wire import codec, rewrite
-from hub_gateway.wire.errors import METHOD_NOT_FOUND, SERVER_ERROR, error_object
+from hub_gateway.wire.errors import INVALID_PARAMS, METHOD_NOT_FOUND, SERVER_ERROR, error_object
 from hub_gateway.wire.message import Message, own
 
 Answer = Callable[[bytes, bytes], None]
@@ -59,11 +59,14 @@ class Reverse:
             why = f"The client does not support {needed or message.method}"
             answer(b"", error_object(METHOD_NOT_FOUND, why))
             return None
+        if not can_answer(self._capabilities, message.method, message.params):
+            answer(b"", error_object(INVALID_PARAMS, f"The client does not support this form of {message.method}"))
+            return None
         if self._closed:
             answer(b"", error_object(SERVER_ERROR, _GONE))
             return None
         if message.method == "elicitation/create":
-            self._note_visit(message)
+            self.note_visit(_text(message.params, "elicitationId"))
         self._asked += 1
         id_raw = b'"hub-%s%d"' % (self._epoch.encode(), self._asked)
         self._waiting[id_raw] = answer
@@ -93,12 +96,48 @@ class Reverse:
         for answer in waiting.values():
             answer(b"", error_object(SERVER_ERROR, _GONE))
 
-    def _note_visit(self, message: Message) -> None:
-        try:
-            elicitation_id = rewrite.text(rewrite.members(message.params).get("elicitationId"))
-        except msgspec.MsgspecError:
-            return
+    def note_visit(self, elicitation_id: str | None) -> None:
+        """Remember that the client is sent to the page of that id."""
         if elicitation_id is not None:
             self._visits[elicitation_id] = None
             if len(self._visits) > MAX_VISITS:
                 del self._visits[next(iter(self._visits))]
+
+
+def can_answer(capabilities: Mapping[str, Any], method: str, params_raw: msgspec.Raw) -> bool:
+    """Whether a client of these capabilities answers this very form of a request: pages only where it declared them
+    (2025-11-25 client/elicitation §Error Handling), tools for its model likewise (client/sampling §Tools in Sampling).
+    `elicitation: {}` stands for forms."""
+    declared: Any = capabilities.get(NEEDS[method])
+    if not isinstance(declared, Mapping):
+        return False
+    modes = cast("Mapping[str, Any]", declared)
+    if method == "elicitation/create":
+        mode = _text(params_raw, "mode") or "form"
+        return mode in modes or (mode == "form" and not modes)
+    if method == "sampling/createMessage":
+        return "tools" in modes or not _has(params_raw, "tools")
+    return True
+
+
+def required(method: str, params_raw: msgspec.Raw) -> dict[str, Any]:
+    """The capabilities a client must have declared to be asked this."""
+    if method == "elicitation/create" and _text(params_raw, "mode") == "url":
+        return {"elicitation": {"url": {}}}
+    if method == "sampling/createMessage" and _has(params_raw, "tools"):
+        return {"sampling": {"tools": {}}}
+    return {NEEDS[method]: {}}
+
+
+def _text(params_raw: msgspec.Raw, member: str) -> str | None:
+    try:
+        return rewrite.text(rewrite.members(params_raw).get(member))
+    except msgspec.MsgspecError:
+        return None
+
+
+def _has(params_raw: msgspec.Raw, member: str) -> bool:
+    try:
+        return member in rewrite.members(params_raw)
+    except msgspec.MsgspecError:
+        return False

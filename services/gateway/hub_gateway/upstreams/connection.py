@@ -48,13 +48,13 @@ class _Call(Waiter):
 class Connection:
     """One link. The dialer opens it and settles the agreement; whoever got it from there closes it."""
 
-    def __init__(self, name: str, transport: Transport, unasked: Unasked) -> None:
+    def __init__(self, name: str, transport: Transport, unasked: Unasked, owner: Listener | None = None) -> None:
         self.name = name
         self.agreement = Agreement(Era.STATELESS, LATEST_STATELESS, {}, b"{}", b"")
         self._transport = transport
         self._on_lost: Callable[[str], None] | None = None
         self._pending: Pending[_Call] = Pending()
-        self._inbound = Inbound(name, self._pending, unasked, self._reply)
+        self._inbound = Inbound(name, self._pending, unasked, self._reply, owner)
         self._tasks = Tasks(f"upstream.{name}")
         self._loop = asyncio.get_running_loop()
         self._sweep: asyncio.TimerHandle | None = None

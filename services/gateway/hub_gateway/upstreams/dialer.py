@@ -16,6 +16,7 @@ from hub_gateway.config.placeholders import Context, ResolvedServer, resolve
 from hub_gateway.errors import UpstreamDown, UpstreamError, UpstreamGarbage, UpstreamTimeout
 from hub_gateway.upstreams.connection import Connection
 from hub_gateway.upstreams.handshake import (
+    AS_RELAY,
     HUB,
     Agreement,
     Initialize,
@@ -26,11 +27,13 @@ from hub_gateway.upstreams.handshake import (
 )
 from hub_gateway.upstreams.inbound import Unasked
 from hub_gateway.upstreams.oauth.credential import Credential
+from hub_gateway.upstreams.pending import Owner
 from hub_gateway.upstreams.transports.http1 import Broken
 from hub_gateway.upstreams.transports.http_sse import HttpSse
 from hub_gateway.upstreams.transports.stdio import Stdio
 from hub_gateway.upstreams.transports.streamable_http import StreamableHttp
 from hub_gateway.upstreams.transports.transport import Refused, Transport
+from hub_gateway.wire import meta
 from hub_gateway.wire.revisions import LATEST_HANDSHAKE, LATEST_STATELESS, Era
 
 T = TypeVar("T")
@@ -51,13 +54,16 @@ class Dialer:
         unasked: Unasked,
         credential: Credential | None = None,
         *,
+        owner: Owner | None = None,
         stdio_probe_s: float = STDIO_PROBE_S,
     ) -> None:
-        """`stdio_probe_s` is how long silence after `server/discover` is taken for a stateless server's slow start."""
+        """`owner` is whose connection it is, where it is one client's alone. `stdio_probe_s` is how long silence after
+        `server/discover` is taken for a stateless server's slow start."""
         self._config = config
         self._context = context
         self._unasked = unasked
         self._credential = credential
+        self._owner = owner
         self._stdio_probe_s = stdio_probe_s
         self._probes = True
         self._sse = config.type == "sse"
@@ -117,7 +123,12 @@ class Dialer:
             raise UpstreamDown(f"no MCP endpoint at this url: {refusal or fault}") from fault
 
     def _connection(self, transport: Transport) -> Connection:
-        return Connection(self._config.name, transport, self._unasked)
+        listener = None if self._owner is None else self._owner.listener
+        return Connection(self._config.name, transport, self._unasked, listener)
+
+    @property
+    def _caller(self) -> meta.Caller:
+        return AS_RELAY if self._owner is None else self._owner.caller
 
     def _stdio(self, resolved: ResolvedServer) -> Stdio:
         written = self._config.env
@@ -133,9 +144,9 @@ class Dialer:
         try:
             await connection.open()
             if probe_s is None:
-                await _initialize(connection, LATEST_HANDSHAKE)
+                await _initialize(connection, LATEST_HANDSHAKE, self._caller)
             else:
-                await _probe(connection, tasks, probe_s)
+                await _probe(connection, tasks, probe_s, self._caller)
         except BaseException:
             await tasks.close()
             await connection.close()
@@ -149,13 +160,13 @@ def has_authorization(resolved: ResolvedServer) -> bool:
     return any(name.lower() == "authorization" for name in resolved.headers)
 
 
-async def _probe(connection: Connection, tasks: Tasks, probe_s: float) -> None:
+async def _probe(connection: Connection, tasks: Tasks, probe_s: float, caller: meta.Caller) -> None:
     """Ask for a stateless server first. Silence is no verdict: the child may still be starting, so after `probe_s`
     `initialize` is sent as well, and whichever is answered decides."""
     discover = tasks.spawn(_quiet(_discover(connection, LATEST_STATELESS)), "discover")
     await asyncio.wait([discover], timeout=probe_s)
     if not discover.done():
-        initialize = tasks.spawn(_quiet(_initialize(connection, LATEST_HANDSHAKE)), "initialize")
+        initialize = tasks.spawn(_quiet(_initialize(connection, LATEST_HANDSHAKE, caller)), "initialize")
         await asyncio.wait([discover, initialize], return_when=asyncio.FIRST_COMPLETED)
         if initialize.done() and (not isinstance(initialize.result(), UpstreamError) or connection.gone is not None):
             _raise_or(initialize.result())
@@ -172,7 +183,7 @@ async def _probe(connection: Connection, tasks: Tasks, probe_s: float) -> None:
         case Agreement():
             connection.settle(found)
         case Initialize():
-            await _initialize(connection, found.revision)
+            await _initialize(connection, found.revision, caller)
         case Retry():
             raise UpstreamDown(f"it names {found.revision} as supported and refuses it")
 
@@ -186,9 +197,9 @@ async def _discover(connection: Connection, revision: str) -> Agreement | Retry 
     return judge_discover(reply, revision)
 
 
-async def _initialize(connection: Connection, revision: str) -> None:
+async def _initialize(connection: Connection, revision: str, caller: meta.Caller) -> None:
     connection.settle(Agreement(Era.HANDSHAKE, "", {}, b"{}", b""))
-    reply = await connection.request("initialize", initialize_params(revision), caller=HUB, timeout_s=None)
+    reply = await connection.request("initialize", initialize_params(revision, caller), caller=HUB, timeout_s=None)
     found = judge_initialize(reply)
     if isinstance(found, Retry):
         again = await _discover(connection, found.revision)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from hub_gateway.config.model import Document, InvalidServer, ServerConfig
 from hub_gateway.config.placeholders import Context
 from hub_gateway.errors import UnknownUpstream
-from hub_gateway.upstreams.isolation import Isolation, Told
+from hub_gateway.upstreams.isolation import Isolation, Owners, Told
 from hub_gateway.upstreams.oauth.authorizations import Authorizations
 from hub_gateway.upstreams.status import Observe
 from hub_gateway.upstreams.supervisor import Ears, Supervisor
@@ -55,12 +55,14 @@ class Fleet:
         observe: Observe | None = None,
         told: Told | None = None,
         authorizations: Authorizations | None = None,
+        owners: Owners | None = None,
     ) -> None:
         self.supervisors: dict[str, Supervisor] = {}
         self._context = context
         self._authorizations = authorizations
         self._ears = Ears(changed, unasked, observe)
-        self._isolation = Isolation(context, told or (lambda name, _session, message: unasked(name, message)), observe)
+        told = told or (lambda name, _session, message: unasked(name, message))
+        self._isolation = Isolation(context, told, observe, owners)
         self._lock = asyncio.Lock()
 
     def get(self, name: str) -> Supervisor:

@@ -31,9 +31,9 @@ _RELAYED: dict[str, Any] = {
     "roots": {},
     "extensions": {"io.modelcontextprotocol/ui": {"mimeTypes": ["text/html;profile=mcp-app"]}},
 }
-CAPABILITIES_RAW = _encode(_RELAYED)
-"""What the hub declares in `initialize`: what it relays to the client of the call at hand. A client that lacks one of
-them is not asked, and ignores the `_meta` of an app it cannot show."""
+AS_RELAY = meta.Caller(CLIENT_INFO_RAW, _encode(_RELAYED))
+"""Who the hub is in `initialize` where many clients share the connection: it declares what it relays to the client of
+the call at hand. A client that lacks one of them is not asked, and ignores the `_meta` of an app it cannot show."""
 
 ON_BEHALF = meta.Caller(
     CLIENT_INFO_RAW,
@@ -91,12 +91,12 @@ _supported = msgspec.json.Decoder(_Supported)
 _object = msgspec.json.Decoder(dict[str, Any])
 
 
-def initialize_params(revision: str) -> rewrite.Members:
+def initialize_params(revision: str, caller: meta.Caller) -> rewrite.Members:
     """The params of `initialize`."""
     return {
         "protocolVersion": Raw(rewrite.encode_text(revision)),
-        "capabilities": Raw(CAPABILITIES_RAW),
-        "clientInfo": Raw(CLIENT_INFO_RAW),
+        "capabilities": Raw(caller.capabilities_raw),
+        "clientInfo": Raw(caller.client_info_raw or CLIENT_INFO_RAW),
     }
 
 

@@ -47,13 +47,20 @@ class Inbound:
     """The receiving half of one connection."""
 
     def __init__(
-        self, name: str, pending: Pending[Any], unasked: Unasked, reply: Callable[[bytes, Reply], None]
+        self,
+        name: str,
+        pending: Pending[Any],
+        unasked: Unasked,
+        reply: Callable[[bytes, Reply], None],
+        owner: Listener | None = None,
     ) -> None:
-        """`reply` sends the answer to a request of the upstream's, by its id."""
+        """`reply` sends the answer to a request of the upstream's, by its id. `owner` is whose connection this is where
+        it is one client's alone: what belongs to no single call is said to it."""
         self._name = name
         self._pending = pending
         self._unasked = unasked
         self._reply = reply
+        self._owner = owner
         self.asked: dict[bytes, Listener] = {}
         """Who was asked what the upstream waits for, by its id."""
         self.stateless = True
@@ -99,7 +106,7 @@ class Inbound:
         if message.method == "ping":
             self._reply(id_raw, Reply(b"{}"))
             return
-        listener = self._listener(upstream_id)
+        listener = self._listener(upstream_id) or self._owner
         if listener is None:
             text = f"{message.method}: no call under way that it could belong to"
             self._reply(id_raw, Reply(error_raw=error_object(METHOD_NOT_FOUND, text)))

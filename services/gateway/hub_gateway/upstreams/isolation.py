@@ -14,6 +14,7 @@ from hub_gateway.config.model import ServerConfig
 from hub_gateway.config.placeholders import Context
 from hub_gateway.errors import UpstreamBusy, UpstreamDown
 from hub_gateway.upstreams.oauth.credential import Credential
+from hub_gateway.upstreams.pending import Owner
 from hub_gateway.upstreams.status import Observe
 from hub_gateway.upstreams.supervisor import Ears, Supervisor
 from hub_gateway.wire.message import Message
@@ -25,6 +26,10 @@ _FINAL = frozenset({"invalid", "unauthorized", "stopped"})
 
 Told = Callable[[str, str, Message], None]
 """Takes the upstream's name, the session's id and a notification of that session's own connection."""
+
+
+Owners = Callable[[str], Owner | None]
+"""The client of a session by the session's id; None where there is no such session."""
 
 
 class _Own:
@@ -42,13 +47,22 @@ class Isolation:
         context: what placeholders are resolved with.
         told: hears what comes unasked on them.
         observe: told of every request.
+        owners: who is asked what an upstream wants to know of a session's client.
         limit: connections beside the shared one, for each upstream.
     """
 
-    def __init__(self, context: Context, told: Told, observe: Observe | None, limit: int = MAX_PER_UPSTREAM) -> None:
+    def __init__(
+        self,
+        context: Context,
+        told: Told,
+        observe: Observe | None,
+        owners: Owners | None = None,
+        limit: int = MAX_PER_UPSTREAM,
+    ) -> None:
         self._limit = limit
         self._context = context
         self._told = told
+        self._owners = owners
         self._observe = observe
         self._own: dict[tuple[str, str], _Own] = {}
         self._tasks = Tasks("isolation")
@@ -95,7 +109,8 @@ class Isolation:
         def status_changed(_name: str) -> None:
             changed.set()
 
-        ears = Ears(status_changed, unasked, self._observe)
+        owner = None if self._owners is None else self._owners(session_id)
+        ears = Ears(status_changed, unasked, self._observe, owner)
         supervisor = Supervisor(config, self._context, ears, credential)
         own = self._own[config.name, session_id] = _Own(supervisor, changed)
         own.supervisor.start()

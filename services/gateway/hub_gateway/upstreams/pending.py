@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
+from hub_gateway.wire import meta
 from hub_gateway.wire.message import Message
 
 
@@ -34,6 +35,15 @@ class Listener(Protocol):
     def ask(self, message: Message, answer: Answer) -> None:
         """A request of the upstream during this call (sampling, elicitation, roots). `message.id` is the upstream's."""
         ...
+
+
+class Owner(NamedTuple):
+    """The one client whose connection it is (`isolation: "session"`)."""
+
+    caller: meta.Caller
+    """Who it is and what it can be asked, which the upstream is told when they shake hands."""
+    listener: Listener
+    """Hears what the upstream asks while several calls are under way, or none."""
 
 
 class Waiter:

@@ -36,7 +36,7 @@ from hub_gateway.upstreams.gate import Gate
 from hub_gateway.upstreams.handshake import HUB
 from hub_gateway.upstreams.inbound import ACKNOWLEDGED
 from hub_gateway.upstreams.oauth.credential import Credential
-from hub_gateway.upstreams.pending import Listener, Reply
+from hub_gateway.upstreams.pending import Listener, Owner, Reply
 from hub_gateway.upstreams.refresh import Refresh
 from hub_gateway.upstreams.status import Observe, Outcome, State, Stats, Status
 from hub_gateway.wire import meta, rewrite
@@ -67,6 +67,8 @@ class Ears(NamedTuple):
     unasked: Callable[[str, Message], None]
     """The upstream sent a notification that belongs to no call; of a list change it is told after the list is taken."""
     observe: Observe | None = None
+    owner: Owner | None = None
+    """Whose connections these are, where they are one client's alone."""
 
 
 class Supervisor:
@@ -155,8 +157,8 @@ class Supervisor:
         except UpstreamError as fault:
             raise self._named(fault) from fault
 
-    async def refresh(self) -> None:
-        """List everything anew and return when that is done.
+    async def refresh(self, kinds: Iterable[EntryKind] = tuple(EntryKind)) -> None:
+        """List these kinds anew, or everything, and return when that is done.
 
         Raises:
             UpstreamDown: there is no connection, or it broke.
@@ -165,7 +167,7 @@ class Supervisor:
         refresh = self._refresh
         if refresh is None:
             raise self._absence()
-        await self._relist(refresh, EntryKind)
+        await self._relist(refresh, kinds)
 
     def adopt(self, config: ServerConfig) -> None:
         """Take a config that differs in nothing the connection depends on."""
@@ -284,7 +286,7 @@ class Supervisor:
             unwatch()
 
     async def _keep_connected(self, config: ServerConfig) -> None:
-        dialer = Dialer(config, self._context, self._hear, self.credential)
+        dialer = Dialer(config, self._context, self._hear, self.credential, owner=self._ears.owner)
         while True:
             logins = self._logins
             connection: Connection | None = None

@@ -18,12 +18,18 @@ INTERNAL_ERROR = -32603
 RESOURCE_NOT_FOUND_HANDSHAKE = -32002
 """Up to 2025-11-25. From 2026-07-28 on it is INVALID_PARAMS and this code must not be sent."""
 
+URL_ELICITATION_REQUIRED = -32042
+"""In 2025-11-25 alone."""
+
 SERVER_ERROR = -32000
 """Implementation-defined (JSON-RPC 2.0 §5.1): an upstream that is down, busy or late."""
 
 HEADER_MISMATCH = -32020
 MISSING_CLIENT_CAPABILITY = -32021
 UNSUPPORTED_PROTOCOL_VERSION = -32022
+
+RESERVED_CODES = range(-32099, -32019)
+"""From 2026-07-28 on these mean what the specification says, and nothing else (basic §Error Codes)."""
 
 MODERN_CODES = frozenset({HEADER_MISMATCH, MISSING_CLIENT_CAPABILITY, UNSUPPORTED_PROTOCOL_VERSION})
 """Codes that prove the sender speaks a stateless revision (2026-07-28 transports §Backward Compatibility)."""

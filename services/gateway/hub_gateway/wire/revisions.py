@@ -40,6 +40,11 @@ HANDSHAKE_ONLY_METHODS = frozenset(
 )
 """Methods that 2026-07-28 removed (changelog, major changes 2, 4, 5 and 6)."""
 
+HANDSHAKE_ONLY_NOTIFICATIONS = frozenset(
+    {"notifications/elicitation/complete", "notifications/roots/list_changed", "notifications/tasks/status"}
+)
+"""Notifications that 2026-07-28 removed (changelog, major changes 5 and 6, minor change 11)."""
+
 STATELESS_ONLY_METHODS = frozenset({"server/discover", "subscriptions/listen", "tasks/update"})
 
 CACHEABLE_METHODS = frozenset(

@@ -74,9 +74,17 @@ def test_what_is_no_object_passes_as_it_came(value: str, method: str) -> None:
         (Era.HANDSHAKE, Era.HANDSHAKE, "resources/read", RESOURCE_NOT_FOUND_HANDSHAKE, RESOURCE_NOT_FOUND_HANDSHAKE),
         (Era.HANDSHAKE, Era.STATELESS, "tools/call", INVALID_PARAMS, INVALID_PARAMS),
         (Era.STATELESS, Era.HANDSHAKE, "resources/read", -32603, -32603),
+        (Era.STATELESS, Era.HANDSHAKE, "tools/call", RESOURCE_NOT_FOUND_HANDSHAKE, INVALID_PARAMS),
+        (Era.STATELESS, Era.HANDSHAKE, "tools/call", -32042, -32000),
+        (Era.STATELESS, Era.HANDSHAKE, "tools/call", -32020, -32000),
+        (Era.STATELESS, Era.HANDSHAKE, "tools/call", -32099, -32000),
+        (Era.STATELESS, Era.HANDSHAKE, "tools/call", -32019, -32019),
+        (Era.STATELESS, Era.HANDSHAKE, "tools/call", -32100, -32100),
+        (Era.STATELESS, Era.STATELESS, "tools/call", -32020, -32020),
+        (Era.HANDSHAKE, Era.STATELESS, "tools/call", -32021, -32021),
     ),
 )
-def test_the_code_that_moved(client: Era, upstream: Era, method: str, code: int, translated: int) -> None:
+def test_the_codes_that_moved(client: Era, upstream: Era, method: str, code: int, translated: int) -> None:
     raw = error_for(client, upstream, method, error_object(code, "no such thing", {"uri": "x"}))
     assert json.loads(raw) == {"code": translated, "message": "no such thing", "data": {"uri": "x"}}
 

@@ -7,6 +7,7 @@ import pytest
 
 from hub_gateway.errors import UpstreamDown, UpstreamGarbage
 from hub_gateway.upstreams.handshake import (
+    AS_RELAY,
     Agreement,
     Initialize,
     Retry,
@@ -116,7 +117,7 @@ def test_initialize_answered_with_garbage_is_an_error() -> None:
 
 
 def test_initialize_declares_what_the_gateway_relays() -> None:
-    params = msgspec.json.decode(rewrite.join(initialize_params("2025-11-25")))
+    params = msgspec.json.decode(rewrite.join(initialize_params("2025-11-25", AS_RELAY)))
     assert params["protocolVersion"] == "2025-11-25"
     assert params["capabilities"] == {
         "sampling": {"tools": {}, "context": {}},

@@ -25,7 +25,7 @@ def _raw(name: str, **fields: object) -> ServerConfig:
 @asynccontextmanager
 async def isolation(limit: int) -> AsyncGenerator[Isolation]:
     """Connections that end with the block."""
-    made = Isolation(CONTEXT, lambda name, session_id, message: None, None, limit)
+    made = Isolation(CONTEXT, lambda name, session_id, message: None, None, limit=limit)
     try:
         yield made
     finally:

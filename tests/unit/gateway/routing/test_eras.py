@@ -1,0 +1,207 @@
+"""What one era says and the other has no word for, and what a client is not asked because it cannot answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import raw_http
+from tests.support.clients import INFO, RawClient, raw_session
+from tests.support.gateway import House, gateway, posted, standing
+from tests.support.small_server import (
+    HANDSHAKE,
+    STATELESS,
+    Answer,
+    Call,
+    Refused,
+    SmallServer,
+    small_server,
+    text,
+    tool,
+)
+
+pytestmark = pytest.mark.anyio
+TASKS = "io.modelcontextprotocol/tasks"
+PAGE = {"mode": "url", "url": "https://x/1", "message": "Log in", "x-more": 1e5}
+VISITS = {"elicitations": [{**PAGE, "elicitationId": "e1"}]}
+FORM: dict[str, Any] = {"elicitation": {"form": {}}}
+URL: dict[str, Any] = {"elicitation": {"form": {}, "url": {}}}
+
+
+@asynccontextmanager
+async def house_of(directory: Path, *eras: str) -> AsyncGenerator[tuple[House, list[SmallServer]]]:
+    """A gateway in front of one server of each era named, called `a`, `b` and so on, with the tool `work`."""
+    async with small_server(tool("work"), era=eras[0]) as one, small_server(tool("work"), era=eras[-1]) as two:
+        servers = dict(zip("ab", (one, two)[: len(eras)], strict=False))
+        async with gateway({name: {"url": each.url} for name, each in servers.items()}, directory) as house:
+            yield house, list(servers.values())
+
+
+def annotated() -> dict[str, Any]:
+    """The tool `work` with a parameter that is mirrored into a header."""
+    made = tool("work", region="string")
+    made["inputSchema"]["properties"]["region"]["x-mcp-header"] = "Region"
+    return made
+
+
+async def _wants_header(call: Call) -> Answer:
+    if (said := call.headers.get("mcp-param-region")) is None:
+        raise Refused(-32020, "Header mismatch: Mcp-Param-Region is missing")
+    return text(said)
+
+
+async def test_a_call_refused_for_its_headers_is_made_again_by_the_fresh_schema(tmp_path: Path) -> None:
+    async with house_of(tmp_path, STATELESS) as (house, (server,)):
+        server.handlers["work"] = _wants_header
+        server.lists["tools"] = [annotated()]
+        async with raw_session(house.url) as session:
+            for client in (session, RawClient(house.url)):
+                answer = (await client.call("a__work", {"region": "north"})).json()
+                assert answer["result"]["content"][0]["text"] == "north"
+                server.lists["tools"] = [tool("work")]
+                await house.gateway.fleet.refresh("a")
+                await house.settled()
+                server.lists["tools"] = [annotated()]
+
+
+async def test_it_is_made_again_once_and_not_where_nothing_changed(tmp_path: Path) -> None:
+    async def never(_call: Call) -> Answer:
+        raise Refused(-32020, "Header mismatch: no")
+
+    async with house_of(tmp_path, STATELESS) as (house, (server,)):
+        server.handlers["work"] = never
+        client = RawClient(house.url)
+        for lists, calls in (([tool("work")], 1), ([annotated()], 2), ([], 1)):
+            server.lists["tools"] = [tool("work")]
+            await house.gateway.fleet.refresh("a")
+            await house.settled()
+            server.lists["tools"] = lists
+            server.seen.clear()
+            assert (await client.call("a__work", {"region": "x"})).json()["error"]["code"] == -32020
+            assert len([each for each in server.seen if each["method"] == "tools/call"]) == calls
+
+
+async def _visit_first(call: Call) -> Answer:
+    if not hasattr(call.server, "visited"):
+        call.server.visited = True  # type: ignore[attr-defined]
+        raise Refused(-32042, "Log in first", VISITS)
+    return text("in")
+
+
+async def test_a_page_to_be_visited_first_is_asked_of_a_stateless_client(tmp_path: Path) -> None:
+    async with house_of(tmp_path, HANDSHAKE) as (house, (server,)):
+        server.handlers["work"] = _visit_first
+        missing = (await RawClient(house.url, capabilities=FORM).call("a__work")).json()["error"]
+        assert (missing["code"], missing["data"]) == (-32021, {"requiredCapabilities": {"elicitation": {"url": {}}}})
+        del server.visited  # type: ignore[attr-defined]
+        client = RawClient(house.url, capabilities=URL)
+        result = (await client.call("a__work")).json()["result"]
+        assert result["resultType"] == "input_required"
+        assert result["inputRequests"] == {"e1": {"method": "elicitation/create", "params": PAGE}}
+        assert "requestState" not in result
+        again = {"name": "a__work", "arguments": {}, "inputResponses": {"e1": {"action": "accept"}}}
+        done = (await client.request("tools/call", again)).json()["result"]
+        assert (done["content"][0]["text"], done["resultType"]) == ("in", "complete")
+        assert "inputResponses" not in server.seen[-1]["params"]
+
+
+async def test_a_session_gets_the_error_as_it_is_and_hears_of_the_end(tmp_path: Path) -> None:
+    async with house_of(tmp_path, HANDSHAKE) as (house, (server,)), raw_session(house.url, capabilities=URL) as client:
+        server.handlers["work"] = _visit_first
+        assert (await client.call("a__work")).json()["error"]["data"] == VISITS
+        async with standing(house, client.session_id) as stream:
+            server.tell("notifications/elicitation/complete", elicitationId="e1")
+            assert (await stream.next())["params"] == {"elicitationId": "e1"}
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "declared", "required"),
+    (
+        ("elicitation/create", PAGE, FORM, {"elicitation": {"url": {}}}),
+        ("elicitation/create", PAGE, {"elicitation": {}}, {"elicitation": {"url": {}}}),
+        ("elicitation/create", {"message": "?"}, {"elicitation": {"url": {}}}, {"elicitation": {}}),
+        ("sampling/createMessage", {"tools": []}, {"sampling": {}}, {"sampling": {"tools": {}}}),
+    ),
+)
+async def test_a_client_is_not_asked_in_a_form_it_did_not_declare(
+    tmp_path: Path, method: str, params: dict[str, Any], declared: dict[str, Any], required: dict[str, Any]
+) -> None:
+    async def asks(call: Call) -> Answer:
+        return text(str((await call.ask(method, params))["error"]["code"]))
+
+    async with house_of(tmp_path, HANDSHAKE) as (house, (server,)):
+        server.handlers["work"] = asks
+        async with raw_session(house.url, capabilities=declared) as session:
+            assert (await session.call("a__work")).json()["result"]["content"][0]["text"] == "-32602"
+        error = (await RawClient(house.url, capabilities=declared).call("a__work")).json()["error"]
+        assert (error["code"], error["data"]) == (-32021, {"requiredCapabilities": required})
+
+
+async def test_a_model_is_offered_tools_where_the_client_lets_it(tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"tools": [{"name": "t"}], "messages": []}
+
+    async def asks(call: Call) -> Answer:
+        return text((await call.ask("sampling/createMessage", asked))["result"]["model"])
+
+    async with house_of(tmp_path, HANDSHAKE) as (house, (server,)):
+        server.handlers["work"] = asks
+        hello = await server.saw_method("initialize")
+        assert "tools" in hello["params"]["capabilities"]["sampling"]
+        async with raw_session(house.url, capabilities={"sampling": {"tools": {}}}) as client:
+            params: dict[str, Any] = {"name": "a__work", "arguments": {}}
+            body = client.body("tools/call", params)
+            async with posted(house, body, client.headers("tools/call", params)) as stream:
+                question = await stream.next()
+                assert question["params"] == asked
+                answer = {"jsonrpc": "2.0", "id": question["id"], "result": {"model": "m"}}
+                await raw_http.post(house.url, json.dumps(answer).encode(), client.headers("", {}))
+                assert (await stream.next())["result"]["content"][0]["text"] == "m"
+
+
+@pytest.mark.parametrize("level", ("loud", "", 5, None))
+async def test_a_stateless_request_for_a_level_nobody_knows_is_refused(tmp_path: Path, level: object) -> None:
+    async with house_of(tmp_path, HANDSHAKE) as (house, _):
+        meta = {"io.modelcontextprotocol/logLevel": level}
+        answer = await RawClient(house.url).request("tools/list", {"_meta": meta})
+        assert (answer.status, answer.json()["error"]["code"]) == (400, -32602)
+
+
+async def test_what_only_sessions_know_is_not_told_to_a_stateless_client(tmp_path: Path) -> None:
+    async def tells(call: Call) -> Answer:
+        call.tell("notifications/elicitation/complete", elicitationId="e1")
+        call.tell("notifications/com.example/other", n=1)
+        return text("done")
+
+    async with house_of(tmp_path, HANDSHAKE) as (house, (server,)):
+        server.handlers["work"] = tells
+        answer = await RawClient(house.url).call("a__work")
+        assert b"elicitation/complete" not in answer.body
+        assert b"com.example/other" in answer.body
+
+
+async def test_each_era_is_offered_its_own_tasks(tmp_path: Path) -> None:
+    async with house_of(tmp_path, HANDSHAKE, STATELESS) as (house, (old, new)):
+        for server in (old, new):
+            server.capabilities = {"tasks": {"list": {}}, "extensions": {TASKS: {}, "com.example/e": {}}}
+            name = "a" if server is old else "b"
+            await house.gateway.fleet.stop(name)
+            await house.gateway.fleet.start(name)
+            await house.ready(name)
+        discovered = (await RawClient(house.url).request("server/discover")).json()["result"]["capabilities"]
+        assert discovered["extensions"].keys() == {TASKS, "com.example/e"}
+        assert "tasks" not in discovered
+        declared: dict[str, Any] = {"extensions": {TASKS: {}, "com.example/e": {"n": 1}}}
+        params = {"protocolVersion": HANDSHAKE, "capabilities": declared, "clientInfo": INFO}
+        opened = await raw_http.post(house.url, RawClient(house.url, "x").body("initialize", params, 1))
+        offered = opened.json()["result"]["capabilities"]
+        assert offered["extensions"].keys() == {"com.example/e"}
+        assert offered["tasks"] == {"list": {}}
+        session = RawClient(house.url, opened.headers["mcp-session-id"])
+        await session.call("b__work")
+        seen = new.seen[-1]["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"]
+        assert seen == {"extensions": {"com.example/e": {"n": 1}}}
