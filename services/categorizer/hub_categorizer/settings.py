@@ -77,7 +77,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(description="Questions that may wait; for more there is no room, and they are asked later.", ge=1)
     ] = 1_000
     llm_concurrency: Annotated[int, Meta(description="Questions under way at a time.", ge=1, le=100)] = 5
-    llm_batch: Annotated[int, Meta(description="Definitions put into one question.", ge=1, le=100)] = 20
+    llm_batch: Annotated[int, Meta(description="Definitions of one server put into one question.", ge=1, le=100)] = 20
     breaker_threshold: Annotated[
         int, Meta(description="Failures in a row after which the LLM is left alone.", ge=1, le=1000)
     ] = 5
