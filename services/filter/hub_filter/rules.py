@@ -1,7 +1,7 @@
 """Which rule of a policy decides over an entry, and how.
 
 Owns the meaning of the modes, of globs over names and of what annotations must say. Pure. Does not know gRPC, the
-config document or sessions: what `prompt-based` opens is decided per session, elsewhere.
+config document or sessions: what `prompt-based` and `auto` open is decided elsewhere.
 
 Four rules have a say, in this order: a glob that denies, the annotations, the mode, the globs that allow. The first
 that hides an entry decides; where none does, the last that was asked.
@@ -12,6 +12,7 @@ Rule ids, for people and for statistics:
     annotations:HINT                     hidden: the first of readOnly, destructive, idempotent, openWorld that is not
                                          as required
     mode:off, mode:prompt-based          everything is allowed
+    mode:auto                            allowed: neither filter is set; with one, the rules are those of hybrid mode
     server-allowlist:listed              allowed   (`not-listed`: hidden)
     server-denylist:listed               hidden    (`not-listed`: allowed)
     server-allowlist:no-filter           allowed: the mode is set, its filter is not
@@ -47,6 +48,7 @@ class Mode(Enum):
     CATEGORY = "category"
     HYBRID = "hybrid"
     PROMPT_BASED = "prompt-based"
+    AUTO = "auto"
 
 
 class ServerFilter(msgspec.Struct, frozen=True):
@@ -205,6 +207,12 @@ def _by_either(policy: Policy, upstream_name: str, category: str) -> Rule:
     return next((rule for rule in rules if rule.allows), Rule("hybrid:neither", False))
 
 
+def _automatic(policy: Policy, upstream_name: str, category: str) -> Rule:
+    if policy.server_filter is None and policy.categories is None:
+        return Rule("mode:auto", True)
+    return _by_either(policy, upstream_name, category)
+
+
 def _server_rule(server_filter: ServerFilter, upstream_name: str) -> Rule:
     listed = upstream_name in server_filter.servers
     word = "denylist" if server_filter.deny else "allowlist"
@@ -223,4 +231,5 @@ _RULES: dict[Mode, Callable[[Policy, str, str], Rule]] = {
     Mode.CATEGORY: _by_category,
     Mode.HYBRID: _by_either,
     Mode.PROMPT_BASED: lambda policy, upstream_name, category: Rule("mode:prompt-based", True),
+    Mode.AUTO: _automatic,
 }

@@ -42,6 +42,7 @@ _MODES = {
     pb.Policy.MODE_CATEGORY: Mode.CATEGORY,
     pb.Policy.MODE_HYBRID: Mode.HYBRID,
     pb.Policy.MODE_PROMPT_BASED: Mode.PROMPT_BASED,
+    pb.Policy.MODE_AUTO: Mode.AUTO,
 }
 _Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -89,7 +90,7 @@ class Filter(filter_pb2_grpc.FilterServiceServicer):
         index = self._index(request)
         if request.categories and len(request.categories) != len(index):
             raise _invalid(f"{len(request.categories)} categories for {len(index)} entries")
-        if policy.mode is Mode.PROMPT_BASED:
+        if policy.mode in (Mode.PROMPT_BASED, Mode.AUTO):
             index.prepare()
         try:
             verdicts = rules.decide(index.subjects, policy, request.categories)

@@ -29,7 +29,6 @@ from hub_gateway.config.load import load
 from hub_gateway.config.model import Document
 from hub_gateway.config.watch import changes
 from hub_gateway.errors import ConfigError, HubError
-from hub_gateway.exposure.audience import ALL
 from hub_gateway.exposure.current import Current
 from hub_gateway.exposure.view import Look
 from hub_gateway.frontends.app import App
@@ -52,6 +51,7 @@ from hub_gateway.routing.republish import Republish
 from hub_gateway.routing.router import Router
 from hub_gateway.routing.seal import Seal
 from hub_gateway.routing.subscriptions import Subscriptions
+from hub_gateway.routing.usage import Usage
 from hub_gateway.satellites.categorizer import Categorizer
 from hub_gateway.satellites.filter import Filter
 from hub_gateway.satellites.peers import Peers
@@ -163,7 +163,7 @@ class Gateway:
             lambda session_id: owner_of(self.sessions, session_id),
         )
         holding = Holding(self.peers.id, self._seal)
-        self._calls = calls = Calls(self.fleet, self.current, ALL, holding)
+        self.calls = calls = Calls(self.fleet, self.current, Usage(self.store), holding)
         self._subscriptions = Subscriptions(self.fleet, calls, lambda session: self.sessions.changed(session))
         self._archive = Archive(self.store, settings.session_idle_s * 2)
         self.sessions = Sessions(
@@ -222,6 +222,7 @@ class Gateway:
         self._tasks.spawn(self._expire(), "expire")
         self._tasks.spawn(self._heed(), "heed")
         self._tasks.spawn(self._archive.run(), "archive")
+        self._tasks.spawn(self.calls.usage.run(self.republish.notice), "usage")
         self._tasks.spawn(self.peers.run(), "peers")
         self._tasks.spawn(self._share_key(), "key")
         self._tasks.spawn(self.workspaces.run(), "workspaces")
@@ -246,7 +247,7 @@ class Gateway:
         self.state = "stopping"
         await self._subscriptions.close()
         self._mcp.stop()
-        await self._calls.holding.close()
+        await self.calls.holding.close()
         self.sessions.close_all()
         await self.workspaces.close()
         self._http.should_exit = True
@@ -255,6 +256,7 @@ class Gateway:
             await asyncio.wait((self._serving,), timeout=_DRAIN_S + 1)
         await self._tasks.close()
         await self._archive.flush()
+        await self.calls.usage.flush()
         self._socket.close()
         await self.fleet.close()
         await self.filter.close()
@@ -327,7 +329,7 @@ class Gateway:
 
     def _forget(self, session: Session) -> None:
         self._subscriptions.forget(session)
-        self._calls.handles.forget(session)
+        self.calls.handles.forget(session)
         self.fleet.end_session(session.id)
 
     async def _expire(self) -> None:

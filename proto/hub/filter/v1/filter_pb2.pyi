@@ -191,6 +191,8 @@ class Policy(_message.Message):
         """Server rule OR category rule."""
         MODE_PROMPT_BASED: Policy._Mode.ValueType  # 4
         """Everything is allowed; each session opens what it needs."""
+        MODE_AUTO: Policy._Mode.ValueType  # 5
+        """Server rule OR category rule where there are such rules, else everything; what is listed at first is chosen elsewhere."""
 
     class Mode(_Mode, metaclass=_ModeEnumTypeWrapper): ...
     MODE_OFF: Policy.Mode.ValueType  # 0
@@ -200,6 +202,8 @@ class Policy(_message.Message):
     """Server rule OR category rule."""
     MODE_PROMPT_BASED: Policy.Mode.ValueType  # 4
     """Everything is allowed; each session opens what it needs."""
+    MODE_AUTO: Policy.Mode.ValueType  # 5
+    """Server rule OR category rule where there are such rules, else everything; what is listed at first is chosen elsewhere."""
 
     MODE_FIELD_NUMBER: _builtins.int
     SERVER_FILTER_FIELD_NUMBER: _builtins.int

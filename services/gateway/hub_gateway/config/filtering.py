@@ -7,12 +7,12 @@ Knows no file.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from hub_common import globs
 from hub_gateway.config.faults import Findings, did_you_mean
-from hub_gateway.config.model import CATEGORIES, CategoryFilter, NameFilter, ToolFiltering
+from hub_gateway.config.model import CATEGORIES, CategoryFilter, ToolFiltering
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9]")
 _PREFIX = re.compile(r"[A-Za-z0-9_-]+")
@@ -52,7 +52,9 @@ def check(filtering: ToolFiltering, servers: Servers, mappings: CategoryFilter |
     if filtering.category_filter is not None:
         _check_categories(filtering.category_filter, mappings, findings)
     if filtering.tools is not None:
-        _check_names(filtering.tools, servers, findings)
+        for word, given in (("allow", filtering.tools.allow or ()), ("deny", filtering.tools.deny)):
+            _check_globs(given, f"toolFiltering.tools.{word}", servers, findings)
+    _check_globs(filtering.auto.pinned, "toolFiltering.auto.pinned", servers, findings)
     if filtering.enabled is not False:
         if filtering.mode == "server-allowlist" and filtering.server_filter is None:
             findings.warn("toolFiltering", 'mode "server-allowlist" has no rule without "serverFilter"')
@@ -78,14 +80,12 @@ def _check_categories(chosen: CategoryFilter, mappings: CategoryFilter | None, f
             findings.fault(f"{path}.customMappings", "a pattern must not be empty")
 
 
-def _check_names(names: NameFilter, servers: Servers, findings: Findings) -> None:
-    for word, given in (("allow", names.allow or ()), ("deny", names.deny)):
-        for i, glob in enumerate(given):
-            path = f"toolFiltering.tools.{word}[{i}]"
-            if (why := globs.fault(glob)) is not None:
-                findings.fault(path, f"{glob!r} is no glob: {why}")
-            else:
-                _check_prefix(glob, path, servers, findings)
+def _check_globs(given: Sequence[str], path: str, servers: Servers, findings: Findings) -> None:
+    for i, glob in enumerate(given):
+        if (why := globs.fault(glob)) is not None:
+            findings.fault(f"{path}[{i}]", f"{glob!r} is no glob: {why}")
+        else:
+            _check_prefix(glob, f"{path}[{i}]", servers, findings)
 
 
 def _check_prefix(glob: str, path: str, servers: Servers, findings: Findings) -> None:

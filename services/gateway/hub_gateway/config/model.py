@@ -27,7 +27,7 @@ CATEGORIES = (
 """The categories every categorizer knows; `customMappings` and `categoryOverrides` may name more."""
 
 TransportType = Literal["stdio", "streamable-http", "http", "sse"]
-FilterMode = Literal["server-allowlist", "category", "hybrid", "prompt-based"]
+FilterMode = Literal["server-allowlist", "category", "hybrid", "prompt-based", "auto"]
 Exposure = Literal["zero", "meta-only", "minimal", "all"]
 WhenUnavailable = Literal["last-known", "open", "closed"]
 Isolation = Literal["shared", "session"]
@@ -319,6 +319,33 @@ class PromptBasedFiltering(msgspec.Struct, frozen=True, rename="camel"):
     ] = True
 
 
+class Auto(msgspec.Struct, frozen=True, rename="camel"):
+    """Which tools a client sees in mode `auto`."""
+
+    token_budget: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="While the definitions of all tools cost a model no more tokens than this (an estimate), every "
+            "client sees all of them. Else it sees those below, within the same budget, and finds the others with the "
+            "hub's own tools.",
+        ),
+    ] = 4_000
+    pinned: Annotated[
+        tuple[Text, ...],
+        Meta(description="Globs of public names (`github__*`) of tools that every client sees, whatever they cost."),
+    ] = ()
+    most_used: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=100,
+            description="So many of the tools that were called most are seen too. They are chosen when servers or "
+            "their tools change, never by a call.",
+        ),
+    ] = 8
+
+
 class LlmCategorization(msgspec.Struct, frozen=True, rename="camel"):
     """The language model that refines categories. `apiKey`, `baseURL` and `model` may hold placeholders."""
 
@@ -380,7 +407,8 @@ class ToolFiltering(msgspec.Struct, frozen=True, rename="camel"):
         FilterMode | None,
         Meta(
             description="`server-allowlist`: by server. `category`: by category. `hybrid`: by server or by category. "
-            "`prompt-based`: each session opens what it needs."
+            "`prompt-based`: each session opens what it needs. `auto`: all tools while they are few, else the most "
+            "important ones and a search for the others; on unless `enabled` is `false`."
         ),
     ] = None
     server_filter: Annotated[ServerFilter | None, Meta(description="Rule by server.")] = None
@@ -398,6 +426,7 @@ class ToolFiltering(msgspec.Struct, frozen=True, rename="camel"):
     prompt_based_filtering: Annotated[PromptBasedFiltering, Meta(description="Details of mode `prompt-based`.")] = (
         field(default_factory=PromptBasedFiltering)
     )
+    auto: Annotated[Auto, Meta(description="Details of mode `auto`.")] = field(default_factory=Auto)
     llm_categorization: Annotated[
         LlmCategorization | None, Meta(description="The language model that refines categories.")
     ] = None

@@ -1,6 +1,6 @@
 """Who asks, as far as it changes what they see.
 
-Owns the opened set of prompt-based mode: which categories and tools an audience has asked for.
+Owns the opened set: which categories and tools an audience has asked for.
 """
 
 from __future__ import annotations
@@ -44,13 +44,8 @@ DIRECT = Opened(meta_tools=False)
 """Everything that is allowed, and nothing of the hub's own."""
 
 
-def at_start(mode: str | None, prompt: PromptBasedFiltering) -> Opened:
-    """What is open before anything was asked (reference: `promptBasedFiltering.defaultExposure`).
-
-    Outside prompt-based mode everything is open and there are no meta-tools.
-    """
-    if mode != "prompt-based":
-        return DIRECT
+def prompt_based(prompt: PromptBasedFiltering) -> Opened:
+    """What is open before anything was asked (reference: `promptBasedFiltering.defaultExposure`)."""
     opened = Opened(meta_tools=prompt.enable_meta_tools, call_variants=prompt.call_variants)
     if prompt.default_exposure == "all":
         return opened

@@ -13,7 +13,7 @@ import msgspec
 from hub_gateway.catalog.entry import Entry
 from hub_gateway.catalog.snapshot import Catalog
 from hub_gateway.exposure.allowed import Allowed
-from hub_gateway.exposure.audience import Opened
+from hub_gateway.exposure.audience import DIRECT, Opened
 from hub_gateway.exposure.verdicts import EVERYTHING, Verdicts
 from hub_gateway.exposure.view import Look, View
 
@@ -41,6 +41,8 @@ class Exposure(msgspec.Struct, frozen=True):
     catalog: Catalog
     verdicts: Verdicts = EVERYTHING
     categories: Mapping[tuple[str, str], Category] = {}
+    most_used: tuple[str, ...] = ()
+    """Public names of tools, the most called first, as they were when the catalog became this one."""
 
     def category(self, entry: Entry) -> Category:
         """The entry's category, `other` where none is known."""
@@ -53,6 +55,8 @@ class Current:
     def __init__(self, look: Look) -> None:
         self.look = look
         self.exposure = Exposure(Catalog((), {}))
+        self.at_start = DIRECT
+        """What an audience sees before it asked for anything; swapped with the policy."""
         self._views: OrderedDict[Opened, View] = OrderedDict()
         self._allowed: Allowed | None = None
         self._last: tuple[Opened, View] | None = None

@@ -9,7 +9,6 @@ from __future__ import annotations
 import msgspec
 
 from hub_gateway.config.model import CategoryFilter, ToolFiltering
-from hub_gateway.exposure.audience import Opened, at_start
 
 AUTO_CATEGORIES = ("filesystem", "web", "search", "development")
 """Shown when filtering goes on by itself and nothing else is configured."""
@@ -31,24 +30,23 @@ class Policy(msgspec.Struct, frozen=True):
     @property
     def needs_categories(self) -> bool:
         """Whether a verdict depends on categories."""
-        return self.mode in ("category", "hybrid")
+        by_category = self.filtering.category_filter is not None
+        return self.mode in ("category", "hybrid") or (self.mode == "auto" and by_category)
 
     @property
     def has_meta_tools(self) -> bool:
         """Whether the hub's own tools can be called, listed or not."""
-        return self.mode == "prompt-based" and self.filtering.prompt_based_filtering.enable_meta_tools
-
-    @property
-    def opened_at_start(self) -> Opened:
-        """What an audience sees before it asked for anything."""
-        return at_start(self.mode, self.filtering.prompt_based_filtering)
+        return self.mode in ("prompt-based", "auto") and self.filtering.prompt_based_filtering.enable_meta_tools
 
 
 def effective(filtering: ToolFiltering, tool_count: int) -> Policy:
     """The policy for a catalog of that many tools.
 
-    A mode that is configured is never replaced: passing the threshold only turns it on.
+    A mode that is configured is never replaced: passing the threshold only turns it on. Mode `auto` looks at the size
+    of the catalog itself, and waits for no threshold.
     """
+    if filtering.enabled is None and filtering.mode == "auto":
+        return Policy(filtering, "auto")
     if filtering.enabled is not None:
         return Policy(filtering, filtering.mode if filtering.enabled else None)
     if not filtering.auto_enable_threshold or tool_count <= filtering.auto_enable_threshold:

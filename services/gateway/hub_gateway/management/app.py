@@ -67,7 +67,7 @@ async def _read(deps: Deps, reach: Reach, tokens: ListTokens) -> metrics.Reading
     policy = deps.republish.policy
     return metrics.Reading(
         supervisors=deps.fleet.supervisors,
-        filtering=await counted(deps.current.exposure, deps.current.view(policy.opened_at_start), tokens),
+        filtering=await counted(deps.current.exposure, deps.current.view(deps.current.at_start), tokens),
         policy=policy,
         sessions=len(deps.sessions),
         up={name: each.ok for name, each in seen.items()},

@@ -133,5 +133,5 @@ async def _stats(deps: Deps, tokens: ListTokens) -> dict[str, Any]:
     except SatelliteError:
         said = None
     exposure, policy = deps.current.exposure, deps.republish.policy
-    counts = await counted(exposure, deps.current.view(policy.opened_at_start), tokens)
+    counts = await counted(exposure, deps.current.view(deps.current.at_start), tokens)
     return {**filter_stats(exposure, policy, counts), **llm_stats(said)}

@@ -41,7 +41,7 @@ def routes(deps: Deps) -> list[Route]:
 
 def described(deps: Deps) -> list[dict[str, Any]]:
     """All tools in the order of their public names."""
-    view = deps.current.view(deps.republish.policy.opened_at_start)
+    view = deps.current.view(deps.current.at_start)
     supervisors = deps.fleet.supervisors
     entries = deps.current.exposure.catalog.entries
     return [

@@ -23,6 +23,7 @@ from hub_gateway.routing.exchange import Exchange, Response
 from hub_gateway.routing.held import Holding, MissingCapability, declared
 from hub_gateway.routing.task_handles import TaskHandles
 from hub_gateway.routing.translate import error_for, result_for, visits_of, visits_required
+from hub_gateway.routing.usage import Usage
 from hub_gateway.sessions.reverse import can_answer, required
 from hub_gateway.sessions.session import Session
 from hub_gateway.upstreams.fleet import Fleet
@@ -50,14 +51,14 @@ class HeaderMismatch(CallerError):
 class Calls:
     """The calls of all clients."""
 
-    def __init__(self, fleet: Fleet, current: Current, at_start: Opened, holding: Holding) -> None:
+    def __init__(self, fleet: Fleet, current: Current, usage: Usage, holding: Holding) -> None:
         self._fleet = fleet
         self.handles = TaskHandles(fleet, current)
         self._current = current
         self.holding = holding
         """Calls of stateless clients that wait for an answer."""
-        self.at_start = at_start
-        """What an audience sees before it asked for anything; swapped with the policy."""
+        self.usage = usage
+        """Told of every call of a tool."""
         self.opened_by_all: Opened | None = None
         """What any session opened, where sessions are not isolated. Never seen by stateless clients, whose lists must
         not vary as a side effect (2026-07-28 changelog, major change 1)."""
@@ -68,7 +69,7 @@ class Calls:
 
     def session_view(self, session: Session | None) -> View:
         """What a session sees; None stands for an audience that has none."""
-        opened = self.at_start
+        opened = self._current.at_start
         if session is not None and not opened.everything:
             for beyond in (session.opened, self.opened_by_all):
                 if beyond is not None:
@@ -86,6 +87,7 @@ class Calls:
         entry = self.view(exchange).resolve(EntryKind.TOOL, name)
         if entry is None:
             raise UnknownEntry(f"Unknown tool: {name}")
+        self.usage.count(entry)
         return await self.forward(exchange, entry, exchange.params, "name", name)
 
     async def get_prompt(self, exchange: Exchange) -> Response:

@@ -70,7 +70,7 @@ class Discovery:
         self._calls = calls
         self._current = current
         self._sessions = sessions
-        self._finding = Finding(satellites)
+        self._finding = Finding(satellites, calls.usage)
         self._indirect = Indirect(calls, current)
         self._answers: dict[str, Callable[[Exchange, Policy], Awaitable[Response]]] = {
             meta_tools.ANALYZE_PROMPT: self._analyze,

@@ -16,6 +16,7 @@ from hub_gateway.catalog.entry import Entry
 from hub_gateway.config.model import ToolFiltering
 from hub_gateway.errors import SatelliteError
 from hub_gateway.exposure.current import Exposure
+from hub_gateway.routing.usage import Usage
 from hub_gateway.satellites.categorizer import Analysis, Categorizer
 from hub_gateway.satellites.filter import Asked, Filter
 
@@ -59,7 +60,8 @@ class Found(NamedTuple):
 class Finding:
     """Asks the two satellites, and does without either."""
 
-    def __init__(self, satellites: tuple[Filter, Categorizer]) -> None:
+    def __init__(self, satellites: tuple[Filter, Categorizer], usage: Usage) -> None:
+        self._usage = usage
         self._filter, self._categorizer = satellites
 
     async def find(self, exposure: Exposure, filtering: ToolFiltering, wanted: Wanted) -> Found:
@@ -89,7 +91,8 @@ class Finding:
         """What the filter ranks first, with scores, and how many of it are worth showing."""
         if not wanted.scope:
             return [], 0
-        asked = Asked(query=wanted.prompt, context=wanted.context, limit=wanted.limit)
+        used = self._usage.of(wanted.scope)
+        asked = Asked(query=wanted.prompt, context=wanted.context, limit=wanted.limit, used=used)
         try:
             found = await self._filter.search(exposure, asked, wanted.scope)
         except SatelliteError:

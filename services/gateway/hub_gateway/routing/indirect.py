@@ -72,6 +72,7 @@ class Indirect:
         if not bytes(asked.arguments).startswith(b"{"):
             guide = f"`arguments` must be an object. {_Guide(entry, {}).words('')}"
             return text_result(exchange, self._current.look, [guide], is_error=True)
+        self._calls.usage.count(entry)
         params = {**exchange.params, "arguments": asked.arguments}
         response = await self._calls.forward(exchange, entry, params, "name", name)
         return self._guided(exchange, response, entry, asked.arguments)

@@ -18,6 +18,7 @@ from hub_gateway.config.model import ServerConfig, ToolFiltering
 from hub_gateway.errors import SatelliteError
 from hub_gateway.exposure.current import Category, Current, Exposure
 from hub_gateway.exposure.policy import Policy, effective
+from hub_gateway.exposure.start import at_start
 from hub_gateway.exposure.verdicts import EVERYTHING, Verdicts, decided, without_filter
 from hub_gateway.exposure.view import View
 from hub_gateway.routing.calls import Calls
@@ -81,7 +82,7 @@ class Republish:
         self._last: tuple[Policy, Verdicts] | None = None
         self._tasks = Tasks("republish")
         self.policy = effective(filtering, 0)
-        self._put_policy(self.policy)
+        self._put_policy(self.policy, current.exposure)
 
     def notice(self, upstream_name: str | None = None) -> None:
         """Something changed. Cheap; may be called often."""
@@ -144,9 +145,10 @@ class Republish:
         if policy.needs_categories:
             await self._categorize(catalog, policy)
         verdicts = await self._decide(catalog, policy)
-        self._swap(Exposure(catalog, verdicts, dict(self._categories)), policy)
+        most_used = await self._calls.usage.most_used(catalog) if policy.mode == "auto" else ()
+        self._swap(Exposure(catalog, verdicts, dict(self._categories), most_used), policy)
         if not policy.needs_categories and await self._categorize(catalog, policy):
-            self._swap(Exposure(catalog, verdicts, dict(self._categories)), policy)
+            self._swap(Exposure(catalog, verdicts, dict(self._categories), most_used), policy)
 
     def _merge(self) -> Catalog:
         for supervisor in self._fleet.supervisors.values():
@@ -241,7 +243,7 @@ class Republish:
         """Make the exposure current and tell every audience whose lists differ now."""
         sessions = [(session, self._calls.session_view(session)) for session in self._sessions]
         before = self._calls.session_view(None)
-        self._put_policy(policy)
+        self._put_policy(policy, exposure)
         self._current.swap(exposure)
         self._subscriptions.swapped()
         said, self._said = self._said, set()
@@ -259,8 +261,8 @@ class Republish:
             for era in Era:
                 now.page(kind, era, None)
 
-    def _put_policy(self, policy: Policy) -> None:
-        self._calls.at_start = policy.opened_at_start
+    def _put_policy(self, policy: Policy, exposure: Exposure) -> None:
+        self._current.at_start = at_start(policy, exposure)
         if policy.filtering.prompt_based_filtering.session_isolation:
             self._calls.opened_by_all = None
         self.policy = policy

@@ -40,6 +40,7 @@ _MODES = {
     "category": pb.Policy.MODE_CATEGORY,
     "hybrid": pb.Policy.MODE_HYBRID,
     "prompt-based": pb.Policy.MODE_PROMPT_BASED,
+    "auto": pb.Policy.MODE_AUTO,
 }
 _UNKNOWN_CATALOG = "unknown catalog"
 

@@ -195,7 +195,7 @@ def test_all_faults_of_a_document_are_told_at_once(tmp_path: Path) -> None:
         "mcpServers: must be an object",
         "connectionPool.enabled: expected true or false",
         "toolFiltering.enabled: expected true or false",
-        'toolFiltering.mode: expected one of "category", "hybrid", "prompt-based", "server-allowlist"',
+        'toolFiltering.mode: expected one of "auto", "category", "hybrid", "prompt-based", "server-allowlist"',
     ]
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hub_gateway.catalog.entry import EntryKind
 from hub_gateway.config.model import PromptBasedFiltering
 from hub_gateway.exposure.allowed import Allowed
-from hub_gateway.exposure.audience import ALL, DIRECT, NOTHING, Opened, at_start
+from hub_gateway.exposure.audience import ALL, NOTHING, Opened, prompt_based
 from tests.unit.gateway.catalog.offerings import catalog, offering
 
 CATALOG = catalog(
@@ -46,14 +46,9 @@ def shown(opened: Opened) -> set[str]:
 )
 def test_the_start_of_prompt_based_mode(exposure: Any, meta_tools: bool, tools: set[str], lists_meta: bool) -> None:
     prompt = PromptBasedFiltering(default_exposure=exposure, enable_meta_tools=meta_tools)
-    opened = at_start("prompt-based", prompt)
+    opened = prompt_based(prompt)
     assert shown(opened) == tools
     assert opened.meta_tools == lists_meta
-
-
-@pytest.mark.parametrize("mode", (None, "server-allowlist", "category", "hybrid"))
-def test_in_other_modes_everything_is_open_and_the_hub_has_no_tools(mode: Any) -> None:
-    assert at_start(mode, PromptBasedFiltering(default_exposure="zero")) == DIRECT == Opened(meta_tools=False)
 
 
 @given(OPENED, SETS, NAMES)

@@ -13,10 +13,8 @@ from hub_gateway.config.model import (
     CategoryFilter,
     FilterMode,
     NameFilter,
-    PromptBasedFiltering,
     ToolFiltering,
 )
-from hub_gateway.exposure.audience import Opened
 from hub_gateway.exposure.policy import AUTO_CATEGORIES, effective
 
 MODES = get_args(FilterMode)
@@ -63,15 +61,16 @@ def test_turned_on_by_itself_it_shows_the_usual_categories_or_the_document_s() -
 @pytest.mark.parametrize("mode", MODES)
 def test_past_the_threshold_the_configured_mode_holds(mode: Any) -> None:
     policy = effective(ToolFiltering(mode=mode, auto_enable_threshold=1), 2)
-    assert (policy.mode, policy.automatic) == (mode, True)
+    assert (policy.mode, policy.automatic) == (mode, mode != "auto"), "auto waits for no threshold"
     assert policy.needs_categories == (mode in ("category", "hybrid"))
 
 
-@pytest.mark.parametrize("mode", [mode for mode in (None, *MODES) if mode != "prompt-based"])
-def test_outside_prompt_based_mode_everything_is_open(mode: Any) -> None:
-    zero = PromptBasedFiltering(default_exposure="zero")
-    policy = effective(ToolFiltering(enabled=True, mode=mode, prompt_based_filtering=zero), 5)
-    assert policy.opened_at_start == Opened(everything=True, meta_tools=False)
+def test_auto_is_on_unless_it_is_turned_off() -> None:
+    assert effective(ToolFiltering(mode="auto"), 0).mode == "auto"
+    assert effective(ToolFiltering(mode="auto", enabled=True), 0).mode == "auto"
+    assert effective(ToolFiltering(mode="auto", enabled=False), 5_000).mode is None
+    by_category = ToolFiltering(mode="auto", category_filter=CategoryFilter(("web",)))
+    assert effective(by_category, 0).needs_categories
 
 
 @pytest.mark.parametrize("own", ({"tools": NameFilter(deny=("x",))}, {"annotations": AnnotationFilter(read_only=True)}))

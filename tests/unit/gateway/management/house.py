@@ -23,7 +23,6 @@ from hub_filter.settings import Settings as FilterSettings
 from hub_gateway.config.context import Context
 from hub_gateway.config.load import load
 from hub_gateway.config.model import Document
-from hub_gateway.exposure.audience import ALL
 from hub_gateway.exposure.current import Current
 from hub_gateway.exposure.view import Look
 from hub_gateway.management.app import Deps, management_app
@@ -35,6 +34,7 @@ from hub_gateway.routing.held import Holding
 from hub_gateway.routing.republish import Republish
 from hub_gateway.routing.seal import Seal
 from hub_gateway.routing.subscriptions import Subscriptions
+from hub_gateway.routing.usage import Usage
 from hub_gateway.satellites.categorizer import Categorizer
 from hub_gateway.satellites.filter import Filter
 from hub_gateway.sessions.registry import Sessions
@@ -124,7 +124,7 @@ def _tied(
         metrics.observe,
         authorizations=authorizations,
     )
-    calls = Calls(fleet, current, ALL, Holding("", Seal()))
+    calls = Calls(fleet, current, Usage(store), Holding("", Seal()))
     subscriptions = Subscriptions(fleet, calls, lambda session: sessions.changed(session))
     sessions = Sessions(100, 3600.0, time.monotonic, subscriptions.forget)
     satellites = (

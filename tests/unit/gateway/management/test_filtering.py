@@ -144,7 +144,7 @@ async def test_unknown_mode(pair: House, mode: str) -> None:
     answer = await pair.post("/api/filtering/mode", {"mode": mode})
     body = answer.json()
     assert (answer.status, body["code"], body["data"]["field"]) == (400, "VALIDATION_ERROR", "mode")
-    assert body["data"]["validModes"] == ["server-allowlist", "category", "hybrid", "prompt-based"]
+    assert body["data"]["validModes"] == ["server-allowlist", "category", "hybrid", "prompt-based", "auto"]
 
 
 @pytest.mark.parametrize(

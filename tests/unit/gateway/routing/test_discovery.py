@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 
 from hub_gateway.catalog.entry import Entry, Offering
 from hub_gateway.routing.finding import by_words, fused
+from hub_gateway.wiring import Gateway
 from tests.support.clients import RawClient, raw_session
 from tests.support.gateway import heard_before, posted, standing
 from tests.support.raw_http import post
+from tests.support.small_server import tool
 from tests.unit.categorizer.conftest import llm_settings
 from tests.unit.categorizer.gemini_stand_in import NEVER, GeminiStandIn, error_reply, gemini_stand_in
 from tests.unit.gateway.catalog.offerings import catalog
@@ -241,6 +243,52 @@ async def test_a_reset_closes_everything(shown: Menu) -> None:
         assert await heard_before(shown.house, session.session_id, heard) == [CHANGED, CHANGED]
         third = set(names_of(await analyzed(session, "recall", reset=True)))
         assert await listed(session) == third | OWN
+
+
+async def test_auto_shows_everything_while_it_is_little(house: Menu) -> None:
+    await house.house.filtering(mode="auto", auto={"tokenBudget": 100_000})
+    assert await listed(house.stateless) == ALL
+    async with raw_session(house.house.url) as session:
+        assert await listed(session) == ALL
+    assert (await searched(house.stateless, WEATHER))[0] == "weather__forecast", "an older list may still name it"
+
+
+async def test_auto_shows_what_is_pinned_and_a_search_while_it_is_much(house: Menu) -> None:
+    await house.house.filtering(mode="auto", auto={"tokenBudget": 100, "pinned": ["memory__*"]})
+    before = _result_of(await house.stateless.request("tools/list"))
+    assert await listed(house.stateless) == {"memory__recall"} | OWN_STATELESS
+    async with raw_session(house.house.url) as session, standing(house.house, session.session_id) as heard:
+        assert await listed(session) == {"memory__recall"} | OWN
+        assert (await session.call("mail__list_inbox", {})).json()["error"]["code"] == -32602
+        opened = set(names_of(await analyzed(session, MAIL)))
+        assert await listed(session) == {"memory__recall"} | opened | OWN
+        assert await heard_before(house.house, session.session_id, heard) == [CHANGED]
+    for _ in range(3):
+        await house.stateless.call("memory__recall", {"person": "Ada"})
+        await house.stateless.call(CALL, {"name": "mail__list_inbox"})
+    await house.house.settled()
+    assert _result_of(await house.stateless.request("tools/list")) == before
+
+
+async def test_auto_shows_what_was_used_most_when_the_tools_change(house: Menu) -> None:
+    def knows(gateway: Gateway, local_name: str) -> bool:
+        return any(each.local_name == local_name for each in gateway.current.exposure.catalog.entries)
+
+    await house.house.filtering(mode="auto", auto={"tokenBudget": 100, "mostUsed": 1})
+    before = await listed(house.stateless)
+    for _ in range(20):
+        await house.stateless.call(CALL, {"name": "mail__list_inbox"})
+    await house.house.gateway.calls.usage.flush()
+    await house.house.settled()
+    assert await listed(house.stateless) == before
+    house.servers["mail"].change("tools", [*MENU["mail"], tool("fresh")])
+    try:
+        await house.house.published(lambda gateway: knows(gateway, "fresh"), "the new tool is known")
+        assert await listed(house.stateless) == OWN_STATELESS | {"mail__list_inbox"}
+    finally:
+        house.servers["mail"].change("tools", list(MENU["mail"]))
+        await house.house.published(lambda gateway: not knows(gateway, "fresh"), "the new tool is gone")
+    assert await listed(house.stateless) == before, "the same catalog has the same list"
 
 
 async def test_what_the_policy_hides_is_neither_found_nor_called(shown: Menu) -> None:

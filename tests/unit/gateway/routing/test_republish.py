@@ -310,7 +310,7 @@ async def test_a_category_refined_later_changes_the_view(gemini: GeminiStandIn, 
 def _tools(house: Menu) -> set[str]:
     """The tools that everybody sees at first."""
     gateway = house.house.gateway
-    visible = gateway.current.view(gateway.republish.policy.opened_at_start).visible
+    visible = gateway.current.view(gateway.current.at_start).visible
     return {each.public_name for each in visible if each.kind is EntryKind.TOOL}
 
 

@@ -1,0 +1,102 @@
+"""Calls are counted, and the most used tools are chosen once for a catalog, by all replicas alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hub_common.store import Store
+from hub_common.store_embedded import EmbeddedStore
+from hub_gateway.catalog.snapshot import Catalog
+from hub_gateway.routing import usage as module
+from hub_gateway.routing.usage import CHOICES, COUNTS, Usage
+from tests.unit.gateway.catalog.offerings import catalog, entry, offering
+
+pytestmark = pytest.mark.anyio
+CATALOG = catalog({"a": offering(["x", "y", "z"]), "b": offering(["x"], ["p"])})
+OTHER = catalog({"a": offering(["x", "y"]), "b": offering(["x"])})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return EmbeddedStore(tmp_path)
+
+
+def _called(usage: Usage, *names: str, of: Catalog = CATALOG) -> None:
+    for name in names:
+        usage.count(entry(of, name))
+
+
+async def test_a_choice_is_made_once_for_a_catalog(store: Store) -> None:
+    usage = Usage(store)
+    _called(usage, "a__z", "a__x", "a__z", "b__x")
+    await usage.flush()
+    first = await usage.most_used(CATALOG)
+    assert first == ("a__z", "a__x", "b__x"), "the most called first, then by name"
+    _called(usage, *["b__x"] * 9)
+    await usage.flush()
+    assert await usage.most_used(CATALOG) == first, "calls do not move it"
+    assert await usage.most_used(OTHER) == ("b__x", "a__x"), "another catalog does"
+    assert await usage.most_used(CATALOG) == first
+
+
+async def test_replicas_and_restarts_agree(store: Store) -> None:
+    one, other = Usage(store), Usage(store)
+    _called(one, "a__x")
+    _called(other, "a__y", "a__y", "a__x")
+    await one.flush()
+    await other.flush()
+    assert await one.most_used(CATALOG) == await other.most_used(CATALOG) == ("a__x", "a__y")
+    assert await Usage(store).most_used(CATALOG) == ("a__x", "a__y")
+    await one.flush()
+    assert {each.public_name: calls for each, calls in one.of(CATALOG.entries)} == {"a__x": 2, "a__y": 2}
+
+
+async def test_what_is_not_written_yet_is_not_chosen_by(store: Store) -> None:
+    usage = Usage(store)
+    _called(usage, "a__x")
+    assert await usage.most_used(CATALOG) == ()
+
+
+async def test_garbage_in_the_store_is_nobody_s_call(store: Store) -> None:
+    usage = Usage(store)
+    await store.put(COUNTS, "odd", b'{"a__x": "many"}')
+    _called(usage, "a__y")
+    await usage.flush()
+    assert await usage.most_used(CATALOG) == ("a__y",)
+    await store.put(CHOICES, OTHER.digest, b"{}")
+    assert await usage.most_used(OTHER) == ("a__y",), "the last choice holds"
+
+
+async def test_while_the_store_is_away_the_last_choice_holds(tmp_path: Path) -> None:
+    place = tmp_path / "state"
+    usage = Usage(EmbeddedStore(place))
+    _called(usage, "a__x")
+    await usage.flush()
+    assert await usage.most_used(CATALOG) == ("a__x",)
+    for file in place.iterdir():
+        file.unlink()
+    place.rmdir()
+    place.write_bytes(b"no directory")
+    _called(usage, "a__y")
+    await usage.flush()
+    assert await usage.most_used(OTHER) == ("a__x",)
+    assert {each.public_name for each, _ in usage.of(CATALOG.entries)} == {"a__x", "a__y"}
+
+
+class _Heard(Exception):
+    pass
+
+
+async def test_another_choice_of_another_replica_is_heard_of(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FLUSH_S", 0.0)
+    usage = Usage(store)
+    assert await usage.most_used(CATALOG) == ()
+    await store.put(CHOICES, CATALOG.digest, b'["a__x"]')
+
+    def moved() -> None:
+        raise _Heard
+
+    with pytest.raises(_Heard):
+        await usage.run(moved)
