@@ -52,6 +52,10 @@ class Postings:
         ends = starts.tolist()
         self._columns = {term: slice(ends[at], ends[at + 1]) for term, at in columns.items()}
 
+    def __contains__(self, term: str) -> bool:
+        """Whether any document holds the term."""
+        return term in self._columns
+
     def scores(self, queries: Sequence[Weights]) -> NDArray[np.float32]:
         """Return a row per query and a column per document: 0 where they share no term, else above 0."""
         scores = np.zeros((len(queries), self._documents), dtype=np.float32)

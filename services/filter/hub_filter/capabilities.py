@@ -2,6 +2,9 @@
 
 Owns the signs of such a need in a prompt and what an entry must talk about to serve it. Pure. Does not know scores.
 
+Some needs are sure enough to stand among the first hits, others only likely: whoever asks of what no entry speaks may
+have to look it up, and whoever says "tomorrow" may have to learn what day it is.
+
 "Save it to /root/report.md" says nothing of writing files, and its other words lead to tools about reports. The list is
 kept to what nearly every set of servers has a tool for, and every sign is one that a person would point at.
 """
@@ -39,8 +42,12 @@ FETCH_PAGE = Capability(
     "fetch a web page by url", _groups("fetch scrape browse navigate crawl", "url web page website html")
 )
 READ_NEWS = Capability("search the web for recent news")
+LOOK_UP = Capability(
+    "search an encyclopedia for articles about a topic", _groups("search", "article web internet encyclopedia")
+)
+TELL_TIME = Capability("get the current date and time", _groups("current now today", "time date"))
 
-CAPABILITIES: Sequence[Capability] = (WRITE_FILE, READ_FILE, FETCH_PAGE, READ_NEWS)
+CAPABILITIES: Sequence[Capability] = (WRITE_FILE, READ_FILE, FETCH_PAGE, READ_NEWS, LOOK_UP, TELL_TIME)
 
 _FILE = re.compile(
     r"(?:^|[\s`'\"(])(?:\.{0,2}/|~/)[\w./-]+|\b[A-Za-z]:\\|\.(?:txt|md|csv|json|pdf|docx?|xlsx?|py|html|log|png|jpe?g)\b"
@@ -53,6 +60,12 @@ _MAKES = re.compile(
 _ADDRESS = re.compile(r"https?://\S+|\bwww\.\S+")
 _RECENT = re.compile(r"\b(?:latest|recent\w*|news|trending|up-to-date)\b|最新|新闻", re.IGNORECASE)
 
+_DAY = re.compile(
+    r"\b(?:today|tonight|tomorrow|yesterday|in \w+ days|(?:next|coming) (?:\w+ )?(?:days?|week|weekend|month))\b"
+    r"|今天|今晚|明天|昨天|下周",
+    re.IGNORECASE,
+)
+
 
 def implied(text: str) -> list[int]:
     """Return the capabilities that `text` shows a need of, as indexes into `CAPABILITIES`, the surest first."""
@@ -63,4 +76,17 @@ def implied(text: str) -> list[int]:
         found.append(FETCH_PAGE)
     if _RECENT.search(text):
         found.append(READ_NEWS)
+    return [CAPABILITIES.index(capability) for capability in found]
+
+
+def likely(text: str, *, is_about_unknown: bool) -> list[int]:
+    """Return the capabilities that `text` may need: as `implied`, with less certainty.
+
+    Args:
+        text: the prompt.
+        is_about_unknown: it speaks of things that no entry speaks of.
+    """
+    found = [LOOK_UP] if is_about_unknown else []
+    if _DAY.search(text):
+        found.append(TELL_TIME)
     return [CAPABILITIES.index(capability) for capability in found]

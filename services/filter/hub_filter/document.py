@@ -16,6 +16,7 @@ _DESCRIPTION_CHARACTERS = 400
 """Descriptions say what a tool does in their first sentences; the rest is manual, and mentions everything."""
 
 _NAME_CHARACTERS = 400
+_NAME_WORDS = 32
 _PARAMETERS = 64
 _PARAMETER_CHARACTERS = 240
 _KEYWORDS = 16
@@ -55,6 +56,8 @@ class Analysed(msgspec.Struct, frozen=True, eq=False, weakref=True):
     weights: Mapping[str, float]
     text: str
     """Upstream, name, title and description in words."""
+    name: tuple[str, ...] = ()
+    """The different words of upstream and name."""
 
 
 def analyse(document: Document) -> Analysed:
@@ -76,7 +79,9 @@ def analyse(document: Document) -> Analysed:
             weights[term] = weights.get(term, 0.0) + _FIELDS[field]
     name = _spoken(texts["name"])
     heading = f"{name}. {title}" if title else name
-    return Analysed(document.upstream_name, weights, f"{_spoken(texts['upstream'])} {heading}. {description}")
+    upstream = _spoken(texts["upstream"])
+    words_of_name = words.plain_words(_bilingual(f"{upstream} {name}"))[:_NAME_WORDS]
+    return Analysed(document.upstream_name, weights, f"{upstream} {heading}. {description}", words_of_name)
 
 
 def _bilingual(text: str) -> str:

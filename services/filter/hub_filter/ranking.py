@@ -1,14 +1,12 @@
 """Which entries fit a prompt, best first.
 
-Owns how the signals of fit are joined, where the tools that a prompt needs without saying so stand, and why each hit
-stands where it does. Pure: no file, no clock, no network, and the same answer on every replica. Does not
-know policies or gRPC, nor where vectors come from.
+Owns how the pieces of a prompt are joined, where the tools that it needs without saying so stand, and why each hit
+stands where it does. Pure: no file, no clock, no network, and the same answer on every replica. Does not know policies
+or gRPC, nor where vectors come from.
 
-Two signals say how well a piece of text fits an entry: the terms they share (BM25) and, when there are vectors, what
-they mean. Both are asked of the entry and of its upstream, since tools that are needed together mostly live together.
 A prompt is scored as a whole, by sentence and by part; the whole finds entries that fit the theme, the parts find the
-tool for the one clause that the rest of the prompt would drown. Scores of different origin are joined in standard
-deviations above the mean of the entries, which needs no scale of their own.
+tool for the one clause that the rest of the prompt would drown. Tools that are needed together mostly live together, so
+the best entries of an upstream lift its others.
 
 The constants are round on purpose: around them the figures of bench/eval_ranking.py are flat.
 """
@@ -23,25 +21,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hub_filter import words
-from hub_filter.bm25 import Postings
-from hub_filter.capabilities import CAPABILITIES, implied
+from hub_filter.capabilities import CAPABILITIES, implied, likely
 from hub_filter.cut import worth_showing
 from hub_filter.document import Analysed
 from hub_filter.pieces import Pieces, taken_apart, weigh
 from hub_filter.scores import Scores, best, best_of_group, deviations, falling, standard
-from hub_filter.vectors import Matrix, Vectors, unit
+from hub_filter.signals import Chosen, Fit, Signals
+from hub_filter.vectors import Vectors, unit
 
 QUERY_CHARACTERS = 8_000
 """What is read of a prompt, and of a context."""
 
-_ENTRY_K1, _ENTRY_B = 1.4, 0.75
-_UPSTREAM_K1, _UPSTREAM_B = 2.5, 0.8
 _CONTEXT_WEIGHT = 0.3
-
-_TERMS, _MEANING = 0.6, 1.3
-_UPSTREAM_TERMS, _UPSTREAM_MEANING = 0.3, 0.5
 _SENTENCES, _PARTS = 0.5, 0.5
-_BEST_OF_UPSTREAM, _UPSTREAM_SHARE = 3, 0.8
+_BEST_OF_UPSTREAM, _UPSTREAM_SHARE = 3, 1.0
 _IMPLIED_SHARE = 0.25
 
 _USAGE_SHARE = 0.2
@@ -50,14 +43,16 @@ _USAGE_SHARE = 0.2
 _MANY_CALLS = 30
 """Calls that make a favourite: where no entry has so many, none gains the whole share."""
 
-_MEANS_IT = 0.15
-"""Cosine from which an entry may be hit without a term of the prompt."""
-
-_SURELY_MEANS_IT = 0.35
-"""The same for a prompt of which no entry has a term: such prompts are foreign, or gibberish that resembles a name."""
-
 _IMPLIED_PLACE = 6
 """After so many hits comes the best entry for each implied capability that is not among them."""
+
+_LIKELY_PLACE, _LIKELY_PLACE_OF_MANY = 8, 14
+"""The same for capabilities that are only likely needed; a prompt of many sentences has other things to show first."""
+
+_MANY_SENTENCES = 3
+
+_UNKNOWN_SHARE = 0.1
+"""A prompt is about the unknown when no entry has so many of its terms."""
 
 _FIT_OF_PROMPT = 0.6
 """What the fit to the prompt counts, beside the capability itself, among the entries that serve a capability."""
@@ -92,18 +87,6 @@ class Found(NamedTuple):
 NOTHING = Found([], 0)
 
 
-class _Fit(NamedTuple):
-    """How well every piece of a prompt fits every entry considered, a row per piece."""
-
-    terms: Scores
-    meaning: Scores | None
-    upstream: Scores
-
-    def total(self) -> Scores:
-        fit = self.terms + self.upstream
-        return fit if self.meaning is None else fit + self.meaning
-
-
 class _Joined(NamedTuple):
     """One score per entry considered, and what it is made of."""
 
@@ -121,32 +104,18 @@ class Ranking:
         """Index `entries`; their positions are the indexes in every hit. Without `vectors`, terms alone decide."""
         self.entries = tuple(entries)
         """Kept so that a later ranking can share them for as long as this one is held."""
-        upstreams: dict[str, dict[str, float]] = {}
-        for entry in entries:
-            together = upstreams.setdefault(entry.upstream_name, {})
-            for term, weight in entry.weights.items():
-                together[term] = together.get(term, 0.0) + weight
-        positions = {name: position for position, name in enumerate(upstreams)}
-        self._upstream_of = np.array([positions[entry.upstream_name] for entry in entries], dtype=np.intp)
-        self._terms = Postings([entry.weights for entry in entries], k1=_ENTRY_K1, b=_ENTRY_B)
-        self._upstream_terms = Postings(list(upstreams.values()), k1=_UPSTREAM_K1, b=_UPSTREAM_B)
-        self._vectors = vectors
-        self._upstream_vectors = _means(vectors.entries, self._upstream_of, len(upstreams)) if vectors else None
+        self._signals = Signals(self.entries, vectors)
+        self.has_vectors = vectors is not None
+        """Whether meaning takes part."""
         self._serves = np.array(
             [[capability.served_by(entry.weights) for entry in entries] for capability in CAPABILITIES], dtype=np.bool_
         )
         asked = [capability.asked_as for capability in CAPABILITIES]
         # The mean of nothing is not a number, and no search of an empty ranking comes so far as to want these.
-        self._capabilities = (
-            standard(self._fit([weigh(text) for text in asked], self._embedded(asked), slice(None))[0].total())
-            if entries
-            else None
-        )
+        self._capabilities = standard(self._fit(asked, [weigh(text) for text in asked])) if entries else None
 
-    @property
-    def has_vectors(self) -> bool:
-        """Whether meaning takes part."""
-        return self._vectors is not None
+    def _fit(self, texts: Sequence[str], weights: Sequence[dict[str, float]]) -> Scores:
+        return self._signals.fit(texts, weights, self._signals.embed(texts), slice(None)).total()
 
     def search(
         self,
@@ -176,21 +145,21 @@ class Ranking:
         if not pieces.weights[0] or not len(considered) or self._capabilities is None:
             return NOTHING
         chosen = slice(None) if scope is None else considered
-        fit, fits = self._fit_of_prompt(pieces, context, chosen)
+        fit = self._fit_of_prompt(pieces, context, chosen)
         total = fit.total()
-        joined = self._joined(total, pieces, self._upstream_of[chosen])
+        joined = _joined(total, pieces, self._signals.upstream_of[chosen])
         needs = implied(query)
-        capabilities = self._capabilities[needs][:, considered]
-        of_needs = _IMPLIED_SHARE * np.maximum(capabilities.max(axis=0), 0) if needs else np.zeros(len(considered))
+        of_needs = np.zeros(len(considered))
+        if needs:
+            of_needs += _IMPLIED_SHARE * np.maximum(self._capabilities[needs][:, considered].max(axis=0), 0)
         of_use = _usage(used or {}, len(self.entries))[considered]
         # Rounded, so that the last bits of a sum, which differ from machine to machine, never decide.
         scores = np.round(joined.scores + of_needs + of_use, 4)
-        serving = [
-            at
-            for of_need, serves in zip(capabilities, self._serves[needs][:, considered], strict=True)
-            for at in best(of_need + _FIT_OF_PROMPT * scores, serves, 1)
-        ]
-        order = _with_implied(best(scores, fits, limit), serving)[:limit]
+        order = best(scores, fit.fits, limit)
+        order = _with(order, _IMPLIED_PLACE, self._serving(needs, scores, considered))
+        may_need = likely(query, is_about_unknown=self._signals.share_unknown(pieces.weights[0]) > _UNKNOWN_SHARE)
+        place = _LIKELY_PLACE if len(pieces.sentences) < _MANY_SENTENCES else _LIKELY_PLACE_OF_MANY
+        order = _with(order, place, self._serving(may_need, scores, considered))[:limit]
         if not order:
             return NOTHING
         standings = falling(scores[order])
@@ -199,68 +168,45 @@ class Ranking:
         hits = [Hit(int(considered[at]), float(share), of) for at, share, of in zip(order, shares, parts, strict=True)]
         return Found(hits, worth_showing(standings.tolist(), _leads(total[pieces.parts], order), budget))
 
-    def _fit_of_prompt(
-        self, pieces: Pieces, context: str, chosen: NDArray[np.intp] | slice
-    ) -> tuple[_Fit, NDArray[np.bool_]]:
+    def _fit_of_prompt(self, pieces: Pieces, context: str, chosen: Chosen) -> Fit:
         weights = [dict(piece) for piece in pieces.weights]
         for term in words.terms(context):
             weights[0].setdefault(term, _CONTEXT_WEIGHT)
-        embedded = self._embedded(pieces.texts)
+        embedded = self._signals.embed(pieces.texts)
         if embedded is not None and context.strip():
-            about = self._embedded([context])
+            about = self._signals.embed([context])
             assert about is not None
             embedded[:1] = unit(embedded[:1] + np.float32(_CONTEXT_WEIGHT) * about)
-        return self._fit(weights, embedded, chosen)
+        return self._signals.fit(pieces.texts, weights, embedded, chosen)
 
-    def _fit(
-        self, weights: Sequence[dict[str, float]], embedded: Matrix | None, chosen: NDArray[np.intp] | slice
-    ) -> tuple[_Fit, NDArray[np.bool_]]:
-        """How well every piece fits every chosen entry, and which entries fit any piece at all."""
-        terms = self._terms.scores(weights)[:, chosen]
-        upstreams = standard(self._upstream_terms.scores(weights), _UPSTREAM_TERMS)
-        fits = np.logical_or.reduce(terms > 0)
-        meaning = None
-        if embedded is not None and self._vectors is not None and self._upstream_vectors is not None:
-            meaning = embedded @ self._vectors.entries[chosen].T
-            fits |= np.logical_or.reduce(meaning > (_MEANS_IT if fits.any() else _SURELY_MEANS_IT))
-            meaning = standard(meaning, _MEANING)
-            upstreams += standard(embedded @ self._upstream_vectors.T, _UPSTREAM_MEANING)
-        return _Fit(standard(terms, _TERMS), meaning, upstreams.take(self._upstream_of[chosen], axis=1)), fits
+    def _serving(self, needs: Sequence[int], scores: Scores, considered: NDArray[np.intp]) -> list[int]:
+        """The best entry for each of these capabilities, where one serves it for certain."""
+        assert self._capabilities is not None
+        fits = self._capabilities[list(needs)][:, considered] + _FIT_OF_PROMPT * scores
+        serves = self._serves[list(needs)][:, considered]
+        return [at for fit, among in zip(fits, serves, strict=True) for at in best(fit, among, 1)]
 
-    def _joined(self, total: Scores, pieces: Pieces, upstream_of: NDArray[np.intp]) -> _Joined:
-        """Join the fit of the whole, of the best sentence, of the best part, and of the upstream's best entries."""
-        shares = [(1.0, [0]), (_SENTENCES, pieces.sentences), (_PARTS, pieces.parts)]
-        layers: list[tuple[float, list[int]]] = []
-        scores = np.zeros(total.shape[1], dtype=np.float32)
-        for share, which in shares:
-            if which:
-                centred = _centred(total[which].max(axis=0))
-                layers.append((share / float(deviations(centred)), which))
-                scores += np.float32(layers[-1][0]) * centred
-        scale = 1 / float(deviations(scores))
-        scores *= np.float32(scale)
-        upstream = _UPSTREAM_SHARE * best_of_group(scores, upstream_of, _BEST_OF_UPSTREAM)[upstream_of]
-        scores = _centred(scores + upstream)
-        last = 1 / float(deviations(scores))
-        return _Joined(
-            scores * np.float32(last),
-            [(share * scale * last, which) for share, which in layers],
-            upstream * np.float32(last),
-        )
 
-    def _embedded(self, texts: Sequence[str]) -> Matrix | None:
-        return None if self._vectors is None else self._vectors.embed(texts)
+def _joined(total: Scores, pieces: Pieces, upstream_of: NDArray[np.intp]) -> _Joined:
+    """Join the fit of the whole, of the best sentence, of the best part, and of the upstream's best entries."""
+    layers: list[tuple[float, list[int]]] = []
+    scores = np.zeros(total.shape[1], dtype=np.float32)
+    for share, which in ((1.0, [0]), (_SENTENCES, pieces.sentences), (_PARTS, pieces.parts)):
+        if which:
+            centred = _centred(total[which].max(axis=0))
+            layers.append((share / float(deviations(centred)), which))
+            scores += np.float32(layers[-1][0]) * centred
+    scale = 1 / float(deviations(scores))
+    scores *= np.float32(scale)
+    upstream = _UPSTREAM_SHARE * best_of_group(scores, upstream_of, _BEST_OF_UPSTREAM)[upstream_of]
+    scores = _centred(scores + upstream)
+    last = 1 / float(deviations(scores))
+    layers = [(share * scale * last, which) for share, which in layers]
+    return _Joined(scores * np.float32(last), layers, upstream * np.float32(last))
 
 
 def _centred(scores: Scores) -> Scores:
     return scores - scores.mean()
-
-
-def _means(rows: Matrix, group_of: NDArray[np.intp], groups: int) -> Matrix:
-    """The direction of each group's rows together."""
-    together = np.zeros((groups, rows.shape[1]), dtype=np.float32)
-    np.add.at(together, group_of, rows)
-    return unit(together)
 
 
 def _usage(used: Mapping[int, int], entries: int) -> Scores:
@@ -271,13 +217,13 @@ def _usage(used: Mapping[int, int], entries: int) -> Scores:
     return _USAGE_SHARE * np.log1p(calls) / np.log1p(max(calls.max(initial=0), _MANY_CALLS))
 
 
-def _with_implied(order: Sequence[int], serving: Sequence[int]) -> list[int]:
-    """Set the entries that serve an implied capability into their place among the best."""
-    return list(dict.fromkeys([*order[:_IMPLIED_PLACE], *serving, *order]))
+def _with(order: Sequence[int], place: int, others: Sequence[int]) -> list[int]:
+    """Set the others into their place in the order, where they do not stand before it."""
+    return list(dict.fromkeys([*order[:place], *others, *order]))
 
 
 def _parts(
-    fit: _Fit, total: Scores, joined: _Joined, order: Sequence[int], beside: tuple[Scores, Scores]
+    fit: Fit, total: Scores, joined: _Joined, order: Sequence[int], beside: tuple[Scores, Scores]
 ) -> list[Parts]:
     """Why each entry in `order` stands where it does; `beside` is what need and use add to each."""
     terms, meaning, upstream = np.zeros(len(order)), np.zeros(len(order)), joined.upstream[order].astype(np.float64)

@@ -14,6 +14,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import chain
 
 _STOP_WORD_TEXT = (
     "a about above after again all also am an and any are as at be because been before being below "
@@ -82,14 +83,19 @@ def terms(text: str) -> list[str]:
     Names are taken whole and in pieces, since people write both: `GitHub` gives github, git and hub, `search_issues`
     search and issu. Single letters and stop words give nothing.
     """
-    found: list[str] = []
-    for run in _RUN.findall(text if text.isascii() else _plain(text)):
-        found += _terms_of(run)
-    return found
+    return list(chain.from_iterable(map(_terms_of, _runs(text))))
+
+
+def plain_words(text: str) -> tuple[str, ...]:
+    """Return the different words of `text` as they are spoken, in order: names in pieces and small, without stop words,
+    numbers and single letters. What embeds words wants them whole, not as terms."""
+    return tuple(dict.fromkeys(chain.from_iterable(map(_plain_words_of, _runs(text)))))
 
 
 def hints(text: str) -> list[str]:
     """Return terms for what `text` says without the word: `report.xlsx` is about excel, `/tmp/x` about a file."""
+    if "." not in text and "/" not in text:
+        return []
     said = [_MEANS.get(ending.lower(), "") for ending in _FILE_ENDING.findall(text)]
     if _URL.search(text):
         said.append("url web page")
@@ -106,6 +112,11 @@ def parts(text: str) -> Iterator[str]:
 def sentences(text: str) -> Iterator[str]:
     """Cut a prompt into sentences and lines, which hold more of what is meant than parts do. They may be blank."""
     yield from _SENTENCE_END.split(text)
+
+
+def _runs(text: str) -> list[str]:
+    """The unbroken runs of letters and digits."""
+    return _RUN.findall(text if text.isascii() else _plain(text))
 
 
 def _plain(text: str) -> str:
@@ -127,6 +138,14 @@ def _terms_of(run: str) -> tuple[str, ...]:
         for word in (piece.lower() for piece in pieces)
         if word not in _STOP_WORDS and (len(word) > 1 or word.isdigit())
     )
+
+
+@lru_cache(maxsize=32_768)
+def _plain_words_of(run: str) -> tuple[str, ...]:
+    if _IS_NO_SPACES.match(run):
+        return (run,)
+    pieces = (piece.lower() for piece in _PIECE.findall(run))
+    return tuple(word for word in pieces if len(word) > 1 and word not in _STOP_WORDS and not word.isdigit())
 
 
 def _stem(word: str) -> str:

@@ -5,7 +5,18 @@ from __future__ import annotations
 import pytest
 
 from hub_filter import words
-from hub_filter.capabilities import CAPABILITIES, FETCH_PAGE, READ_FILE, READ_NEWS, WRITE_FILE, Capability, implied
+from hub_filter.capabilities import (
+    CAPABILITIES,
+    FETCH_PAGE,
+    LOOK_UP,
+    READ_FILE,
+    READ_NEWS,
+    TELL_TIME,
+    WRITE_FILE,
+    Capability,
+    implied,
+    likely,
+)
 
 
 @pytest.mark.parametrize(
@@ -26,6 +37,22 @@ def test_signs_in_a_prompt_show_a_need(prompt: str, needs: list[Capability]) -> 
 
 
 @pytest.mark.parametrize(
+    ("prompt", "unknown", "needs"),
+    [
+        ("what is a dodecahedron", True, [LOOK_UP]),
+        ("who plays tomorrow?", True, [LOOK_UP, TELL_TIME]),
+        ("remind me in three days", False, [TELL_TIME]),
+        ("明天的天气", False, [TELL_TIME]),
+        ("list the files", False, []),
+    ],
+)
+def test_what_is_unknown_or_a_matter_of_days_is_likely_looked_up(
+    prompt: str, unknown: bool, needs: list[Capability]
+) -> None:
+    assert [CAPABILITIES[index] for index in likely(prompt, is_about_unknown=unknown)] == needs
+
+
+@pytest.mark.parametrize(
     ("capability", "text", "serves"),
     [
         (WRITE_FILE, "Write text to a file", True),
@@ -33,6 +60,9 @@ def test_signs_in_a_prompt_show_a_need(prompt: str, needs: list[Capability]) -> 
         (READ_FILE, "Reads files", True),
         (FETCH_PAGE, "Fetch a website", True),
         (FETCH_PAGE, "Fetch a row", False),
+        (LOOK_UP, "Search articles", True),
+        (LOOK_UP, "Search the rows of a table", False),
+        (TELL_TIME, "Get the current time", True),
         (READ_NEWS, "Search the web for recent news", False),
     ],
 )

@@ -13,6 +13,11 @@ def test_the_text_of_an_entry_is_its_names_in_words_and_its_description() -> Non
     assert analysed.text == "git hub search Issues by Label. Issues. Finds issues."
 
 
+def test_the_words_of_a_name_are_those_of_upstream_and_entry_each_once() -> None:
+    assert analyse(Document("git-issues", "searchIssues_byLabel")).name == ("git", "issues", "search", "label")
+    assert analyse(Document("x", "查询天气")).name == ("query", "look", "weather", "查询天气")
+
+
 def test_a_name_weighs_more_than_a_description() -> None:
     weights = analyse(Document("up", "cat", description="dog")).weights
     assert weights["cat"] > weights["dog"] > 0

@@ -260,6 +260,25 @@ def test_what_a_prompt_implies_has_a_place_without_being_named(by_meaning: bool)
     assert "write_file" not in found("put the report before me")
 
 
+KNOWLEDGE = [
+    *(Document("charts", f"draw_{kind}_chart", description=f"Draws a {kind} chart.") for kind in "abcdefghijkl"),
+    Document("lexicon", "search_articles", description="Search articles of an encyclopedia."),
+    Document("clock", "now", description="The current date and time."),
+]
+
+
+@pytest.mark.parametrize("by_meaning", [False, True])
+def test_what_no_entry_speaks_of_may_have_to_be_looked_up(by_meaning: bool) -> None:
+    ranking = rank(KNOWLEDGE, by_meaning=by_meaning)
+
+    def found(prompt: str) -> list[str]:
+        return [KNOWLEDGE[hit.index].local_name for hit in ranking.search(prompt, limit=10).hits]
+
+    assert found("draw a chart of the trisicosahedron").index("search_articles") == 8
+    assert found("draw a chart of tomorrow")[8:] == ["search_articles", "now"]
+    assert not {"search_articles", "now"} & set(found("draw a chart"))
+
+
 def test_scores_do_not_rise_where_an_implied_entry_stands_before_a_better_one() -> None:
     scores = [hit.score for hit in rank(REPORTS).search("save the report a to /root/out.md", limit=14).hits]
     assert scores == sorted(scores, reverse=True)

@@ -30,6 +30,19 @@ def test_text_is_cut_into_terms(text: str, expected: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("searchIssues of GitHub", ("search", "issues", "git", "hub")),
+        ("get_files, 2 files at a time", ("files", "time")),
+        ("café 用github搜索", ("cafe", "用", "github", "搜索")),
+        ("what is the", ()),
+    ],
+)
+def test_text_is_cut_into_words_as_they_are_spoken(text: str, expected: tuple[str, ...]) -> None:
+    assert words.plain_words(text) == expected
+
+
+@pytest.mark.parametrize(
     "family",
     [
         ["notify", "notifies", "notified", "notifying"],
