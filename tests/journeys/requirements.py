@@ -294,6 +294,20 @@ _ALL: Final = (
         own=True,
     ),
     Requirement(
+        "shared-session",
+        "One session may use several replicas at once: settings, answers, cancels and its end hold on all, and "
+        "messages reach its stream wherever it is.",
+        "hub decision",
+        own=True,
+    ),
+    Requirement(
+        "streams-elsewhere",
+        "A stream is taken up with Last-Event-ID on any replica while the one that kept it lives; else a call's is "
+        "refused with 400 and the standing one begins anew.",
+        "hub decision; 2025-11-25 basic/transports §Resumability and Redelivery",
+        own=True,
+    ),
+    Requirement(
         "resumable-streams",
         "A call's stream that broke is taken up with Last-Event-ID, and its end is still there.",
         "2025-11-25 basic/transports §Resumability and Redelivery",

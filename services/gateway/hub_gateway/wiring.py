@@ -50,6 +50,7 @@ from hub_gateway.routing.relay import Relay
 from hub_gateway.routing.republish import Republish
 from hub_gateway.routing.router import Router
 from hub_gateway.routing.seal import Seal
+from hub_gateway.routing.shared_sessions import SharedSessions
 from hub_gateway.routing.subscriptions import Subscriptions
 from hub_gateway.routing.usage import Usage
 from hub_gateway.satellites.categorizer import Categorizer
@@ -165,7 +166,8 @@ class Gateway:
         holding = Holding(self.peers.id, self._seal)
         self.calls = calls = Calls(self.fleet, self.current, Usage(self.store), holding)
         self._subscriptions = Subscriptions(self.fleet, calls, lambda session: self.sessions.changed(session))
-        self._archive = Archive(self.store, settings.session_idle_s * 2)
+        self._archive = Archive(self.store, settings.session_idle_s * 2, self.peers.id)
+        self._shared = SharedSessions(self.peers)
         self.sessions = Sessions(
             settings.session_limit,
             settings.session_idle_s,
@@ -173,14 +175,17 @@ class Gateway:
             self._forget,
             self._archive,
             self._subscriptions.revive,
+            self._shared,
+            self.peers.id,
         )
+        self._shared.serve(self.sessions, self._subscriptions)
         satellites = (self.filter, self.categorizer)
         discovery = Discovery(calls, self.current, self.sessions, satellites)
         audiences = (self.sessions, self._subscriptions, calls, discovery)
         self.republish = Republish(self.current, self.fleet, audiences, satellites, self.document.tool_filtering)
         self._relay = Relay(self.sessions, self._subscriptions, calls.handles, self.republish.list_changed)
         hello = Hello(self.fleet, self.current, self.sessions, look)
-        elsewhere = Elsewhere(self.peers, self.sessions)
+        elsewhere = self._elsewhere = Elsewhere(self.peers, self.sessions, self._shared)
         router = Router(hello, calls, discovery, self._subscriptions, elsewhere, telemetry)
         elsewhere.serve(router.answer)
         self._started_at = time.time()
@@ -280,7 +285,10 @@ class Gateway:
         if settings.host not in ("0.0.0.0", "::"):
             hosts.append(settings.host)
         http_sse = HttpSse(router, hello, self.sessions, settings.body_limit_bytes, self._tasks)
-        mcp = self._mcp = StreamableHttp(router, hello, self.sessions, http_sse, settings.body_limit_bytes, self._tasks)
+        replicas = self._shared, self._elsewhere
+        mcp = self._mcp = StreamableHttp(
+            router, hello, self.sessions, replicas, http_sse, settings.body_limit_bytes, self._tasks
+        )
         app = App(Guard(hosts, settings.allowed_origins), mcp, http_sse, management_app(self._deps()))
         config = uvicorn.Config(
             app,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -20,9 +21,11 @@ from hub_gateway.frontends.guards import Headers, headers_of, read_body, send_bo
 from hub_gateway.frontends.http_sse import HttpSse
 from hub_gateway.frontends.posts import Post
 from hub_gateway.frontends.stateless import Refusal, http_status, open_exchange, speaks_stateless
+from hub_gateway.routing.elsewhere import Elsewhere, FarStream
 from hub_gateway.routing.exchange import Exchange, Response
 from hub_gateway.routing.hello import Hello
 from hub_gateway.routing.router import Router
+from hub_gateway.routing.shared_sessions import SharedSessions
 from hub_gateway.sessions.outbox import Outbox, parse_event_id
 from hub_gateway.sessions.registry import Sessions
 from hub_gateway.sessions.session import STANDING, Session
@@ -43,14 +46,23 @@ class StreamableHttp:
     """The MCP endpoint as an ASGI application.
 
     Args:
+        replicas: the ways to what the other replicas have of a session.
         body_limit_bytes: longer bodies get 413.
         tasks: owns the writers of streams.
     """
 
     def __init__(
-        self, router: Router, hello: Hello, sessions: Sessions, http_sse: HttpSse, body_limit_bytes: int, tasks: Tasks
+        self,
+        router: Router,
+        hello: Hello,
+        sessions: Sessions,
+        replicas: tuple[SharedSessions, Elsewhere],
+        http_sse: HttpSse,
+        body_limit_bytes: int,
+        tasks: Tasks,
     ) -> None:
         self._router = router
+        self._shared, self._elsewhere = replicas
         self._hello = hello
         self._sessions = sessions
         self._http_sse = http_sse
@@ -157,7 +169,7 @@ class StreamableHttp:
         self, session: Session, message: Message, headers: Headers, receive: Receive, send: Send
     ) -> None:
         if message.kind is not Kind.REQUEST:
-            session.take(message)
+            self._shared.take(session, message)
             await send_body(send, 202, b"")
             return
         answering = Answering(receive, send, session, _accepts_stream(headers), self._tasks, self._watches)
@@ -195,7 +207,7 @@ class StreamableHttp:
         except MalformedMessage as fault:
             return fault.reply
         if message.kind is not Kind.REQUEST:
-            session.take(message)
+            self._shared.take(session, message)
             return None
         exchange = Exchange(message, era=Era.HANDSHAKE, caller=session.caller, session=session, outlet=session.tell)
         answered = self._tasks.spawn(self._answered(exchange, headers), "batch")
@@ -218,42 +230,50 @@ class StreamableHttp:
         session = await self._session(headers, send)
         if session is None:
             return
-        stream, after = session.standing, None
+        stream: Outbox | FarStream = session.standing
+        after: int | None = None
         if (last := headers.get(b"last-event-id")) is not None:
             position = parse_event_id(last.decode("latin-1"))
-            found = session.stream(position[0]) if position is not None else None
+            found = await self._taken_up(session, position)
             if found is None and last.startswith(STANDING.encode()):
                 # Of another life of this session: nothing of it is left to be sent again, so the stream begins anew.
                 found, position = session.standing, (session.standing.stream_id, 0)
             if found is None or position is None:
-                why = "Last-Event-ID names no stream of this session"
+                why = "Last-Event-ID names no stream of this session, or the replica that kept it is gone"
                 await send_body(send, 400, codec.error(b"", error_object(INVALID_REQUEST, why)))
                 return
             stream, after = found, position[1]
         writer = self._tasks.spawn(self._write(session, stream, after, send), "stream")
         await until_disconnect(receive, writer, self._tasks)
 
-    async def _write(self, session: Session, stream: Outbox, after: int | None, send: Send) -> None:
+    async def _taken_up(self, session: Session, position: tuple[str, int] | None) -> Outbox | FarStream | None:
+        """The stream that an event id names, here or on another replica."""
+        if position is None:
+            return None
+        return session.stream(position[0]) or await self._elsewhere.take_up(session, *position)
+
+    async def _write(self, session: Session, stream: Outbox | FarStream, after: int | None, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": SSE_HEADERS})
         primed = session.revision >= "2025-11-25"
         first = encode_event(b"", event_id=stream.event_id(after or 0)) if primed else KEEP_ALIVE
         await send({"type": "http.response.body", "body": first, "more_body": True})
-        session.attached += 1
-        try:
-            start = stream.unread_from if after is None else after
-            async for sent in stream.read(start, idle_s=KEEP_ALIVE_S):
-                data = KEEP_ALIVE
-                if sent is not None:
-                    data = encode_event(sent.message, event_id=stream.event_id(sent.place))
-                await send({"type": "http.response.body", "body": data, "more_body": True})
-        finally:
-            session.attached -= 1
+        with self._shared.holding(session, stream):
+            if isinstance(stream, Outbox):
+                sending = stream.read(stream.unread_from if after is None else after, idle_s=KEEP_ALIVE_S)
+            else:
+                sending = stream.read()
+            async with aclosing(sending):
+                async for sent in sending:
+                    data = KEEP_ALIVE
+                    if sent is not None:
+                        data = encode_event(sent.message, event_id=stream.event_id(sent.place))
+                    await send({"type": "http.response.body", "body": data, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
     async def _delete(self, headers: Headers, send: Send) -> None:
         session = await self._session(headers, send)
         if session is not None:
-            self._sessions.close(session.id)
+            await self._sessions.end(session.id)
             await send_body(send, 200, b"")
 
 

@@ -100,7 +100,7 @@ class Discovery:
         asked = _arguments(exchange, _Analyze)
         session = exchange.session
         if asked.reset and session is not None:
-            self._open(exchange, session, None)
+            await self._open(exchange, session, None)
         if not asked.prompt.strip():
             if asked.reset and session is not None:
                 return self._told(exchange, {"message": "every opened tool is closed", "tools": []})
@@ -126,7 +126,7 @@ class Discovery:
             more = sum(not seen.shows(entry) for entry in matches)
             named = frozenset(entry.public_name for entry in matches)
             opened = NOTHING.adding(analysis.categories if analysis else frozenset(), named)
-            self._open(exchange, session, opened, replace=asked.replace)
+            await self._open(exchange, session, opened, replace=asked.replace)
             body["message"] = f"{more} tools opened" if more else "these tools were open already"
             body["nextStep"] = f"Call one of `tools` by its name, or through {_how(policy)} where your list lacks it."
         body["tools"] = self._lines(policy, found)
@@ -198,7 +198,9 @@ class Discovery:
         marked = policy.filtering.prompt_based_filtering.call_variants
         return answers.lines(found.entries[: limit or found.shown], limit=limit, marked=marked)
 
-    def _open(self, exchange: Exchange, session: Session, opened: Opened | None, *, replace: bool = False) -> None:
+    async def _open(
+        self, exchange: Exchange, session: Session, opened: Opened | None, *, replace: bool = False
+    ) -> None:
         """Open tools on the session, or on all where sessions are not isolated, and tell whoever sees others now.
 
         None closes what was opened.
@@ -210,7 +212,7 @@ class Discovery:
             opened = old.adding(opened.categories, opened.public_names)
         if isolated:
             session.opened = opened
-            self._sessions.changed(session)
+            await self._sessions.changed(session)
         else:
             self._calls.opened_by_all = opened
         for each, old_view in before.items():

@@ -7,20 +7,25 @@ if the client had asked there; only who holds it is known elsewhere (`held`, `ta
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
 import msgspec
 
 from hub_gateway.errors import CallerError
 from hub_gateway.routing.exchange import Exchange, Response
+from hub_gateway.routing.shared_sessions import SharedSessions
 from hub_gateway.satellites.peers import PeerGone, Peers, Say
+from hub_gateway.sessions.outbox import Sent, event_id
 from hub_gateway.sessions.registry import Sessions
+from hub_gateway.sessions.session import Session, replica_in
 from hub_gateway.wire import codec
 from hub_gateway.wire.meta import Caller
 from hub_gateway.wire.revisions import Era
 
 ANSWER = "answer"
+READ = "read"
+IDLE_S = 15.0
 _BEFORE, _LAST = b"b", b"l"
 """How a part of an answer begins: a message that comes before the response, or the response itself."""
 
@@ -39,16 +44,50 @@ class _Asked(msgspec.Struct, frozen=True, array_like=True):
     """Whether the client takes messages before the response."""
 
 
+class _Reading(msgspec.Struct, frozen=True, array_like=True):
+    """A stream that a client takes up, and the place after which it goes on."""
+
+    session_id: str
+    stream_id: str
+    after: int
+
+
+class FarStream:
+    """A stream of a session that another replica keeps, as `Outbox` is one that is kept here. Its reader closes it by
+    ending to read."""
+
+    def __init__(self, stream_id: str, parts: AsyncGenerator[bytes]) -> None:
+        self.stream_id = stream_id
+        self._parts = parts
+
+    def event_id(self, place: int) -> str:
+        """The id of the event at a place, as the other replica has it."""
+        return event_id(self.stream_id, place)
+
+    async def read(self) -> AsyncGenerator[Sent | None]:
+        """Yield what comes; None now and then while nothing does. Where the other replica dies the stream ends, and the
+        client may take it up again."""
+        async with aclosing(self._parts):
+            try:
+                async for part in self._parts:
+                    yield _sent.decode(part)
+            except PeerGone:
+                return
+
+
 _asked = msgspec.msgpack.Decoder(_Asked)
+_reading = msgspec.msgpack.Decoder(_Reading)
+_sent = msgspec.msgpack.Decoder(Sent | None)
 _response = msgspec.msgpack.Decoder(Response)
 
 
 class Elsewhere:
     """The way to what other replicas hold, and their way to what this one does."""
 
-    def __init__(self, peers: Peers, sessions: Sessions) -> None:
+    def __init__(self, peers: Peers, sessions: Sessions, shared: SharedSessions) -> None:
         self._peers = peers
         self._sessions = sessions
+        self._shared = shared
 
     def serve(self, answered: Answered) -> None:
         """Answer the requests that other replicas bring, with this."""
@@ -57,6 +96,20 @@ class Elsewhere:
             await self._answer(_asked.decode(body), answered, say)
 
         self._peers.when_asked(ANSWER, answer)
+        self._peers.when_asked(READ, lambda body, say: self._read(_reading.decode(body), say))
+
+    async def take_up(self, session: Session, stream_id: str, after: int) -> FarStream | None:
+        """The stream of that id after a place, where another replica keeps it and lives; else None."""
+        replica = replica_in(stream_id)
+        if replica is None or replica == self._peers.id:
+            return None
+        asked = msgspec.msgpack.encode(_Reading(session.id, stream_id, after))
+        parts = self._peers.ask(replica, READ, asked)
+        try:
+            await anext(parts)
+        except (PeerGone, StopAsyncIteration):
+            return None
+        return FarStream(stream_id, parts)
 
     async def resume(self, exchange: Exchange, replica: str) -> Response:
         """Answer the retry of a call that waits on another replica.
@@ -91,6 +144,17 @@ class Elsewhere:
                 if exchange.outlet is not None:
                     exchange.outlet(part[1:])
         raise PeerGone("the other replica gave no answer")
+
+    async def _read(self, asked: _Reading, say: Say) -> None:
+        """Say a stream to another replica; nothing at all where there is none."""
+        session = self._sessions.here(asked.session_id)
+        stream = None if session is None else session.stream(asked.stream_id)
+        if session is None or stream is None:
+            return
+        say(_BEFORE)
+        with self._shared.holding(session, stream):
+            async for sent in stream.read(asked.after, idle_s=IDLE_S):
+                say(msgspec.msgpack.encode(sent))
 
     async def _answer(self, asked: _Asked, answered: Answered, say: Say) -> None:
         session = await self._sessions.known(asked.session_id) if asked.session_id else None

@@ -95,7 +95,7 @@ class Hello:
         """Answer `ping` for the hub itself."""
         return exchange.result(b"{}")
 
-    def set_level(self, exchange: Exchange) -> Response:
+    async def set_level(self, exchange: Exchange) -> Response:
         """Answer `logging/setLevel`: from now on the session gets log messages at or above the level.
 
         Raises:
@@ -105,9 +105,8 @@ class Hello:
         if level not in LOG_LEVELS:
             raise CallerError(f"Invalid params of logging/setLevel: level must be one of {', '.join(LOG_LEVELS)}")
         if exchange.session is not None:
-            exchange.session.log_level = level
-            exchange.session.caller = msgspec.structs.replace(exchange.session.caller, log_level=level)
-            self._sessions.changed(exchange.session)
+            exchange.session.set_log_level(level)
+            await self._sessions.changed(exchange.session)
         return exchange.result(b"{}")
 
     def capabilities_raw(self, era: Era) -> bytes:

@@ -53,12 +53,12 @@ class Router:
         self._telemetry = telemetry
         self._at_once: dict[str, Callable[[Exchange], Response]] = {
             "ping": hello.ping,
-            "logging/setLevel": hello.set_level,
             "server/discover": hello.discover,
             **{kind.list_method: self._list for kind in EntryKind},
         }
         self._journeys: dict[str, Journey] = {
             "tools/call": self._call_tool,
+            "logging/setLevel": hello.set_level,
             "prompts/get": calls.get_prompt,
             "resources/read": calls.read_resource,
             "completion/complete": calls.complete,

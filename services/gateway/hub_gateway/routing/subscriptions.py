@@ -7,7 +7,7 @@ basic/patterns/subscriptions; SEP-2663 for tasks). Upstreams are subscribed to b
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -94,7 +94,7 @@ class Listening:
 class Subscriptions:
     """Who wants to be told of what."""
 
-    def __init__(self, fleet: Fleet, calls: Calls, kept: Callable[[Session], None]) -> None:
+    def __init__(self, fleet: Fleet, calls: Calls, kept: Callable[[Session], Awaitable[None]]) -> None:
         self._fleet = fleet
         self._kept = kept
         self._calls = calls
@@ -150,7 +150,7 @@ class Subscriptions:
             reply = await self._subscribed(exchange, exchange.session, uri, self._owned(owner, exchange.session))
             if not reply.error_raw:
                 exchange.session.subscribed.add(uri)
-                self._kept(exchange.session)
+                await self._kept(exchange.session)
                 return exchange.result(reply.result_raw)
             refusal = refusal or exchange.error(reply.error_raw)
         assert refusal is not None
@@ -162,12 +162,19 @@ class Subscriptions:
             return exchange.result(b"{}")
         uri = exchange.text("uri")
         exchange.session.subscribed.discard(uri)
-        self._kept(exchange.session)
+        await self._kept(exchange.session)
         owned = self._sessions.get(exchange.session, {}).pop(uri, None)
         reply = None if owned is None else await self._holds.give_back(owned)
         if reply is not None and reply.error_raw:
             return exchange.error(reply.error_raw)
         return exchange.result(b"{}" if reply is None else reply.result_raw)
+
+    def unwanted(self, session: Session, uris: Iterable[str]) -> None:
+        """A session unsubscribed from these, on another replica."""
+        known = self._sessions.get(session, {})
+        for uri in uris:
+            if (owned := known.pop(uri, None)) is not None:
+                self._holds.drop(owned)
 
     def revive(self, session: Session) -> None:
         """A session goes on in this process: subscribe to what it had subscribed to, now or when its server is back."""

@@ -59,14 +59,22 @@ def kept(session: Session) -> Kept:
     )
 
 
-def revived(session_id: str, record: Kept) -> Session:
-    """The session a record was made of, with new streams."""
+def revived(session_id: str, record: Kept, replica: str = "") -> Session:
+    """The session a record was made of, with new streams, on this replica."""
     caller = Caller(record.client_info.encode(), record.capabilities.encode(), record.caller_log_level)
-    session = Session(session_id, record.revision, caller, msgspec.json.decode(record.capabilities))
+    session = Session(session_id, record.revision, caller, msgspec.json.decode(record.capabilities), replica)
     session.log_level = record.log_level
     session.opened = record.opened
     session.subscribed = set(record.subscribed)
     return session
+
+
+def _record(raw: bytes) -> Kept | None:
+    try:
+        return msgspec.json.decode(raw, type=Kept)
+    except (msgspec.MsgspecError, ValueError) as fault:
+        _log.warning("the record of a session is not understood: %s", fault)
+        return None
 
 
 class Archive:
@@ -75,12 +83,18 @@ class Archive:
     Args:
         store: not closed here.
         ttl_s: how long a record outlives the last write; the registry writes again well before.
+        replica: id of this process among the replicas.
     """
 
-    def __init__(self, store: Store, ttl_s: float) -> None:
+    def __init__(self, store: Store, ttl_s: float, replica: str = "") -> None:
+        self._replica = replica
+        self._away = False
         self._store = store
         self._ttl_s = ttl_s
         self._changed: dict[str, bytes] = {}
+        self._writing: dict[str, bytes] = {}
+        self._last: dict[str, bytes] = {}
+        """The record of each session as it was last written or read here."""
         self._gone: set[str] = set()
         self._wake = asyncio.Event()
         self._written: asyncio.Future[None] | None = None
@@ -92,12 +106,17 @@ class Archive:
         self._changed[session.id] = msgspec.json.encode(kept(session))
         self._wake.set()
 
-    async def commit(self, session: Session) -> None:
-        """Note the session and wait until it is written, or long enough."""
-        self.note(session)
+    async def commit(self) -> None:
+        """Wait until what was noted is written, or long enough; not at all while the store is away."""
+        if self._away or not (self._changed or self._gone):
+            return
         if self._written is None or self._written.done():
             self._written = asyncio.get_running_loop().create_future()
         await asyncio.wait((self._written,), timeout=COMMIT_WITHIN_S)
+
+    def let_go(self, session_id: str) -> None:
+        """The session is not in this process any more; its record stays."""
+        self._last.pop(session_id, None)
 
     def forget(self, session_id: str) -> None:
         """The session ended; nobody shall go on with it."""
@@ -105,25 +124,43 @@ class Archive:
         self._gone.add(session_id)
         self._wake.set()
 
-    async def ended_elsewhere(self, session_ids: Iterable[str]) -> list[str]:
-        """Which of these sessions another replica has ended; none where the store is away."""
+    async def news(self, sessions: Iterable[Session]) -> list[tuple[Session, Kept | None]]:
+        """Which of these sessions another replica has changed, with its record, or ended, with None; nothing where the
+        store is away. One whose record the store lost is written again."""
+        known = {session.id: session for session in sessions if not session.single_stream}
         try:
-            found = await self._store.get_many(SPACE, session_ids)
+            found = await self._store.get_many(SPACE, known)
         except StoreUnavailable as fault:
-            _log.debug("not heard which sessions ended: %s", fault)
+            _log.debug("not heard what became of sessions: %s", fault)
             return []
-        return [session_id for session_id, record in found.items() if record == ENDED]
+        news: list[tuple[Session, Kept | None]] = []
+        for session_id, session in known.items():
+            raw = found.get(session_id)
+            if session_id in self._changed or session_id in self._writing or session_id in self._gone:
+                continue  # what is known here is newer
+            if raw is None:
+                self.note(session)
+            elif raw == ENDED:
+                news.append((session, None))
+            elif raw != self._last.get(session_id) and (record := _record(raw)) is not None:
+                self._last[session_id] = raw
+                news.append((session, record))
+        return news
 
     async def recall(self, session_id: str) -> Session | None:
         """The session of that id as it was last written; None where there is none, or the store is away."""
         if session_id in self._gone:
             return None
         try:
-            record = await self._store.get(SPACE, session_id)
-            return revived(session_id, msgspec.json.decode(record, type=Kept)) if record else None
-        except (StoreUnavailable, msgspec.MsgspecError, ValueError) as fault:
+            raw = await self._store.get(SPACE, session_id)
+        except (StoreUnavailable, ValueError) as fault:
             _log.debug("session not recalled: %s", fault)
             return None
+        record = _record(raw) if raw else None
+        if raw is None or record is None:
+            return None
+        self._last[session_id] = raw
+        return revived(session_id, record, self._replica)
 
     async def run(self) -> None:
         """Write what was noted, until cancelled."""
@@ -136,7 +173,8 @@ class Archive:
 
     async def flush(self) -> bool:
         """Write what was noted until now; False where it was not possible, and it stays noted."""
-        changed, self._changed = self._changed, {}
+        changed = self._writing = self._changed
+        self._changed = {}
         gone = set(self._gone)  # stays known as gone until it is
         written, self._written = self._written, None
         try:
@@ -144,12 +182,16 @@ class Archive:
                 await self._store.put_many(SPACE, changed, self._ttl_s)
             if gone:
                 await self._store.put_many(SPACE, dict.fromkeys(gone, ENDED), ENDED_FOR_S)
+            self._last |= changed
             self._gone -= gone
+            self._away = False
             return True
         except StoreUnavailable as fault:
             _log.debug("%d sessions not kept: %s", len(changed), fault)
+            self._away = True
             self._changed = {**{key: value for key, value in changed.items() if key not in self._gone}, **self._changed}
             return False
         finally:
+            self._writing = {}
             if written is not None and not written.done():
                 written.set_result(None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import NamedTuple
 
 MAX_MESSAGES = 512
@@ -69,6 +69,16 @@ class Outbox:
             self.lost += self._drop_oldest().place > self._read_to
         self._notify()
 
+    def take_unread(self) -> list[bytes]:
+        """Take out what nobody has read, for a reader elsewhere."""
+        unread: list[bytes] = []
+        while self._kept and self._kept[-1].place > self._read_to:
+            sent = self._kept.pop()
+            self._size_bytes -= len(sent.message)
+            unread.insert(0, sent.message)
+        self._read_to = self._place
+        return unread
+
     def end(self) -> None:
         """Say that nothing more will come: readers finish what there is."""
         self.ended = True
@@ -91,9 +101,9 @@ class Outbox:
 
     def event_id(self, place: int) -> str:
         """The id of the event at a place: names the stream, so that a client can take up the right one."""
-        return f"{self.stream_id}-{place}"
+        return event_id(self.stream_id, place)
 
-    async def read(self, after: int = 0, *, idle_s: float) -> AsyncIterator[Sent | None]:
+    async def read(self, after: int = 0, *, idle_s: float) -> AsyncGenerator[Sent | None]:
         """Yield what comes after a place, until the stream ends or another reader takes over.
 
         Yields None when nothing came for `idle_s` seconds, so that the reader can keep its connection alive.
@@ -138,6 +148,11 @@ class Outbox:
     def _notify(self) -> None:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
+
+
+def event_id(stream_id: str, place: int) -> str:
+    """The id of an event: the stream and the place in it."""
+    return f"{stream_id}-{place}"
 
 
 def parse_event_id(event_id: str) -> tuple[str, int] | None:

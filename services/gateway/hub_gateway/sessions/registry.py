@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from hub_gateway.errors import HubError
-from hub_gateway.sessions.archive import Archive
+from hub_gateway.sessions.archive import Archive, Kept, kept
 from hub_gateway.sessions.session import Session
 from hub_gateway.wire.meta import Caller
 
@@ -20,6 +20,39 @@ class TooManySessions(HubError):
 
     http_status = 503
     rest_code = "TOO_MANY_SESSIONS"
+
+
+class Others(Protocol):
+    """The other replicas, as far as they are told of sessions. None of it blocks or raises."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether there are none."""
+        ...
+
+    def changed(self, session: Session) -> None:
+        """A session is another now."""
+        ...
+
+    def ended(self, session: Session) -> None:
+        """A session was ended, for all."""
+        ...
+
+    def forgotten(self, session: Session) -> None:
+        """A session is not in this process any more."""
+        ...
+
+    def revived(self, session: Session) -> None:
+        """This process goes on with a session."""
+        ...
+
+    def differs(self, session: Session, record: Kept) -> None:
+        """The record of a session says what this process was not told."""
+        ...
+
+    async def delivered(self) -> None:
+        """Wait until they were told, or a moment."""
+        ...
 
 
 class Sessions:
@@ -32,6 +65,8 @@ class Sessions:
         ended: called with every session that ended, for whoever keeps something on its behalf.
         archive: keeps them beyond this process; without it they end with it.
         revived: called with every session that this process goes on with.
+        others: told of what becomes of sessions; without them there are none.
+        replica: id of this process among them.
     """
 
     def __init__(
@@ -42,7 +77,12 @@ class Sessions:
         ended: Callable[[Session], None],
         archive: Archive | None = None,
         revived: Callable[[Session], None] | None = None,
+        others: Others | None = None,
+        replica: str = "",
     ) -> None:
+        self._others = others
+        self._replica = replica
+        self._refreshed_s = clock()
         self._limit = limit
         self._idle_s = idle_s
         self._clock = clock
@@ -65,7 +105,7 @@ class Sessions:
         """
         if len(self._sessions) >= self._limit and not self.expire():
             raise TooManySessions(f"The hub serves its limit of {self._limit} sessions")
-        session = Session(secrets.token_urlsafe(24), revision, caller, capabilities)
+        session = Session(secrets.token_urlsafe(24), revision, caller, capabilities, self._replica)
         session.seen_s = self._clock()
         self._sessions[session.id] = session
         return session
@@ -76,6 +116,10 @@ class Sessions:
         if session is not None:
             session.seen_s = self._clock()
         return session
+
+    def here(self, session_id: str) -> Session | None:
+        """The session of that id where this process has it; no sign of life."""
+        return self._sessions.get(session_id)
 
     async def known(self, session_id: str) -> Session | None:
         """The session of that id, wherever it was opened."""
@@ -92,53 +136,96 @@ class Sessions:
             return found
         session.seen_s = self._clock()
         self._sessions[session_id] = session
+        if self._others is not None:
+            self._others.revived(session)
         if self._revived is not None:
             self._revived(session)
         return session
 
     async def heed(self) -> None:
-        """End the sessions that another replica has ended."""
-        if self._archive is not None and self._sessions:
-            for session_id in await self._archive.ended_elsewhere(tuple(self._sessions)):
-                self.close(session_id)
+        """Take over what other replicas made of sessions, where this one was not told."""
+        if self._archive is None or not self._sessions:
+            return
+        for session, record in await self._archive.news(tuple(self._sessions.values())):
+            if record is None:
+                self.end_here(session.id)
+            elif record != kept(session) and self._others is not None:
+                self._others.differs(session, record)
 
-    def changed(self, session: Session) -> None:
-        """Something that is kept of the session changed."""
+    def adopted(self, session: Session) -> None:
+        """Something that is kept of the session changed, on another replica."""
         if self._archive is not None:
             self._archive.note(session)
+
+    async def changed(self, session: Session) -> None:
+        """Something that is kept of the session changed. Returns when it is kept and the other replicas are told, so
+        that they know it before the client is answered; or after a moment."""
+        self.adopted(session)
+        if self._others is not None:
+            self._others.changed(session)
+        await self._settled()
 
     async def commit(self, session: Session) -> None:
         """Wait until the session is kept, so that not even a kill right after loses it."""
         if self._archive is not None:
-            await self._archive.commit(session)
+            self._archive.note(session)
+            await self._archive.commit()
 
     def refresh(self) -> None:
-        """Keep every session for another while. Called well within the idle time."""
+        """Keep every session that was used here for another while. Called well within the idle time."""
+        since_s, self._refreshed_s = self._refreshed_s, self._clock()
         for session in self._sessions.values():
-            self.changed(session)
+            if session.attached or session.running or session.seen_s >= since_s:
+                self.adopted(session)
 
     def close(self, session_id: str) -> bool:
-        """End a session; False where there is none of that id."""
-        session = self._sessions.pop(session_id, None)
+        """End a session, on all replicas; False where there is none of that id."""
+        session = self.end_here(session_id)
         if session is None:
             return False
-        session.close()
         if self._archive is not None:
             self._archive.forget(session_id)
-        self._ended(session)
+        if self._others is not None:
+            self._others.ended(session)
         return True
 
+    async def end(self, session_id: str) -> None:
+        """End a session and return when no replica goes on with it, or after a moment."""
+        self.close(session_id)
+        await self._settled()
+
+    def end_here(self, session_id: str) -> Session | None:
+        """End what this process has of a session, and return that; the session itself may go on elsewhere."""
+        session = self._sessions.pop(session_id, None)
+        if session is not None:
+            session.close()
+            self._ended(session)
+            if self._archive is not None:
+                self._archive.let_go(session_id)
+            if self._others is not None:
+                self._others.forgotten(session)
+        return session
+
     def expire(self) -> int:
-        """End the sessions that are idle for too long and return how many those were."""
+        """End the sessions that are idle for too long and return how many those were. One that may be in use on another
+        replica is only let go here; its record ends by its age."""
         before = self._clock() - self._idle_s
         idle = [s for s in self._sessions.values() if not s.attached and not s.running and s.seen_s < before]
+        alone = self._others is None or self._others.alone
         for session in idle:
-            self.close(session.id)
+            if alone:
+                self.close(session.id)
+            else:
+                self.end_here(session.id)
         return len(idle)
 
     def close_all(self) -> None:
         """End every stream and call: the gateway stops. The sessions themselves may go on elsewhere."""
-        sessions, self._sessions = self._sessions, {}
-        for session in sessions.values():
-            session.close()
-            self._ended(session)
+        for session_id in list(self._sessions):
+            self.end_here(session_id)
+
+    async def _settled(self) -> None:
+        if self._archive is not None:
+            await self._archive.commit()
+        if self._others is not None and not self._others.alone:
+            await self._others.delivered()

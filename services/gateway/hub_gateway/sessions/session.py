@@ -6,6 +6,7 @@ and running calls. Does not know what the messages on its streams mean.
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -23,6 +24,10 @@ from hub_gateway.wire.meta import Caller
 STANDING = "standing~"
 """How the id of a standing stream begins."""
 
+_EPOCH_BYTES = 3
+_MADE_BY = re.compile(rf'(?:~|"hub-)([0-9a-f]{{8}})[0-9a-f]{{{2 * _EPOCH_BYTES}}}(?:-|$)')
+"""Ids begin with the id of the replica that made them."""
+
 MAX_KEPT_STREAMS = 64
 MAX_KEPT_BYTES = 4 * 1024 * 1024
 """Ended call streams kept for a client that lost one and comes back for its end; the newest whatever its size."""
@@ -34,12 +39,14 @@ LOG_LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert"
 class Session:
     """One conversation. Made by `Sessions.open`, ended by `Sessions.close`."""
 
-    def __init__(self, session_id: str, revision: str, caller: Caller, capabilities: Mapping[str, Any]) -> None:
+    def __init__(
+        self, session_id: str, revision: str, caller: Caller, capabilities: Mapping[str, Any], replica: str = ""
+    ) -> None:
         self.id = session_id
         self.revision = revision
         self.caller = caller
         self.capabilities = capabilities
-        self._epoch = secrets.token_hex(3)
+        self._epoch = replica + secrets.token_hex(_EPOCH_BYTES)
         self.reverse = Reverse(capabilities, self._epoch)
         # Ids differ from one process to the next: after a restart an old event id must not pass for a new one.
         self.standing = Outbox(f"{STANDING}{self._epoch}")
@@ -55,6 +62,10 @@ class Session:
         self.seen_s = 0.0
         self.attached = 0
         """Streams the client holds open now; a session with one is not idle."""
+        self.held_by: str | None = None
+        """The other replica on which the client holds its standing stream, as far as is known."""
+        self.away: Callable[[bytes], None] | None = None
+        """The way to it for messages that belong to no call."""
         self._streams: OrderedDict[str, Outbox] = OrderedDict()
         self._stream_count = 0
 
@@ -78,23 +89,34 @@ class Session:
 
     def tell(self, message: bytes) -> None:
         """Send a message that belongs to no call."""
-        self.standing.put(message)
+        if self.away is not None and not self.standing.is_read:
+            self.away(message)
+        else:
+            self.standing.put(message)
+
+    def set_log_level(self, level: str) -> None:
+        """From now on log messages at or above this level are wanted."""
+        self.log_level = level
+        self.caller = msgspec.structs.replace(self.caller, log_level=level)
 
     def wants_log(self, level: str | None) -> bool:
         """Whether a log message of that level goes to this client. Without `logging/setLevel` all of them do."""
         return log_level_at_least(level, self.log_level)
 
-    def take(self, message: Message) -> None:
-        """Take a notification or a response of the client."""
+    def take(self, message: Message) -> bool:
+        """Take a notification or a response of the client; False where nothing here waits for it."""
         if message.kind is Kind.RESPONSE:
-            self.reverse.resolve(message)
-        elif message.method == "notifications/cancelled":
-            try:
-                request_id = rewrite.members(message.params).get("requestId")
-            except msgspec.MsgspecError:
-                return
-            if request_id is not None and (cancel := self.running.get(own(request_id))) is not None:
-                cancel()
+            return self.reverse.resolve(message)
+        if message.method != "notifications/cancelled":
+            return False
+        try:
+            request_id = rewrite.members(message.params).get("requestId")
+        except msgspec.MsgspecError:
+            return False
+        cancel = None if request_id is None else self.running.get(own(request_id))
+        if cancel is not None:
+            cancel()
+        return cancel is not None
 
     def close(self) -> None:
         """End every stream, cancel every call, and answer every open question with an error."""
@@ -104,6 +126,12 @@ class Session:
         self.reverse.close()
         for stream in (self.standing, *self._streams.values()):
             stream.end()
+
+
+def replica_in(text: str) -> str | None:
+    """The replica that made the id of a stream or of a question; None where it is no such id."""
+    found = _MADE_BY.search(text)
+    return None if found is None else found[1]
 
 
 def log_level_at_least(level: str | None, wanted: str | None) -> bool:

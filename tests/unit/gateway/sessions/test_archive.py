@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hub_common.store_embedded import EmbeddedStore
 from hub_common.tasks import Tasks
 from hub_gateway.exposure.audience import NOTHING, Opened
-from hub_gateway.sessions.archive import Archive, kept, revived
+from hub_gateway.sessions.archive import SPACE, Archive, kept, revived
 from hub_gateway.sessions.registry import Sessions
 from hub_gateway.sessions.session import LOG_LEVELS, Session
 from hub_gateway.wire.meta import Caller
@@ -77,7 +77,7 @@ async def test_another_replica_goes_on_with_a_session(replicas: tuple[Replica, R
     one, other = replicas
     session = await one.open()
     session.opened = NOTHING.adding(frozenset({"web"}), frozenset({"a__x"}))
-    one.sessions.changed(session)
+    await one.sessions.changed(session)
     await one.archive.flush()
     again = await other.sessions.recall(session.id)
     assert again is not None
@@ -94,7 +94,30 @@ async def test_a_session_that_ended_stays_ended_everywhere(replicas: tuple[Repli
     assert await one.sessions.recall(session.id) is None, "at once here"
     await one.archive.flush()
     assert await other.sessions.recall(session.id) is None
-    assert await other.archive.ended_elsewhere([session.id, "nobody's"]) == [session.id]
+    assert await other.archive.news([session, Session("nobody's", "2025-11-25", Caller(), {})]) == [(session, None)]
+
+
+async def test_what_another_replica_wrote_is_news_once(replicas: tuple[Replica, Replica]) -> None:
+    one, other = replicas
+    session = await one.open()
+    again = await other.sessions.recall(session.id)
+    assert again is not None
+    assert await other.archive.news([again]) == []
+    session.set_log_level("error")
+    assert await one.archive.news([session]) == []
+    await one.sessions.changed(session)
+    assert await one.archive.news([session]) == [], "it is its own"
+    assert await other.archive.news([again]) == [(again, kept(session))]
+    assert await other.archive.news([again]) == []
+
+
+async def test_a_record_that_the_store_lost_is_written_again(replicas: tuple[Replica, Replica]) -> None:
+    one, other = replicas
+    session = await one.open()
+    await one.store.delete(SPACE, session.id)
+    assert await one.archive.news([session]) == []
+    await one.archive.flush()
+    assert await other.sessions.recall(session.id) is not None
 
 
 async def test_a_stopping_gateway_ends_no_session(replicas: tuple[Replica, Replica]) -> None:
@@ -117,7 +140,7 @@ async def test_a_session_that_ends_with_its_stream_is_not_kept(replicas: tuple[R
     one, other = replicas
     session = one.sessions.open("2024-11-05", Caller(), {})
     session.single_stream = True
-    one.sessions.changed(session)
+    await one.sessions.changed(session)
     await one.archive.flush()
     assert await other.sessions.recall(session.id) is None
 
