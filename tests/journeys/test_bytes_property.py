@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,6 +12,7 @@ from tests.journeys.matrix import RAW_UPSTREAMS, proves
 from tests.support import json_text, raw_http
 from tests.support.clients import RawClient, raw_session
 from tests.support.hub import Hub
+from tests.support.raw_http import Answer
 
 EXAMPLES = 60
 
@@ -24,10 +26,50 @@ def one_line(raw: bytes) -> bytes:
 
 async def _crosses(hub: Hub, upstream: str, era: str, arguments: bytes, member: bytes) -> None:
     if era == "stateless":
-        await _there_and_back(RawClient(hub.url), upstream, arguments, member)
+        await _everywhere(RawClient(hub.url), upstream, arguments, member)
         return
     async with raw_session(hub.url) as client:
-        await _there_and_back(client, upstream, arguments, member)
+        await _everywhere(client, upstream, arguments, member)
+
+
+async def _everywhere(client: RawClient, upstream: str, arguments: bytes, member: bytes) -> None:
+    await _there_and_back(client, upstream, arguments, member)
+    await _said(client, upstream, arguments, member)
+    await _asked_for(client, upstream, arguments, member)
+
+
+async def _sent(client: RawClient, method: str, params: dict[str, Any], **texts: bytes) -> Answer:
+    """Send a request in whose params these texts stand for `@@NAME@@`."""
+    body = client.body(method, params)
+    for name, raw in texts.items():
+        body = body.replace(f'"@@{name}@@"'.encode(), raw)
+    return await raw_http.post(client.url, body, client.headers(method, params))
+
+
+async def _said(client: RawClient, upstream: str, arguments: bytes, member: bytes) -> None:
+    """A log message in front of a result, or of an error."""
+    for outcome in ("result", "error"):
+        params = {
+            "name": f"{upstream}__raw_say",
+            "arguments": {"note": "@@member@@", outcome: "@@arguments@@"},
+            "_meta": {"io.modelcontextprotocol/logLevel": "debug"} if not client.handshake else {},
+        }
+        answer = await _sent(client, "tools/call", params, member=member, arguments=arguments)
+        note, last = raw_http.events_of(answer)
+        assert b'"data":' + one_line(member) + b',"x-more":' + one_line(member) + b"}" in note
+        name = b"structuredContent" if outcome == "result" else b"data"
+        assert b'"' + name + b'":' + one_line(arguments) in last
+        assert b'"x-more":1E5' in last
+
+
+async def _asked_for(client: RawClient, upstream: str, arguments: bytes, member: bytes) -> None:
+    """A prompt and a resource."""
+    params: dict[str, Any] = {"name": f"{upstream}__prompt_1", "arguments": "@@arguments@@"}
+    answer = await _sent(client, "prompts/get", params, arguments=arguments)
+    assert b'"x-echo":' + one_line(arguments) in one_line(answer.message_raw)
+    params = {"uri": f"{upstream}__raw://r/1", "x-unknown": "@@member@@"}
+    answer = await _sent(client, "resources/read", params, member=member)
+    assert b'"_meta":' + one_line(member) + b',"x-n":1E5' in one_line(answer.message_raw)
 
 
 async def _there_and_back(client: RawClient, upstream: str, arguments: bytes, member: bytes) -> None:
@@ -51,7 +93,7 @@ async def _there_and_back(client: RawClient, upstream: str, arguments: bytes, me
         assert arguments in call
 
 
-@proves("result-bytes", "argument-bytes")
+@proves("result-bytes", "argument-bytes", "error-bytes")
 @pytest.mark.parametrize("era", ("handshake", "stateless"))
 @pytest.mark.parametrize("upstream", RAW_UPSTREAMS)
 @settings(

@@ -130,7 +130,7 @@ def definitions(offer: Offer) -> list[bytes]:
     found = [DEFINITION % (name.encode(), name.encode(), EXOTIC) for name in names]
     if offer.extras:
         found += [DEFINITION % (b"raw_task", b"raw_task", EXOTIC), HEADERS_DEFINITION]
-        found.append(DEFINITION % (b"raw_flood", b"raw_flood", EXOTIC))
+        found += [DEFINITION % (name, name, EXOTIC) for name in (b"raw_flood", b"raw_say")]
     return found
 
 
@@ -191,10 +191,25 @@ def _called(request: Request, memory: Memory) -> Reply:
         told = b'{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"error","data":"'
         before = told + b"x" * int(wanted["bytes"]) + b'"}}'
         return Reply(result(request, text), "flood", before=before, times=int(wanted["times"]))
+    if name == "raw_say":
+        return _said(request, arguments)
     exotic = result(request, text + b',"structuredContent":' + EXOTIC + b',"com.example/unknown":' + EXOTIC)
     manners = ("hang", "crash", "garbage", "noise", "wrong_id", "sse", "cut")
     manner = next((m for m in manners if name == f"raw_{m}"), "plain")
     return Reply(exotic, manner)
+
+
+def _said(request: Request, arguments: bytes) -> Reply:
+    """Say the argument `note` in a log message, then answer with an error or a result that has the others, each as it
+    was spelled."""
+    given = msgspec.json.decode(arguments, type=dict[str, msgspec.Raw])
+    params = b'{"level":"error","data":' + bytes(given["note"]) + b',"x-more":' + bytes(given["note"]) + b"}"
+    before = b'{"jsonrpc":"2.0","method":"notifications/message","params":' + params + b"}"
+    if "error" in given:
+        body = error(request, b'{"code":-5,"x-more":1E5,"message":"said","data":' + bytes(given["error"]) + b"}")
+    else:
+        body = result(request, b'"content":[],"structuredContent":' + bytes(given["result"]) + b',"x-more":1E5')
+    return Reply(body, "flood", before=before, times=1)
 
 
 def _texts(seen: list[bytes]) -> list[str]:
@@ -228,11 +243,14 @@ def answer(request: Request, offer: Offer, memory: Memory) -> Reply:
         return _task(request, memory.tasks)
     if method == "prompts/get":
         content = b'{"role":"user","content":{"type":"text","text":"raw","x-n":1E5}}'
-        return Reply(result(request, b'"messages":[' + content + b"]"))
+        echo = bytes(request.params.get("arguments", b"{}"))
+        return Reply(result(request, b'"messages":[' + content + b'],"x-echo":' + echo))
     if method == "resources/read":
         uri = bytes(request.params["uri"])
         if not uri.startswith(b'"raw://'):
             code = b"-32602" if is_modern(request) else b"-32002"
             return Reply(error(request, b'{"code":' + code + b',"message":"Resource not found"}'))
-        return Reply(result(request, b'"contents":[{"uri":' + uri + b',"text":"raw","x-n":1E5}]'))
+        echo = bytes(request.params.get("x-unknown", b"{}"))
+        contents = b'"contents":[{"uri":' + uri + b',"text":"raw","_meta":' + echo + b',"x-n":1E5}]'
+        return Reply(result(request, contents))
     return Reply(error(request, b'{"code":-32601,"message":"Method not found"}'), "not-found")

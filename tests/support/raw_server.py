@@ -56,7 +56,12 @@ def lines(reply: Reply) -> list[bytes]:
         return [b'{"jsonrpc":"2.0","id":987654,"result":{}}\n', reply.body + b"\n"]
     if manner == "cut":
         return [reply.body[: len(reply.body) // 2] + b"\n"]
-    return [reply.body + b"\n", reply.after + b"\n"] if reply.after else [reply.body + b"\n"]
+    return [one_line(each) + b"\n" for each in (*(reply.before,) * reply.times, reply.body, reply.after) if each]
+
+
+def one_line(message: bytes) -> bytes:
+    """The message without line breaks, which stdio and an event cannot have; in a string they are escaped."""
+    return message.replace(b"\r", b" ").replace(b"\n", b" ")
 
 
 async def serve_stdio(server: Raw) -> None:
@@ -164,9 +169,9 @@ class Http:
         elif manner in ("event", "flood"):
             write(_head("200 OK", "Content-Type: text/event-stream", "Connection: close"))
             for _ in range(reply.times):
-                write(b"data: " + reply.before + b"\n\n")
+                write(b"data: " + one_line(reply.before) + b"\n\n")
                 await self._writer.drain()
-            write(b"data: " + reply.body + b"\n\n")
+            write(b"data: " + one_line(reply.body) + b"\n\n")
             return False
         else:
             status = {"bad-request": "400 Bad Request", "not-found": "404 Not Found"}.get(manner, "200 OK")

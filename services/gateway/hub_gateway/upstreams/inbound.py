@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
-from hub_gateway.errors import UpstreamDown
+from hub_gateway.errors import UpstreamDown, UpstreamGarbage
 from hub_gateway.upstreams.pending import Listener, Pending, Reply, read_id
 from hub_gateway.wire import codec, meta, rewrite
-from hub_gateway.wire.errors import INTERNAL_ERROR, METHOD_NOT_FOUND, error_object
+from hub_gateway.wire.errors import INTERNAL_ERROR, METHOD_NOT_FOUND, PARSE_ERROR, error_object
 from hub_gateway.wire.message import Message, own
 
 _log = logging.getLogger(__name__)
@@ -74,8 +74,19 @@ class Inbound:
                 return any(answers)
             return self._take(codec.decode(body), upstream_id)
         except codec.MalformedMessage as fault:
+            if (repaired := codec.repaired(body)) != body:
+                _log.warning("%s sent what is no UTF-8, or a byte order mark", self._name)
+                return self.receive(repaired, upstream_id)
             _log.warning("%s sent what is no message: %s", self._name, fault)
-            return False
+            return self._take_garbage(body, upstream_id, fault)
+
+    def _take_garbage(self, body: bytes, upstream_id: int | None, fault: codec.MalformedMessage) -> bool:
+        """Fail the call that an unreadable body answers: it would wait for its deadline."""
+        found_id = codec.answered_by(body) if fault.code == PARSE_ERROR else None
+        call = None if found_id is None else self._pending.find(found_id)
+        if call is not None:
+            call.settle(None, UpstreamGarbage(f"its answer cannot be read: {fault}"))
+        return call is not None and found_id == upstream_id
 
     def _take(self, message: Message, upstream_id: int | None) -> bool:
         if not message.method:

@@ -39,6 +39,7 @@ from hub_gateway.upstreams.oauth.credential import Credential
 from hub_gateway.upstreams.pending import Listener, Owner, Reply
 from hub_gateway.upstreams.refresh import Refresh
 from hub_gateway.upstreams.status import Observe, Outcome, State, Stats, Status
+from hub_gateway.upstreams.transports.transport import Forgotten
 from hub_gateway.wire import meta, rewrite
 from hub_gateway.wire.message import Message
 from hub_gateway.wire.revisions import Era
@@ -51,6 +52,7 @@ _CHECK_S = 10.0
 _RECHECK_S = 2.0
 _LIST_S = 60.0
 _RELIST_S = 5.0
+_RELINK_S = 15.0
 _QUEUE_S = 30.0
 QUEUE = 1024
 """Calls that may wait for their turn on one upstream."""
@@ -96,6 +98,8 @@ class Supervisor:
         self._known = Offering()
         self._refresh: Refresh | None = None
         self._wake = asyncio.Event()
+        self._up = asyncio.Event()
+        """Set with each link that comes up."""
         self._acknowledged = 0
         self._pause = Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S, random.random)
         self._breaker = Breaker(_BREAKER_THRESHOLD, _BREAKER_OPEN_S, time.monotonic)
@@ -186,8 +190,11 @@ class Supervisor:
         progress_token_raw: bytes | None = None,
         name: str | None = None,
         mirrored: Sequence[tuple[str, str]] = (),
+        again: bool = False,
     ) -> Reply:
         """Forward a request; see `Connection.request`. Without `timeout_s` the server's own limit holds.
+
+        One that the upstream did not take, since it had forgotten the session, is made on the next link, once: `again`.
 
         Raises:
             UpstreamBusy: too many calls are running and waiting, or the breaker is open.
@@ -224,6 +231,10 @@ class Supervisor:
             outcome = "error" if reply.error_raw else "ok"
             breaker.success()
             return reply
+        except Forgotten as fault:
+            outcome = "failed"
+            if again or not await self._linked_anew():
+                raise self._named(fault) from fault
         except UpstreamError as fault:
             outcome = self._failed_call(fault)
             raise self._named(fault) from fault
@@ -232,6 +243,17 @@ class Supervisor:
             self.stats.count(outcome)
             if self._ears.observe is not None:
                 self._ears.observe(self.name, time.perf_counter() - started_s, outcome)
+        return await self.request(
+            method,
+            params,
+            caller=caller,
+            timeout_s=timeout_s,
+            listener=listener,
+            progress_token_raw=progress_token_raw,
+            name=name,
+            mirrored=mirrored,
+            again=True,
+        )
 
     async def notify(self, method: str, params_raw: bytes = b"") -> None:
         """Send a notification.
@@ -253,6 +275,17 @@ class Supervisor:
         self._breaker.failure()
         self._wake.set()  # the link is looked at now, not at the next regular check
         return "timeout" if isinstance(fault, UpstreamTimeout) else "failed"
+
+    async def _linked_anew(self) -> bool:
+        """Wait for the link that follows one whose session the upstream ended; False where none comes in time."""
+        self._wake.set()
+        self._up.clear()
+        try:
+            async with asyncio.timeout(_RELINK_S):
+                await self._up.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def _linked(self) -> Connection:
         if self.connection is None:
@@ -331,6 +364,7 @@ class Supervisor:
         self._refresh = refresh = Refresh(connection, self._known, min(_LIST_S, config.timeout_s))
         await refresh.run()
         self.connection = connection
+        self._up.set()
         self._breaker.success()
         self._take(refresh)
         self._healthy(refresh)

@@ -22,6 +22,7 @@ _anything = msgspec.json.Decoder()
 
 _ID = re.compile(rb'"(?:[^"\\\x00-\x1f]|\\.)*"|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?')
 _NULL_ID = b"null"
+BOM = b"\xef\xbb\xbf"
 _BRACE = ord("{")
 _SPACE = b" \t\r\n"
 
@@ -120,6 +121,26 @@ def result(id_raw: bytes | Raw, result_raw: bytes | Raw) -> bytes:
 def error(id_raw: bytes | Raw, error_raw: bytes | Raw) -> bytes:
     """Encode an error response; an id that could not be read becomes null (JSON-RPC 2.0 §5)."""
     return b"".join((b'{"jsonrpc":"2.0","id":', id_raw if len(id_raw) else _NULL_ID, b',"error":', error_raw, b"}"))
+
+
+def repaired(body: bytes) -> bytes:
+    """The body as a decoder of the web's reads it: no byte order mark at its beginning, and a replacement character for
+    what is no UTF-8 (WHATWG Encoding §UTF-8 decode). A whole body comes back as it is."""
+    return body.removeprefix(BOM).decode(errors="replace").encode()
+
+
+_ANSWERED = (
+    re.compile(rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*"?(\d{1,15})"?\s*,\s*"(?:result|error)"'),
+    re.compile(rb',\s*"id"\s*:\s*"?(\d{1,15})"?\s*\}\s*\Z'),
+)
+_ENDS = 200
+
+
+def answered_by(garbage: bytes) -> int | None:
+    """The id of the request that an unreadable body is the answer to, where it stands at either end of it; what is
+    nested deeper is nobody's id."""
+    found = _ANSWERED[0].match(garbage[:_ENDS]) or _ANSWERED[1].search(garbage[-_ENDS:])
+    return int(found[1]) if found else None
 
 
 def plain(raw: bytes | Raw) -> object:

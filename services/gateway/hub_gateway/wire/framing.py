@@ -90,6 +90,8 @@ class EventBuffer:
         """Pieces of the line that has not ended."""
         self._open_size = 0
         self._after_cr = False
+        self._fresh = True
+        """Nothing was fed yet: a byte order mark may come (WHATWG HTML §9.2.5)."""
         self._data: list[bytes] = []
         self._size = 0
         self._name = ""
@@ -104,6 +106,8 @@ class EventBuffer:
         """
         if not chunk:
             return
+        if self._fresh:
+            self._fresh, chunk = False, chunk.removeprefix(b"\xef\xbb\xbf")
         last = chunk[-1:]
         if self._after_cr and chunk[:1] == b"\n":
             chunk = chunk[1:]  # the second half of a CRLF, whose first half has ended the line already

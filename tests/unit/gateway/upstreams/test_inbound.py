@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hub_gateway.errors import UpstreamDown
+from hub_gateway.errors import UpstreamDown, UpstreamGarbage
 from hub_gateway.upstreams.inbound import Inbound
 from hub_gateway.upstreams.pending import Answer, Listener, Pending, Reply, Waiter
 from hub_gateway.wire.message import Message
@@ -198,3 +198,47 @@ def test_a_subscription_is_no_call_that_a_log_line_could_belong_to() -> None:
     peer.call(ear)
     peer.inbound.receive(_note("notifications/message", '{"level":"info","data":1}'), None)
     assert (len(ear.relayed), lasting.relayed) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("body", "result"),
+    (
+        (b'\xef\xbb\xbf{"jsonrpc":"2.0","id":1,"result":{"n":1E5}}', b'{"n":1E5}'),
+        (b'{"jsonrpc":"2.0","id":1,"result":{"text":"a\xffb"}}', '{"text":"a\N{REPLACEMENT CHARACTER}b"}'.encode()),
+    ),
+)
+def test_a_mark_before_a_message_and_broken_letters_lose_no_answer(body: bytes, result: bytes) -> None:
+    peer = _Peer()
+    first, waiter = peer.call()
+    assert peer.inbound.receive(body, first)
+    assert waiter.reply == Reply(result)
+
+
+_DEEP = b"[" * 5_000 + b"]" * 5_000
+
+
+@pytest.mark.parametrize(
+    "body",
+    (
+        b'{"jsonrpc":"2.0","id":2,"result":{"deep":' + _DEEP + b"}}",
+        b'{"jsonrpc":"2.0","result":{"id":1,"deep":' + _DEEP + b'},"id":2}',
+        b'{"jsonrpc":"2.0","id":2,"result":{"cut',
+    ),
+)
+def test_an_answer_that_cannot_be_read_fails_its_own_call_at_once(body: bytes) -> None:
+    peer = _Peer()
+    (_, other), (second, waiter) = peer.call(), peer.call()
+    assert not peer.inbound.receive(body, None)
+    assert isinstance(waiter.fault, UpstreamGarbage)
+    assert (other.fault, other.reply) == (None, None)
+    assert peer.inbound.receive(body, second) is True
+
+
+@pytest.mark.parametrize(
+    "body", (b'{"jsonrpc":"2.0","method":"x","params":{"id":1,"deep":' + _DEEP + b"}}", b"{broken")
+)
+def test_garbage_that_answers_nothing_fails_nobody(body: bytes) -> None:
+    peer = _Peer()
+    first, waiter = peer.call()
+    assert not peer.inbound.receive(body, first)
+    assert (waiter.fault, waiter.reply) == (None, None)

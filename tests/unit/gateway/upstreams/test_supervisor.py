@@ -23,7 +23,7 @@ from hub_gateway.wire.message import Message
 from tests.support import processes
 from tests.unit.gateway.upstreams.everything import CALLER, CONTEXT, Ear, call, config, plain, serving, text
 from tests.unit.gateway.upstreams.eyes import until
-from tests.unit.gateway.upstreams.scripted import Request, Write, answer, scripted
+from tests.unit.gateway.upstreams.scripted import Play, Request, Write, answer, scripted
 
 pytestmark = pytest.mark.anyio
 
@@ -321,3 +321,56 @@ async def test_a_listener_hears_through_the_supervisor() -> None:
             ear = Ear()
             await call(watched.up, "progress", {"label": "x"}, listener=ear, progress_token_raw=b'"t"')
             assert len(ear.relayed) == 3
+
+
+def _forgetful(forgets: int) -> tuple[Play, list[str], list[str]]:
+    """A server with sessions that forgets the one it has at each of the first calls, and those that ran."""
+    ran: list[str] = []
+    opened: list[str] = []
+
+    async def play(request: Request, write: Write) -> bool:
+        message: dict[str, Any] = msgspec.json.decode(request.body) if request.body else {}
+        method: str = message.get("method", "")
+        results: dict[str, Any] = {"tools/list": {"tools": [{"name": "t"}]}, "ping": {}}
+        if request.method != "POST":
+            await write(answer(b"", status="405 Method Not Allowed"))
+            return True
+        if method == "initialize":
+            opened.append(f"s{len(opened) + 1}")
+            results[method] = {
+                "protocolVersion": "2025-11-25",
+                "capabilities": {"tools": {}},
+                "serverInfo": {"name": "forgetful", "version": "1"},
+            }
+        elif method == "tools/call" and len(opened) <= forgets:
+            await write(answer(b"", status="404 Not Found"))
+            return True
+        elif method == "tools/call":
+            ran.append(request.headers["mcp-session-id"])
+            results[method] = {"content": []}
+        if "id" not in message:
+            await write(answer(b"", status="202 Accepted"))
+        elif method in results:
+            body = msgspec.json.encode({"jsonrpc": "2.0", "id": message["id"], "result": results[method]})
+            await write(answer(body, f"Mcp-Session-Id: {opened[-1]}"))
+        else:
+            await write(answer(b"", status="400 Bad Request"))
+        return True
+
+    return play, opened, ran
+
+
+async def test_a_call_that_the_server_did_not_take_is_made_in_a_new_session() -> None:
+    play, opened, ran = _forgetful(1)
+    async with scripted(play) as server, supervised(config(url=server.url)) as watched:
+        reply = plain(await call(watched.up, "t"))
+        assert reply == {"content": []}
+        assert (opened, ran) == (["s1", "s2"], ["s2"])
+
+
+async def test_it_is_made_again_once() -> None:
+    play, opened, ran = _forgetful(5)
+    async with scripted(play) as server, supervised(config(url=server.url)) as watched:
+        with pytest.raises(UpstreamDown, match="ended the session"):
+            await call(watched.up, "t")
+        assert (opened, ran) == (["s1", "s2"], [])

@@ -128,3 +128,10 @@ def test_an_event_that_grows_too_long_is_refused(stream: bytes) -> None:
     with pytest.raises(FrameTooLarge):
         for at in range(0, len(stream), 5):
             list(buffer.feed(stream[at : at + 5]))
+
+
+def test_a_byte_order_mark_before_a_stream_is_no_part_of_it() -> None:
+    mark = b"\xef\xbb\xbf"
+    buffer = EventBuffer(LIMIT)
+    assert [event.data for event in buffer.feed(mark + b"data: 1\n\n")] == [b"1"]
+    assert [event.data for event in buffer.feed(mark + b"data: 2\n\n")] == [], "only at the beginning"

@@ -19,6 +19,7 @@ from typing import cast
 
 from hub_gateway.errors import UpstreamDown
 from hub_gateway.upstreams.transports.transport import MESSAGE_LIMIT_BYTES, Lost, Receive
+from hub_gateway.wire.codec import BOM
 from hub_gateway.wire.framing import FrameTooLarge, LineBuffer, one_line
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
@@ -186,6 +187,7 @@ class _Child(asyncio.SubprocessProtocol):
     # Lines
 
     def _line(self, line: bytes) -> None:
+        line = line.removeprefix(BOM)
         if line.lstrip()[:1] in (b"{", b"["):
             self._receive(line, None)
         else:

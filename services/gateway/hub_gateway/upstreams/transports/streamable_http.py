@@ -19,10 +19,10 @@ from hub_gateway.upstreams.transports.address import Address, encode_headers, pa
 from hub_gateway.upstreams.transports.event_stream import EventStream
 from hub_gateway.upstreams.transports.http1 import Broken, Feed, Response, Unreachable
 from hub_gateway.upstreams.transports.pool import Pool
-from hub_gateway.upstreams.transports.transport import Access, Lost, Receive, Refused, bearer_line
+from hub_gateway.upstreams.transports.transport import Access, Forgotten, Lost, Receive, Refused, bearer_line
 from hub_gateway.wire import codec, headers
 from hub_gateway.wire.errors import MODERN_CODES, read_error
-from hub_gateway.wire.revisions import Era, era_of
+from hub_gateway.wire.revisions import CACHEABLE_METHODS, Era, era_of
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +42,22 @@ _PROTOCOL_HEADERS = frozenset(
         headers.LAST_EVENT_ID,
     }
 )
+
+_REPEATABLE = frozenset(
+    {
+        *CACHEABLE_METHODS,
+        "completion/complete",
+        "logging/setLevel",
+        "ping",
+        "prompts/get",
+        "resources/subscribe",
+        "resources/unsubscribe",
+        "tasks/get",
+        "tasks/list",
+    }
+)
+"""Requests that may be written again where the socket broke before anything of an answer came: they change nothing, or
+nothing more the second time. Never a call, which may have run."""
 
 _REDIRECTS = (307, 308)
 _MAX_REDIRECTS = 3
@@ -117,10 +133,13 @@ class StreamableHttp:
         try:
             response = await self._pool.exchange(head, message, stream.feed)
         except Broken:
-            if stream.last_event_id is None:
+            if stream.last_event_id is not None:
+                await self._resume(stream)
+                return
+            if stream.heard or method not in _REPEATABLE:
                 raise
-            await self._resume(stream)
-            return
+            # Mostly the server closed an idle socket just as it was used again.
+            response = await self._pool.exchange(head, message, stream.feed)
         if response.status == 200 and not response.streamed and method != "initialize":
             if not self._receive(response.body, upstream_id):
                 raise self._no_answer(response)
@@ -211,7 +230,7 @@ class StreamableHttp:
         if self._session_id is not None and (status == 404 or (status == 400 and _names_session(response.body))):
             self._session_id = None
             self._lost("the server ended the session")
-            raise UpstreamDown("the server ended the session")
+            raise Forgotten("the server ended the session")
         if upstream_id is not None:
             error = _as_error(response.body, upstream_id)
             if error is not None and self._receive(error, upstream_id):

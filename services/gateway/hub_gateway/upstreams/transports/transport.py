@@ -36,6 +36,11 @@ class Refused(UpstreamDown):
         self.status = status
 
 
+class Forgotten(UpstreamDown):
+    """The upstream does not know the HTTP session any more: the request has not run (2025-11-25 transports §Session
+    Management)."""
+
+
 class Access(Protocol):
     """What an HTTP upstream is shown besides the configured headers: one header that may change at any time."""
 
@@ -97,6 +102,7 @@ class Transport(Protocol):
         written.
 
         Raises:
+            Forgotten: the link is gone, and this message was not taken.
             UpstreamDown: the link broke; over HTTP also when the stream ended without the response.
             UpstreamUnauthorized: HTTP 401 or 403.
             UpstreamGarbage: HTTP answered with what is no MCP message, or an event too large.

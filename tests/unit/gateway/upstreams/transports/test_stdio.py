@@ -97,6 +97,12 @@ async def test_a_message_is_one_line_whatever_breaks_it_has() -> None:
         assert await link.heard(2) == [b'{"a":  1}', b'{"b":2}']
 
 
+async def test_a_byte_order_mark_is_no_noise() -> None:
+    async with _Link(ECHO) as link:
+        await link.send(b'\xef\xbb\xbf{"a":1}')
+        assert await link.heard(1) == [b'{"a":1}']
+
+
 async def test_a_long_message_goes_both_ways() -> None:
     async with _Link(ECHO) as link:
         message = b'{"a":"' + b"x" * 8_000_000 + b'"}'

@@ -10,7 +10,7 @@ from hub_gateway.config.model import ConnectionPool
 from hub_gateway.errors import UpstreamBusy, UpstreamDown, UpstreamGarbage, UpstreamUnauthorized
 from hub_gateway.upstreams.transports.http1 import Broken
 from hub_gateway.upstreams.transports.streamable_http import StreamableHttp
-from hub_gateway.upstreams.transports.transport import Refused
+from hub_gateway.upstreams.transports.transport import Forgotten, Refused
 from tests.unit.gateway.upstreams.scripted import (
     STREAM_END,
     STREAM_HEAD,
@@ -186,7 +186,7 @@ async def test_a_session_the_server_forgot_is_the_end_of_the_link(gone: bytes) -
             ASK.replace(b"tools/call", b"initialize"), upstream_id=1, method="initialize", name=None
         )
         link.transport.speak("2025-11-25")
-        with pytest.raises(UpstreamDown, match="ended the session"):
+        with pytest.raises(Forgotten, match="ended the session"):
             await link.call()
         assert "ended the session" in link.lost.result()
 
@@ -229,6 +229,31 @@ async def test_a_stream_without_the_response_is_broken_and_the_request_not_sent_
         with pytest.raises(Broken):
             await link.call()
         assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("revision", ["2025-11-25", "2026-07-28"])
+async def test_what_changes_nothing_is_written_again_where_the_server_closed_an_idle_socket(revision: str) -> None:
+    async def play(request: Request, write: Write) -> bool:
+        if request.link in broken:
+            return False
+        await write(answer(REPLY))
+        return True
+
+    broken: set[int] = set()
+    async with scripted(play) as server, _Link(server.url) as link:
+        link.transport.speak(revision)
+        await link.call()
+        broken.add(1)
+        await link.call("resources/read", "x:1")
+        assert [request.link for request in server.requests] == [1, 1, 2]
+        broken.add(2)
+        with pytest.raises(Broken):
+            await link.call()
+        assert len(server.requests) == 4, "a call may have run"
+        broken |= {3, 4}
+        with pytest.raises(Broken):
+            await link.call("resources/read", "x:1")
+        assert len(server.requests) == 6, "once more, not for ever"
 
 
 @pytest.mark.parametrize("status", ["307 Temporary Redirect", "308 Permanent Redirect"])
