@@ -2,8 +2,8 @@
 
 The labelled set is `bench/data/categories.jsonl`: tools of public servers, labelled by `docs/categories.md`. Printed
 per way of deciding, for the part the cues may be tuned on and for the servers held out: precision, recall and F1 of
-every category, their means, and how many are right. The ways are the patterns, static embeddings, both together, and
-the service with an LLM.
+every category, their means, and how many are right. The ways are the patterns (also with the server's name hidden, as
+with a server that is called by a name nobody knows), static embeddings, both together, and the service with an LLM.
 
 The LLM is a recording, replayed over HTTP to each provider's real SDK: to every question the second reading of the set
 (`second`), save for what `bench/data/categories.answers.jsonl` says instead, which is where answers go wrong. It shows
@@ -205,6 +205,12 @@ def _told(value: float | None, width: int) -> str:
     return f"{'-':>{width}}" if value is None else f"{value:{width}.3f}"
 
 
+def _else(said: Sequence[str], meant: Sequence[tuple[str, float]]) -> list[str]:
+    """What the patterns say, and where they say nothing, the nearest meaning that is near enough."""
+    pairs = zip(said, meant, strict=True)
+    return [name if category == OTHER and near > NEAR else category for category, (name, near) in pairs]
+
+
 def readings(tools: Sequence[Tool]) -> str:
     """How far the two readings of the set agree (Cohen, 1960)."""
     count = len(tools)
@@ -218,17 +224,18 @@ def report(providers: Sequence[Provider] = PROVIDERS) -> str:
     """Everything that is printed; the same in every run."""
     tools = read_tools()
     rows = [readings(tools)]
-    ways: dict[str, list[str]] = {"patterns": by_patterns(tools)}
+    nameless = [msgspec.structs.replace(tool, server="server") for tool in tools]
+    ways = {"patterns": by_patterns(tools), "patterns, server's name hidden": by_patterns(nameless)}
     try:
-        meant = by_meaning(tools, embedding.load().embed)
+        embed = embedding.load().embed
     except EmbeddingAbsent as absent:
         rows.append(f"no embeddings: {absent}")
     else:
+        meant = by_meaning(tools, embed)
         ways["embeddings"] = [name if near > NEAR else OTHER for name, near in meant]
-        ways["patterns, else embeddings"] = [
-            name if said == OTHER and near > NEAR else said
-            for said, (name, near) in zip(ways["patterns"], meant, strict=True)
-        ]
+        ways["patterns, else embeddings"] = _else(ways["patterns"], meant)
+        hidden = _else(ways["patterns, server's name hidden"], by_meaning(nameless, embed))
+        ways["patterns, else embeddings, server's name hidden"] = hidden
     for provider in providers:
         ways[f"recording through {provider}"], took = by_recording(tools, provider)
         rows.append(took)

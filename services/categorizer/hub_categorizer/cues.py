@@ -44,7 +44,8 @@ BUILT_IN: dict[str, Cues] = {
             hyperlink web_content navigate_to screenshot css_selector cookie 网页 网站 浏览器 链接""",
         plain="""
             navigate click hover scroll tab download link internet user_agent transcript video youtube select_option
-            press_key viewport feed rss whois domain_name dns ssl seo webhook site graphql playlist channel_video
+            press_key viewport mouse_action
+            alert_dialog feed rss whois domain_name dns ssl seo webhook site graphql playlist channel_video
             shorten qr_code ip_address geolocation""",
         weak="request online web page extract fetch domain",
     ),
@@ -173,7 +174,8 @@ BUILT_IN: dict[str, Cues] = {
             message channel chat recipient contact notification notify conversation reply comment attendee
             participant reminder post follower subscriber mention customer crm lead campaign feedback survey
             appointment schedule_meeting social_media to_do todo note task_list notebook workspace_member translate
-            translation transcript_meeting user_profile form interview resume audience ad_set ad_account board
+            translation transcript_meeting user_profile form interview card checklist
+            vault resume audience ad_set ad_account board
             kanban bookmark""",
         weak="send share user member group people person call announce",
     ),

@@ -24,7 +24,7 @@ READ_DESCRIPTION_CHARS = 600
 # How much a hit counts by where it stands. A product in the upstream's name says what the whole upstream is; what an
 # entry's own name says comes before what its description mentions on the way.
 _UPSTREAM, _LOCAL, _LEAD, _REST = 0, 1, 2, 3
-_PRODUCT_FACTORS = (8.0, 4.0, 1.2, 0.6)
+_PRODUCT_FACTORS = (10.0, 8.0, 3.0, 1.0)
 _WORD_FACTORS = (1.5, 2.0, 1.0, 0.4)
 _STRONG, _PLAIN, _WEAK = 3.0, 1.5, 0.6
 
