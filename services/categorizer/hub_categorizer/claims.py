@@ -51,9 +51,12 @@ class Claims:
     async def _stored(self, keys: list[str]) -> frozenset[str]:
         if not self._shared:
             return frozenset(keys)
-        claiming = (self._store.claim(SPACE, key, self._name, self._ttl_s) for key in keys)
         try:
-            standing = await asyncio.gather(*claiming)
+            # Whoever waits asks this again and again: one question for all, and more only where something is free.
+            standing = await self._store.get_many(SPACE, keys)
+            free = [key for key in keys if key not in standing]
+            claiming = (self._store.claim(SPACE, key, self._name, self._ttl_s) for key in free)
+            names = await asyncio.gather(*claiming)
         except StoreUnavailable:
             return frozenset(keys)
-        return frozenset(key for key, name in zip(keys, standing, strict=True) if name == self._name)
+        return frozenset(key for key, name in zip(free, names, strict=True) if name == self._name)
