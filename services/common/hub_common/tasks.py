@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -56,3 +56,44 @@ class Tasks:
         self._running.discard(task)
         if not task.cancelled() and (fault := task.exception()) is not None:
             _log.error("task %s failed", task.get_name(), exc_info=fault)
+
+
+class Workers(Generic[T]):
+    """Tasks for many small pieces of work of one kind: one that is done takes the next piece, since making a task costs
+    more than waking one.
+
+    Args:
+        tasks: owns them; when it is closed they end, and what is given from then on is not done.
+        work: does one piece. A failure is logged and ends nothing; cancelling ends the task that does the piece.
+    """
+
+    _MAX_IDLE = 64
+    """Kept for the next pieces; there are as many at work as there are pieces."""
+
+    def __init__(self, tasks: Tasks, name: str, work: Callable[[T], Awaitable[None]]) -> None:
+        self._tasks = tasks
+        self._name = name
+        self._work = work
+        self._idle: list[asyncio.Future[T]] = []
+
+    def give(self, piece: T) -> None:
+        """Have a piece done, beginning in the next turn of the loop."""
+        while self._idle:
+            turn = self._idle.pop()
+            if not turn.done():
+                turn.set_result(piece)
+                return
+        self._tasks.spawn(self._run(piece), self._name)
+
+    async def _run(self, piece: T) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                await self._work(piece)
+            except Exception:
+                _log.exception("task %s.%s failed", self._tasks.name, self._name)
+            if len(self._idle) >= self._MAX_IDLE:
+                return
+            turn: asyncio.Future[T] = loop.create_future()
+            self._idle.append(turn)
+            piece = await turn

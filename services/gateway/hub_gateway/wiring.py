@@ -292,7 +292,7 @@ class Gateway:
         app = App(Guard(hosts, settings.allowed_origins), mcp, http_sse, management_app(self._deps()))
         config = uvicorn.Config(
             app,
-            http=link(app.post, settings.body_limit_bytes),
+            http=link(app.post, settings.body_limit_bytes, self._tasks),
             ws="none",
             lifespan="off",
             log_config=None,

@@ -1,7 +1,8 @@
 """The HTTP side of an ordinary POST to the MCP endpoint: read whole, answered in one write.
 
-Owns the shortcut that every call takes: uvicorn's protocol for each other request, and for each POST that is not
-ordinary (chunked, too long, pipelined behind another, HTTP/1.0). What a POST means is `streamable_http`'s.
+Owns the shortcut that every call takes. Each other request is uvicorn's, and each POST that is not ordinary: chunked,
+too long, pipelined behind another, HTTP/1.0, its head in two pieces or of an unusual shape. What a POST means is
+`streamable_http`'s.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ from typing import Any, ClassVar
 from starlette.types import Message
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from hub_common.tasks import Tasks, Workers
+from hub_gateway.wire.head_fields import Fields, body_size, keeps, read_fields
+
 MCP_PATH = "/mcp"
-_PATH = MCP_PATH.encode()
+_REQUEST_LINE = b"POST %b HTTP/1.1\r\n" % MCP_PATH.encode()
 
 _JSON_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
 
@@ -27,7 +31,7 @@ class Post:
 
     __slots__ = ("_chunked", "_link", "_wake", "body", "ended", "gone", "headers", "keep")
 
-    def __init__(self, link: Link, headers: dict[bytes, bytes], keep: bool) -> None:
+    def __init__(self, link: Link, headers: Fields, keep: bool) -> None:
         self._link = link
         self._wake: asyncio.Future[None] | None = None
         self._chunked = False
@@ -108,59 +112,37 @@ class Post:
 class Link(HttpToolsProtocol):
     """One client socket. uvicorn makes it; the application it serves is `App`."""
 
-    answered: ClassVar[Answered]
+    workers: ClassVar[Workers[Post]]
     body_limit_bytes: ClassVar[int]
     """Both are set on a class of the composition root's own (`link`): uvicorn gives a protocol no arguments."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._reading: Post | None = None
+        self._parsing = False
+        """Whether a request that goes uvicorn's way has begun and not ended."""
         self._parts: list[bytes] = []
+        self._missing = 0
+        """Bytes of a POST's body that are still to come; the others are in the parts."""
         self._answering: Post | None = None
         self._idle_since_s = 0.0
         self._reaper: asyncio.TimerHandle | None = None
 
+    def data_received(self, data: bytes) -> None:
+        """Take an ordinary POST, or a part of its body; all else is uvicorn's."""
+        if self._missing:
+            self._read_on(data)
+        elif self._parsing or self._answering is not None or not self._begin(data):
+            super().data_received(data)
+
     def on_message_begin(self) -> None:
-        """Begin a request. Its ASGI scope is made only if it goes uvicorn's way."""
-        self.url = b""
-        self.headers = []
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header."""
-        self.headers.append((name.lower(), value))
-
-    def on_headers_complete(self) -> None:
-        """Decide which way a request goes."""
-        post = self._reading = self._ordinary()
-        if post is None:
-            url, headers = self.url, self.headers
-            super().on_message_begin()
-            self.url = url
-            for name, value in headers:
-                super().on_header(name, value)
-            super().on_headers_complete()
-        else:
-            self._parts = []
-            self._answering = post
-
-    def on_body(self, body: bytes) -> None:
-        """Take a piece of a body."""
-        if self._reading is not None:
-            self._parts.append(body)
-        else:
-            super().on_body(body)
+        """Begin a request that goes uvicorn's way."""
+        self._parsing = True
+        super().on_message_begin()
 
     def on_message_complete(self) -> None:
-        """Answer a POST once it is whole."""
-        post, self._reading = self._reading, None
-        if post is None:
-            super().on_message_complete()
-            return
-        post.body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        self._parts = []
-        task = self.loop.create_task(self._answer(post))
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        """End such a request."""
+        self._parsing = False
+        super().on_message_complete()
 
     def posted(self, post: Post) -> None:
         """A POST is answered: the next request may be."""
@@ -195,6 +177,44 @@ class Link(HttpToolsProtocol):
         self._idle_since_s = self.loop.time()
         super().on_response_complete()
 
+    def _begin(self, data: bytes) -> bool:
+        """Take data that begins with the head of an ordinary POST; False where it does not."""
+        end = data.find(b"\r\n\r\n") if data.startswith(_REQUEST_LINE) else -1
+        fields = None if end < 0 else read_fields(data[len(_REQUEST_LINE) : end].split(b"\r\n"))
+        if fields is None or b"expect" in fields or b"upgrade" in fields:
+            return False
+        keep, size = keeps(fields), body_size(fields)
+        if keep is None or size is None or size > self.body_limit_bytes:
+            return False
+        cycle: Any = self.cycle  # None until uvicorn's own way was taken once
+        if cycle is not None and not cycle.response_complete:
+            return False
+        if self.timeout_keep_alive_task is not None:
+            self._unset_keepalive_if_required()
+        self._answering = post = Post(self, fields, keep)
+        start = end + 4
+        if len(data) == start + size:
+            post.body = data[start:]
+            self.workers.give(post)
+        else:
+            self._missing = size
+            self._read_on(data[start:])
+        return True
+
+    def _read_on(self, data: bytes) -> None:
+        """Take a part of a POST's body, and answer it once it is whole."""
+        missing, post = self._missing, self._answering
+        if len(data) < missing or post is None:
+            self._parts.append(data)
+            self._missing -= len(data)
+            return
+        self._parts.append(data[:missing])
+        post.body = b"".join(self._parts)
+        self._parts, self._missing = [], 0
+        self.workers.give(post)
+        if len(data) > missing:
+            super().data_received(data[missing:])
+
     def _reap(self) -> None:
         """Close a socket that is idle for too long. One timer per socket and not per request: most requests come long
         before it would ring."""
@@ -214,36 +234,20 @@ class Link(HttpToolsProtocol):
             self.flow.pause_reading()
             self.pipeline.appendleft((cycle, app))
 
-    def _ordinary(self) -> Post | None:
-        parser: Any = self.parser
-        if self.url != _PATH or parser.get_method() != b"POST" or parser.get_http_version() != "1.1":
-            return None
-        cycle: Any = self.cycle  # None until uvicorn's own way was taken once
-        busy = self._answering is not None or (cycle is not None and not cycle.response_complete)
-        headers = dict(self.headers)
-        if busy or b"expect" in headers or parser.should_upgrade():
-            return None
-        size = headers.get(b"content-length", b"")
-        if not size.isdigit() or len(size) > 12 or int(size) > self.body_limit_bytes:
-            return None
-        return Post(self, headers, parser.should_keep_alive())
 
-    async def _answer(self, post: Post) -> None:
+def link(answer: Answered, limit_bytes: int, tasks: Tasks) -> type[Link]:
+    """The protocol for uvicorn's `http` option; `tasks` owns the answering."""
+
+    async def answered(post: Post) -> None:
         try:
-            await type(self).answered(post)
-        except Exception:
-            self.logger.exception("a POST was not answered")
+            await answer(post)
         finally:
             if not post.ended:
                 post.keep = False
                 post.answer(500, b"", [(b"content-length", b"0")])
 
-
-def link(answer: Answered, limit_bytes: int) -> type[Link]:
-    """The protocol for uvicorn's `http` option."""
-
     class Bound(Link):
-        answered = staticmethod(answer)
+        workers = Workers(tasks, "post", answered)
         body_limit_bytes = limit_bytes
 
     return Bound

@@ -1,0 +1,64 @@
+"""The header lines of an HTTP/1.1 message of the usual shape, read at once.
+
+Owns which lines count as usual (RFC 9112 §5: a name, a colon, a value on one line) and remembers them: a peer sends
+nearly the same lines with every message. What is not usual goes to a full parser, which has the last word.
+"""
+
+from __future__ import annotations
+
+import re
+
+Fields = dict[bytes, bytes]
+"""Values by lower-case name."""
+
+_LINE = re.compile(
+    rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*((?:[\x21-\x7e\x80-\xff]+(?:[ \t]+[\x21-\x7e\x80-\xff]+)*)?)[ \t]*"
+)
+_MAX_KNOWN = 4_096
+_MAX_LINE_BYTES = 512
+_NEVER_TWICE = frozenset({b"traceparent", b"tracestate", b"baggage", b"date"})
+_DIGITS = 12
+
+_known: dict[bytes, tuple[bytes, bytes]] = {}
+
+
+def read_fields(lines: list[bytes]) -> Fields | None:
+    """The fields of a head, its first line left out; None where a line is not usual or a name comes twice."""
+    try:
+        fields = dict(map(_known.__getitem__, lines))
+    except KeyError:
+        try:
+            fields = dict(map(_read, lines))
+        except ValueError:
+            return None
+    return fields if len(fields) == len(lines) else None
+
+
+def body_size(fields: Fields) -> int | None:
+    """How long the body is; None where `Content-Length` does not say, or another field has a say in it."""
+    size = fields.get(b"content-length", b"")
+    if not size.isdigit() or len(size) > _DIGITS or b"transfer-encoding" in fields:
+        return None
+    return int(size)
+
+
+def keeps(fields: Fields) -> bool | None:
+    """Whether the socket may carry another message; None where `Connection` says more than that."""
+    said = fields.get(b"connection")
+    if said is None or said == b"keep-alive":
+        return True
+    return {b"close": False, b"keep-alive": True}.get(said.lower())
+
+
+def _read(line: bytes) -> tuple[bytes, bytes]:
+    field = _known.get(line)
+    if field is None:
+        found = _LINE.fullmatch(line)
+        if found is None:
+            raise ValueError(line)
+        field = (found[1].lower(), found[2])
+        if len(line) <= _MAX_LINE_BYTES and field[0] not in _NEVER_TWICE:
+            if len(_known) >= _MAX_KNOWN:
+                _known.clear()  # peers choose these, so what is remembered has an end
+            _known[line] = field
+    return field
