@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol, cast
 
 import httptools
 
 from hub_gateway.errors import UpstreamDown, UpstreamGarbage
 from hub_gateway.upstreams.transports.transport import MESSAGE_LIMIT_BYTES
+from hub_gateway.wire.head_fields import body_size, keeps, read_fields
 
 Feed = Callable[[bytes], bool]
 """Takes one piece of an event stream; True ends the exchange: what else comes on the stream is skipped."""
 
+_OK = b"HTTP/1.1 200 OK\r\n"
+_EVENT_STREAM = b"text/event-stream"
 _SKIP_S = 2.0
 _TRUST_IDLE_S = 0.5
 _JOINED_BYTES = 65_536
@@ -37,7 +40,7 @@ class Response:
 
     __slots__ = ("body", "headers", "status", "streamed")
 
-    def __init__(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes, streamed: bool) -> None:
+    def __init__(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, streamed: bool) -> None:
         self.status = status
         self.headers = headers
         self.body = body
@@ -90,6 +93,8 @@ class Link(asyncio.Protocol):
         # The exchange under way
         self._done: asyncio.Future[Response] | None = None
         self._feed: Feed | None = None
+        self._parsing = False
+        """Whether a response that the parser reads has begun and not ended."""
         self._streaming = False
         self._skipping: asyncio.TimerHandle | None = None
         self._headers: list[tuple[bytes, bytes]] = []
@@ -99,8 +104,7 @@ class Link(asyncio.Protocol):
 
     def exchange(self, done: asyncio.Future[Response], head: bytes, body: bytes, feed: Feed | None) -> None:
         """Write a request; `done` gets the response or a fault."""
-        self._done, self._feed, self._streaming = done, feed, False
-        self._headers, self._body, self._size, self._status = [], [], 0, 0
+        self._done, self._feed = done, feed
         if self._socket is None or self.failure is not None:
             self._fail(Unreachable(self.failure or "the connection was closed by the server"))
             return
@@ -138,6 +142,8 @@ class Link(asyncio.Protocol):
         self._socket = cast("asyncio.Transport", transport)  # uvloop's are no subclasses of asyncio's
 
     def data_received(self, data: bytes) -> None:
+        if not self._parsing and self._done is not None and self._take_usual(data):
+            return
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as fault:
@@ -148,7 +154,7 @@ class Link(asyncio.Protocol):
             self._skipping = asyncio.get_running_loop().call_later(_SKIP_S, self.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._status and self._done is not None and self.failure is None and self._ends_with_the_socket():
+        if self._parsing and self._done is not None and self.failure is None and self._ends_with_the_socket():
             self._complete()
         if self.failure is None:
             self.failure = f"the connection broke: {exc}" if exc else "the connection was closed by the server"
@@ -158,9 +164,32 @@ class Link(asyncio.Protocol):
         self._socket = None
         self._pool.gone(self)
 
+    def _take_usual(self, data: bytes) -> bool:
+        """Take a whole answer of the usual shape, as nearly all are; False where it is none."""
+        end = data.find(b"\r\n\r\n") if data.startswith(_OK) else -1
+        fields = None if end < 0 else read_fields(data[len(_OK) : end].split(b"\r\n"))
+        if fields is None or body_size(fields) != len(data) - end - 4:
+            return False
+        if fields.get(b"content-type", b"")[:17].lower() == _EVENT_STREAM or not keeps(fields):
+            return False
+        value = fields.get(b"keep-alive")
+        if value is not None and value != self._keep_alive_value:
+            self._heed(value)
+        done, self._done, self._feed = self._done, None, None
+        if done is not None and not done.done():
+            done.set_result(Response(200, fields.items(), data[end + 4 :], False))
+        self._pool.release(self)
+        return True
+
+    def _heed(self, keep_alive_value: bytes) -> None:
+        self._keep_alive_value = keep_alive_value
+        self.keep_s = self._pool.keep_s_of(keep_alive_value)
+
     # httptools
 
     def on_message_begin(self) -> None:
+        self._parsing, self._streaming = True, False
+        self._headers, self._body, self._size, self._status = [], [], 0, 0
         if self._done is None:
             self.abort("the server sent what was not asked for")
 
@@ -172,10 +201,9 @@ class Link(asyncio.Protocol):
         for name, value in self._headers:
             size = len(name)
             if size == 12 and self._feed is not None and name.lower() == b"content-type":
-                self._streaming = value[:17].lower() == b"text/event-stream"
+                self._streaming = value[:17].lower() == _EVENT_STREAM
             elif size == 10 and value != self._keep_alive_value and name.lower() == b"keep-alive":
-                self._keep_alive_value = value
-                self.keep_s = self._pool.keep_s_of(value)
+                self._heed(value)
 
     def on_body(self, body: bytes) -> None:
         if self._streaming:
@@ -193,6 +221,7 @@ class Link(asyncio.Protocol):
         if self._status < 200:
             self._headers, self._status = [], 0
             return
+        self._parsing = False
         keep = self._parser.should_keep_alive()
         self._complete()
         if self.failure is not None:
@@ -225,5 +254,7 @@ class Link(asyncio.Protocol):
             done.set_exception(fault)
 
     def _ends_with_the_socket(self) -> bool:
-        """Whether the response gave no other end (RFC 9112 §6.3, 8)."""
-        return not any(name.lower() in (b"content-length", b"transfer-encoding") for name, _ in self._headers)
+        """Whether the response has begun and gave no other end (RFC 9112 §6.3, 8)."""
+        return self._status > 0 and not any(
+            name.lower() in (b"content-length", b"transfer-encoding") for name, _ in self._headers
+        )
