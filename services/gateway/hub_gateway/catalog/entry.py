@@ -9,9 +9,11 @@ from enum import Enum
 
 import msgspec
 
+from hub_gateway.wire.enums import at_hand
 from hub_gateway.wire.param_headers import ParamHeader
 
 
+@at_hand
 class EntryKind(Enum):
     """The four kinds of entries, with the words the protocol has for each."""
 

@@ -106,12 +106,12 @@ class StreamableHttp:
 
     async def _take(self, headers: Headers, body: bytes, receive: Receive, send: Send) -> None:
         try:
-            if codec.is_batch(body):
-                await self._batch(headers, body, send)
-                return
             message = codec.decode(body)
         except MalformedMessage as fault:
-            await send_body(send, 400, fault.reply)
+            if codec.is_batch(body):
+                await self._batch(headers, body, send)
+            else:
+                await send_body(send, 400, fault.reply)
             return
         if speaks_stateless(headers, message):
             await self._stateless(headers, message, receive, send)
@@ -192,11 +192,15 @@ class StreamableHttp:
         session = await self._session(headers, send)
         if session is None:
             return
-        if session.revision not in BATCHING_REVISIONS:
-            raise MalformedMessage(INVALID_REQUEST, f"Invalid Request: {session.revision} has no batches")
-        parts = codec.decode_batch(body)
-        if len(parts) > MAX_BATCH:
-            raise MalformedMessage(INVALID_REQUEST, f"Invalid Request: more than {MAX_BATCH} messages in a batch")
+        try:
+            if session.revision not in BATCHING_REVISIONS:
+                raise MalformedMessage(INVALID_REQUEST, f"Invalid Request: {session.revision} has no batches")
+            parts = codec.decode_batch(body)
+            if len(parts) > MAX_BATCH:
+                raise MalformedMessage(INVALID_REQUEST, f"Invalid Request: more than {MAX_BATCH} messages in a batch")
+        except MalformedMessage as fault:
+            await send_body(send, 400, fault.reply)
+            return
         responses = await asyncio.gather(*(self._one_of_batch(session, raw, headers) for raw in parts))
         answers = [response for response in responses if response is not None]
         await send_body(send, 200 if answers else 202, b"[" + b",".join(answers) + b"]" if answers else b"")

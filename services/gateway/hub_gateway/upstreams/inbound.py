@@ -69,10 +69,18 @@ class Inbound:
     def receive(self, body: bytes, upstream_id: int | None) -> bool:
         """Take one message; see `transport.Receive`."""
         try:
+            message = codec.decode(body)
+        except codec.MalformedMessage as fault:
             if codec.is_batch(body):
-                answers = [self._take(codec.decode(part), upstream_id) for part in codec.decode_batch(body)]
-                return any(answers)
-            return self._take(codec.decode(body), upstream_id)
+                return self._receive_batch(body, upstream_id)
+            _log.warning("%s sent what is no message: %s", self._name, fault)
+            return False
+        return self._take(message, upstream_id)
+
+    def _receive_batch(self, body: bytes, upstream_id: int | None) -> bool:
+        try:
+            answers = [self._take(codec.decode(part), upstream_id) for part in codec.decode_batch(body)]
+            return any(answers)
         except codec.MalformedMessage as fault:
             if (repaired := codec.repaired(body)) != body:
                 _log.warning("%s sent what is no UTF-8, or a byte order mark", self._name)

@@ -11,10 +11,13 @@ from enum import Enum
 import msgspec
 from msgspec import Raw
 
+from hub_gateway.wire.enums import at_hand
+
 ABSENT = Raw(b"")
 """A member that the sender left out. Falsy through `len`, unlike JSON `null`, which is four bytes."""
 
 
+@at_hand
 class Kind(Enum):
     """The three things JSON-RPC 2.0 knows (§4 Request object, §4.1 Notification, §5 Response object)."""
 

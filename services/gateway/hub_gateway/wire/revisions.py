@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from enum import Enum
 
+from hub_gateway.wire.enums import at_hand
 
+
+@at_hand
 class Era(Enum):
     """How a conversation is set up: by `initialize` once, or by `_meta` on every request."""
 

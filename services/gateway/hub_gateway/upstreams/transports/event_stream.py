@@ -15,17 +15,19 @@ from hub_gateway.wire.framing import Event, EventBuffer, FrameTooLarge
 class EventStream:
     """Reads one event stream, which may go on over several sockets, and hands its messages on."""
 
+    # What a stream has before anything was read: most answers are plain JSON, and nothing ever is.
+    _events: EventBuffer | None = None
+    last_event_id: str | None = None
+    retry_s: float | None = None
+    answered = False
+    heard = False
+    fault: UpstreamGarbage | None = None
+
     def __init__(self, receive: Receive, upstream_id: int | None, other: Callable[[Event], None] | None = None) -> None:
         """`other` gets the events whose name is not `message`."""
         self._receive = receive
         self._upstream_id = upstream_id
         self._other = other
-        self._events: EventBuffer | None = None  # most answers are plain JSON
-        self.last_event_id: str | None = None
-        self.retry_s: float | None = None
-        self.answered = False
-        self.heard = False
-        self.fault: UpstreamGarbage | None = None
 
     def feed(self, chunk: bytes) -> bool:
         """Take a piece of the stream; True once the response has come."""
