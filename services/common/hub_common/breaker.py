@@ -49,6 +49,8 @@ class Breaker:
 
     def allow(self) -> bool:
         """Tell whether to ask now. In half-open a yes takes the one probe: report its outcome."""
+        if self._open_until is None:
+            return True
         match self.state:
             case "closed":
                 return True
@@ -63,8 +65,9 @@ class Breaker:
 
     def success(self) -> None:
         """An answer came: close."""
-        self._failures = 0
-        self._open_until = self._probe_until = None
+        if self._failures:
+            self._failures = 0
+            self._open_until = self._probe_until = None
 
     def failure(self) -> None:
         """No answer came: count it, and open when there were enough. Late failures do not prolong an open breaker."""

@@ -7,12 +7,15 @@ transports/streamable-http). Does not know what is answered.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
 
+import msgspec
 from starlette.types import Receive, Send
 
 from hub_common.tasks import Tasks
 from hub_gateway.frontends.guards import send_body
+from hub_gateway.frontends.posts import Post
 from hub_gateway.routing.exchange import Exchange, Outlet, Response
 from hub_gateway.sessions.outbox import Outbox
 from hub_gateway.sessions.session import Session
@@ -41,59 +44,66 @@ StatusOf = Callable[[Response], int]
 
 
 class Watches:
-    """The calls that are under way, oldest first: one timer for all, since most end long before theirs would ring."""
+    """The calls that are under way. One timer for all looks after those that take long: most end long before theirs
+    would ring."""
 
     def __init__(self) -> None:
-        self._since: dict[Answering, tuple[float, Exchange]] = {}
+        self.loop = asyncio.get_running_loop()
+        self._young: dict[Answering, Exchange] = {}
+        self._older: dict[Answering, Exchange] = {}
+        """Were young when the timer rang, so they have taken one to two times its pause when it rings again."""
+        self._watched: set[Answering] = set()
         self._timer: asyncio.TimerHandle | None = None
 
+    def __iter__(self) -> Iterator[Answering]:
+        return iter([*self._young, *self._older, *self._watched])
+
     def add(self, answering: Answering, exchange: Exchange) -> None:
-        """Watch over a call, once it has taken `WATCH_AFTER_S`."""
-        loop = asyncio.get_running_loop()
-        self._since[answering] = (loop.time(), exchange)
+        """Watch over a call, once it has taken about `WATCH_AFTER_S`."""
+        self._young[answering] = exchange
         if self._timer is None:
-            self._timer = loop.call_later(WATCH_AFTER_S, self._sweep, loop)
+            self._timer = self.loop.call_later(WATCH_AFTER_S, self._sweep)
 
     def discard(self, answering: Answering) -> None:
         """The call has ended."""
-        self._since.pop(answering, None)
+        if self._young.pop(answering, None) is None and self._older.pop(answering, None) is None:
+            self._watched.discard(answering)
 
-    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
-        before_s = loop.time() - WATCH_AFTER_S
-        for answering, (since_s, exchange) in list(self._since.items()):
-            if since_s > before_s:
-                break
-            del self._since[answering]
+    def _sweep(self) -> None:
+        for answering, exchange in self._older.items():
+            self._watched.add(answering)
             answering.watch(exchange)
-        self._timer = loop.call_later(WATCH_AFTER_S, self._sweep, loop) if self._since else None
+        self._older, self._young = self._young, {}
+        self._timer = self.loop.call_later(WATCH_AFTER_S, self._sweep) if self._older else None
 
 
-class Answering:
-    """The way back to the client of one POST.
+class Answering(msgspec.Struct, eq=False):
+    """The way back to the client of one POST."""
 
-    `outlet` is what the exchange gets: it sends a message before the response, and the first one turns the answer into
-    a stream. None where the client takes no streams.
-    """
+    _receive: Receive
+    _send: Send
+    _session: Session | None
+    _streams: bool
+    """Whether the client takes streams."""
+    _tasks: Tasks
+    _watches: Watches
+    _stream: Outbox | None = None
+    _writer: asyncio.Task[None] | None = None
+    _watcher: asyncio.Task[None] | None = None
+    _task: asyncio.Task[Any] | None = None
+    _why: str | None = None
+    cancelled: bool = False
 
-    def __init__(
-        self, receive: Receive, send: Send, session: Session | None, streams: bool, tasks: Tasks, watches: Watches
-    ) -> None:
-        self._receive = receive
-        self._send = send
-        self._session = session
-        self._tasks = tasks
-        self._watches = watches
-        self.outlet: Outlet | None = self._put if streams else None
-        self._stream: Outbox | None = None
-        self._writer: asyncio.Task[None] | None = None
-        self._watcher: asyncio.Task[None] | None = None
-        self._task: asyncio.Task[object] | None = None
-        self._why: str | None = None
-        self.cancelled = False
+    @property
+    def outlet(self) -> Outlet | None:
+        """What the exchange gets: it sends a message before the response, and the first one turns the answer into a
+        stream. None where the client takes no streams."""
+        # Not kept here: an answering that holds a method of its own waits for the garbage collector.
+        return self._put if self._streams else None
 
     async def answer(self, exchange: Exchange, answered: Awaitable[Response], status_of: StatusOf) -> None:
         """Wait for the response and send it in whatever form the answer has taken by then."""
-        self._task = asyncio.current_task()
+        self._task = asyncio.current_task(self._watches.loop)
         self._watches.add(self, exchange)
         response: Response | None = None
         try:
@@ -117,7 +127,11 @@ class Answering:
             self._stream.end()
             await asyncio.wait((self._writer,))
         elif response is not None:
-            await send_body(self._send, status_of(response), response.body)
+            status = status_of(response)
+            if status == 200 and isinstance(self._send, Post):
+                self._send.answer_json(response.body)
+            else:
+                await send_body(self._send, status, response.body)
         else:
             # Cancelled by the client: no response is due (2025-11-25 utilities/cancellation), but HTTP wants an end.
             await send_body(self._send, 202, b"")
@@ -166,7 +180,7 @@ class Answering:
 
     async def _wait_for_disconnect(self, exchange: Exchange) -> None:
         try:
-            async with asyncio.timeout(None if self.outlet is None else STREAM_AFTER_S):
+            async with asyncio.timeout(STREAM_AFTER_S if self._streams else None):
                 await self._disconnected()
         except TimeoutError:
             self._open_stream()

@@ -5,6 +5,8 @@ The MCP endpoint stands before the framework: a call passes no router and no mid
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -43,13 +45,10 @@ class App:
         else:
             await self._management(scope, receive, send)
 
-    async def post(self, post: Post) -> None:
+    def post(self, post: Post) -> Awaitable[None]:
         """Answer one ordinary POST to the MCP endpoint: most of all requests, without ASGI between."""
         why = self._guard.refusal(post.headers)
-        if why is not None:
-            await _refuse(MCP_PATH, why, post)
-        else:
-            await self._mcp.post(post)
+        return self._mcp.post(post) if why is None else _refuse(MCP_PATH, why, post)
 
 
 async def _refuse(path: str, why: str, send: Send) -> None:

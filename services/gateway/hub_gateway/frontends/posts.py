@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from functools import lru_cache
 from typing import Any, ClassVar
 
+import msgspec
 from starlette.types import Message
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -20,28 +22,24 @@ from hub_gateway.wire.head_fields import Fields, body_size, keeps, read_fields
 MCP_PATH = "/mcp"
 _REQUEST_LINE = b"POST %b HTTP/1.1\r\n" % MCP_PATH.encode()
 
-_JSON_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-
 Answered = Callable[["Post"], Awaitable[None]]
 """Answers one POST, whatever happens."""
 
 
-class Post:
+class Post(msgspec.Struct, eq=False):
     """One POST whose body is there. Called as ASGI's `send` is; `answer` sends a whole response at once."""
 
-    __slots__ = ("_chunked", "_link", "_wake", "body", "ended", "gone", "headers", "keep")
-
-    def __init__(self, link: Link, headers: Fields, keep: bool) -> None:
-        self._link = link
-        self._wake: asyncio.Future[None] | None = None
-        self._chunked = False
-        self.headers = headers
-        self.keep = keep
-        self.body = b""
-        self.gone = False
-        """The client closed its end."""
-        self.ended = False
-        """The response is out."""
+    _link: Link
+    headers: Fields
+    keep: bool
+    """The socket may carry another request."""
+    body: bytes = b""
+    gone: bool = False
+    """The client closed its end."""
+    ended: bool = False
+    """The response is out."""
+    _wake: asyncio.Future[None] | None = None
+    _chunked: bool = False
 
     def answer(self, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Send a whole response in one write."""
@@ -50,7 +48,7 @@ class Post:
     def answer_json(self, body: bytes) -> None:
         """Send the response that nearly every call has."""
         if self.keep:
-            self._whole(_JSON_HEAD % len(body), body)
+            self._whole(_json_head(len(body)), body)
         else:
             self.answer(200, body, [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))])
 
@@ -107,6 +105,11 @@ class Post:
     def _awake(self) -> None:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
+
+
+@lru_cache(4_096)
+def _json_head(size: int) -> bytes:
+    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % size
 
 
 class Link(HttpToolsProtocol):

@@ -7,7 +7,7 @@ era a request belongs to, its headers and its status. What the messages mean is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from contextlib import aclosing
 from typing import Any
 
@@ -37,6 +37,7 @@ from hub_gateway.wire.message import Kind, Message, own
 from hub_gateway.wire.revisions import BATCHING_REVISIONS, HANDSHAKE_REVISIONS, STATELESS_REVISIONS, Era
 
 _SESSION_ID = b"mcp-session-id"
+_SESSION_REVISIONS = frozenset({b"", *(revision.encode() for revision in HANDSHAKE_REVISIONS)})
 
 MAX_BATCH = 1_000
 """Messages in one batch: each request among them runs at the same time."""
@@ -69,11 +70,10 @@ class StreamableHttp:
         self._body_limit_bytes = body_limit_bytes
         self._tasks = tasks
         self._watches = Watches()
-        self._open: set[Answering] = set()
 
     def stop(self) -> None:
         """The gateway stops: every call that is still running is answered with an error that says so."""
-        for answering in list(self._open):
+        for answering in self._watches:
             answering.fail("The hub is stopping")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,9 +91,9 @@ class StreamableHttp:
         else:
             await send_body(send, 405, b"", extra=[(b"allow", b"GET, POST, DELETE")])
 
-    async def post(self, post: Post) -> None:
+    def post(self, post: Post) -> Awaitable[None]:
         """Answer one POST whose body is there."""
-        await self._take(post.headers, post.body, post.receive, post)
+        return self._take(post.headers, post.body, post.receive, post)
 
     async def _post(self, headers: Headers, receive: Receive, send: Send) -> None:
         try:
@@ -115,13 +115,13 @@ class StreamableHttp:
             return
         if speaks_stateless(headers, message):
             await self._stateless(headers, message, receive, send)
-        elif message.method == "initialize" and message.kind is Kind.REQUEST:
+        elif message.method == "initialize" and message.is_request:
             await self._initialize(message, send)
-        elif (session := await self._session(headers, send, message)) is not None:
+        elif (session := self._known(headers) or await self._session(headers, send, message)) is not None:
             await self._in_session(session, message, headers, receive, send)
 
     async def _stateless(self, headers: Headers, message: Message, receive: Receive, send: Send) -> None:
-        if message.kind is not Kind.REQUEST:
+        if not message.is_request:
             # The revision defines no client notification over HTTP, and forbids responses; both are taken and dropped.
             await send_body(send, 202 if message.kind is Kind.NOTIFICATION else 400, b"")
             return
@@ -131,11 +131,7 @@ class StreamableHttp:
         except Refusal as fault:
             await send_body(send, 400, fault.reply)
             return
-        self._open.add(answering)
-        try:
-            await answering.answer(exchange, self._answered(exchange, headers), http_status)
-        finally:
-            self._open.discard(answering)
+        await answering.answer(exchange, self._answered(exchange, headers), http_status)
 
     async def _initialize(self, message: Message, send: Send) -> None:
         id_raw = own(message.id)
@@ -148,9 +144,15 @@ class StreamableHttp:
         extra = [(_SESSION_ID, session.id.encode())]
         await send_body(send, 200, codec.result(id_raw, result_raw), extra=extra)
 
+    def _known(self, headers: Headers) -> Session | None:
+        """The session a request names, where it is of this process and nothing is wrong with the request."""
+        if headers.get(b"mcp-protocol-version", b"") not in _SESSION_REVISIONS:
+            return None
+        return self._sessions.find(headers.get(_SESSION_ID, b"").decode("latin-1"))
+
     async def _session(self, headers: Headers, send: Send, message: Message | None = None) -> Session | None:
         """The session a request names; None after the refusal was sent."""
-        id_raw = own(message.id) if message is not None and message.kind is Kind.REQUEST else b""
+        id_raw = own(message.id) if message is not None and message.is_request else b""
         session_id = headers.get(_SESSION_ID, b"").decode("latin-1")
         session = self._sessions.find(session_id) or await self._sessions.recall(session_id)
         if session is None:
@@ -168,18 +170,16 @@ class StreamableHttp:
     async def _in_session(
         self, session: Session, message: Message, headers: Headers, receive: Receive, send: Send
     ) -> None:
-        if message.kind is not Kind.REQUEST:
+        if not message.is_request:
             self._shared.take(session, message)
             await send_body(send, 202, b"")
             return
         answering = Answering(receive, send, session, _accepts_stream(headers), self._tasks, self._watches)
         exchange = Exchange(message, era=Era.HANDSHAKE, caller=session.caller, session=session, outlet=answering.outlet)
         cancel = session.running[exchange.id_raw] = answering.cancel
-        self._open.add(answering)
         try:
             await answering.answer(exchange, self._answered(exchange, headers), _ok)
         finally:
-            self._open.discard(answering)
             if session.running.get(exchange.id_raw) is cancel:  # not another's of the same id
                 del session.running[exchange.id_raw]
 
@@ -210,7 +210,7 @@ class StreamableHttp:
             message = codec.decode(raw)
         except MalformedMessage as fault:
             return fault.reply
-        if message.kind is not Kind.REQUEST:
+        if not message.is_request:
             self._shared.take(session, message)
             return None
         exchange = Exchange(message, era=Era.HANDSHAKE, caller=session.caller, session=session, outlet=session.tell)
@@ -282,8 +282,8 @@ class StreamableHttp:
 
 
 def _accepts_stream(headers: Headers) -> bool:
-    accept = headers.get(b"accept", b"*/*")
-    return b"text/event-stream" in accept or b"*/*" in accept
+    accept = headers.get(b"accept", b"*/*")  # `find` and not `in`, which makes an exception on its way, for bytes
+    return accept.find(b"text/event-stream") >= 0 or accept.find(b"*/*") >= 0
 
 
 def _ok(response: Response) -> int:

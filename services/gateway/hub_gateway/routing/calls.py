@@ -6,7 +6,7 @@ here.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
@@ -40,6 +40,10 @@ from hub_gateway.wire.errors import (
 from hub_gateway.wire.revisions import Era
 
 _NOT_FOUND = (RESOURCE_NOT_FOUND_HANDSHAKE, INVALID_PARAMS)
+
+
+_Again = Callable[..., Coroutine[Any, Any, Reply]]
+"""`_request` with all but its last two arguments."""
 
 
 class HeaderMismatch(CallerError):
@@ -81,22 +85,21 @@ class Calls:
         del exchange  # there is one policy for all
         return self._current.view(ALL)
 
-    async def call_tool(self, exchange: Exchange) -> Response:
+    def call_tool(self, exchange: Exchange, name: str) -> Awaitable[Response]:
         """Answer `tools/call` for a tool of an upstream."""
-        name = exchange.text("name")
         entry = self.view(exchange).resolve(EntryKind.TOOL, name)
         if entry is None:
             raise UnknownEntry(f"Unknown tool: {name}")
         self.usage.count(entry)
-        return await self.forward(exchange, entry, exchange.params, "name", name)
+        return self.forward(exchange, entry, exchange.params, "name", name)
 
-    async def get_prompt(self, exchange: Exchange) -> Response:
+    def get_prompt(self, exchange: Exchange) -> Awaitable[Response]:
         """Answer `prompts/get`."""
         name = exchange.text("name")
         entry = self.view(exchange).resolve(EntryKind.PROMPT, name)
         if entry is None:
             raise UnknownEntry(f"Unknown prompt: {name}")
-        return await self.forward(exchange, entry, exchange.params, "name", name)
+        return self.forward(exchange, entry, exchange.params, "name", name)
 
     async def read_resource(self, exchange: Exchange) -> Response:
         """Answer `resources/read`: the owner is asked, or whoever may own what no list names."""
@@ -140,21 +143,21 @@ class Calls:
             params = {**params, "ref": msgspec.Raw(local_ref)}
         return await self._ask(exchange, entry.upstream_name, params, None)
 
-    async def forward(
+    def forward(
         self, exchange: Exchange, entry: Entry, params: rewrite.Members, member: str, asked_name: str
-    ) -> Response:
+    ) -> Awaitable[Response]:
         """Forward a request about an entry under the entry's own name."""
         if entry.local_name != asked_name:
-            params = {**params, member: msgspec.Raw(rewrite.encode_text(entry.local_name))}
+            params = {**params, member: rewrite.text_raw(entry.local_name)}
         if not entry.mirrors:
-            return await self._ask(exchange, entry.upstream_name, params, entry.local_name)
+            return self._ask(exchange, entry.upstream_name, params, entry.local_name)
         arguments = _arguments(params)
         if exchange.headers is not None and entry.public_name == asked_name:
             why = param_headers.mismatch(entry.mirrors, arguments, param_headers.sent(exchange.headers))
             if why is not None:
                 raise HeaderMismatch(f"Header mismatch: {why}")
         mirrored = param_headers.mirrored(entry.mirrors, arguments)
-        return await self._ask(exchange, entry.upstream_name, params, entry.local_name, mirrored)
+        return self._ask(exchange, entry.upstream_name, params, entry.local_name, mirrored)
 
     def owners(self, view: View, uri: str) -> list[tuple[str, str]]:
         """The upstreams to ask for a URI, best first, each with the URI as that upstream knows it.
@@ -195,30 +198,32 @@ class Calls:
         if exchange.session is not None and supervisor.isolated:
             supervisor = await self._fleet.own(upstream_name, exchange.session.id)
         method = exchange.message.method
-        request = partial(_request, supervisor, exchange, name, mirrored or ())
         connection = supervisor.connection
-        era = exchange.era if connection is None else connection.era
-        if exchange.session is None and era is Era.HANDSHAKE:
-            if self.holding.owns(exchange):
-                reply = await self.holding.resume(exchange)
-            else:
-                params = {key: value for key, value in params.items() if key != "inputResponses"}
-                reply = await self.holding.call(exchange, partial(request, params))
-        else:
-            reply = await request(params)
-            if exchange.session is not None and era is Era.STATELESS:
-                reply = await questions.answered(exchange, params, reply, request)
+        era = exchange.era if connection is None else connection.agreement.era
+        request = partial(_request, supervisor, exchange, name, mirrored or ())
+        reply = await (request(params) if exchange.era is era else self._ask_across(exchange, request, params))
         if reply.error_raw:
             if not again and era is Era.STATELESS and read_error(reply.error_raw).code == HEADER_MISMATCH:
                 fresh = await _mirrored_anew(supervisor, name, params)
                 if fresh is not None and fresh != list(mirrored or ()):
                     return await self._ask(exchange, upstream_name, params, name, fresh, again=True)
             return _refused(exchange, era, reply.error_raw)
-        info = b"" if connection is None else connection.server_info_raw
         result_raw = reply.result_raw
         if method == "tools/call":
             result_raw = self.handles.created(exchange, upstream_name, result_raw)
-        return exchange.result(result_for(exchange.era, era, method, result_raw, info))
+        if exchange.era is not era:
+            info = b"" if connection is None else connection.server_info_raw
+            result_raw = result_for(exchange.era, era, method, result_raw, info)
+        return exchange.result(result_raw)
+
+    async def _ask_across(self, exchange: Exchange, request: _Again, params: rewrite.Members) -> Reply:
+        """Ask an upstream of the other era: what it asks in turn takes another way there."""
+        if exchange.session is not None:
+            return await questions.answered(exchange, params, await request(params), request)
+        if self.holding.owns(exchange):
+            return await self.holding.resume(exchange)
+        params = {key: value for key, value in params.items() if key != "inputResponses"}
+        return await self.holding.call(exchange, partial(request, params))
 
     def _not_found(self, exchange: Exchange, uri: str) -> Response:
         # 2026-07-28 changelog, minor change 6: the code moved.

@@ -7,7 +7,6 @@ transport; the frontend gave it an outlet.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 import msgspec
 
@@ -25,52 +24,39 @@ Outlet = Callable[[bytes], None]
 """Takes a message that belongs to this call and is sent to the client before the answer."""
 
 
-class Response(NamedTuple):
+class Response(msgspec.Struct, frozen=True, gc=False):
     """An encoded response, and the code of its error where it is one."""
 
     body: bytes
     error_code: int | None = None
 
 
-class Exchange:
+class Exchange(msgspec.Struct, eq=False):
     """A request, who asks it, and the way back to the client while it runs. Implements `upstreams.connection.Listener`.
 
-    Args:
-        message: the request; its bytes live as long as the exchange.
-        era: the client's, for this message.
-        caller: named to stateless upstreams.
-        session: None in the stateless era.
-        outlet: None where the client's transport has no way for messages before the answer; they are dropped then.
+    The first five are given, the others become known on the way.
     """
 
-    __slots__ = (
-        "asked",
-        "caller",
-        "era",
-        "headers",
-        "id_raw",
-        "message",
-        "outlet",
-        "params",
-        "progress_token_raw",
-        "session",
-    )
+    message: Message
+    """The request; its bytes live as long as the exchange."""
+    era: Era
+    """The client's, for this message."""
+    caller: meta.Caller
+    """Named to stateless upstreams."""
+    session: Session | None
+    """None in the stateless era."""
+    outlet: Outlet | None
+    """None where the client's transport has no way for messages before the answer; they are dropped then."""
+    headers: Mapping[bytes, bytes] | None = None
+    """The headers of a stateless request over HTTP; None where the transport has none that mirror the body."""
+    id_raw: bytes = b""
+    params: rewrite.Members = {}
+    progress_token_raw: bytes | None = None
+    asked: dict[bytes, bytes] = {}
+    """What the client was asked during this call: the id it has there, and the upstream's own."""
 
-    def __init__(
-        self, message: Message, *, era: Era, caller: meta.Caller, session: Session | None, outlet: Outlet | None
-    ) -> None:
-        self.message = message
-        self.era = era
-        self.caller = caller
-        self.session = session
-        self.outlet = outlet
-        self.headers: Mapping[bytes, bytes] | None = None
-        """The headers of a stateless request over HTTP; None where the transport has none that mirror the body."""
-        self.id_raw = own(message.id)
-        self.params: rewrite.Members = {}
-        self.progress_token_raw: bytes | None = None
-        self.asked: dict[bytes, bytes] = {}
-        """What the client was asked during this call: the id it has there, and the upstream's own."""
+    def __post_init__(self) -> None:
+        self.id_raw = own(self.message.id)
 
     def cut(self, params: rewrite.Members, own_meta: rewrite.Members) -> None:
         """Take params and `_meta` that were cut open already."""

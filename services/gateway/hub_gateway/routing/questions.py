@@ -35,7 +35,7 @@ async def answered(exchange: Exchange, params: rewrite.Members, reply: Reply, ag
         UpstreamGarbage: the questions are malformed, or never end.
     """
     for _ in range(MAX_ROUNDS):
-        if b"input_required" not in reply.result_raw:
+        if reply.result_raw.find(b"input_required") < 0:
             return reply
         result = _members(reply.result_raw)
         if rewrite.text(result.get("resultType")) != "input_required":

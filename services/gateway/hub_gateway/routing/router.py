@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from hub_common.telemetry import Telemetry, context_from
 from hub_gateway.catalog.entry import EntryKind
@@ -51,12 +52,10 @@ class Router:
         self._discovery = discovery
         self._elsewhere = elsewhere
         self._telemetry = telemetry
-        self._at_once: dict[str, Callable[[Exchange], Response]] = {
-            "ping": hello.ping,
-            "server/discover": hello.discover,
-            **{kind.list_method: self._list for kind in EntryKind},
-        }
         self._journeys: dict[str, Journey] = {
+            "ping": _at_once(hello.ping),
+            "server/discover": _at_once(hello.discover),
+            **{kind.list_method: self._list for kind in EntryKind},
             "tools/call": self._call_tool,
             "logging/setLevel": hello.set_level,
             "prompts/get": calls.get_prompt,
@@ -68,7 +67,6 @@ class Router:
             "resources/unsubscribe": subscriptions.unsubscribe,
             "subscriptions/listen": subscriptions.listen,
         }
-        self._absent = {Era.HANDSHAKE: STATELESS_ONLY_METHODS, Era.STATELESS: HANDSHAKE_ONLY_METHODS}
 
     async def answer(self, exchange: Exchange, traceparent: str | None = None) -> Response:
         """Answer one request, whatever happens; only cancellation passes through.
@@ -79,9 +77,9 @@ class Router:
         """
         try:
             exchange.read()
-            if not self._telemetry.enabled:
-                return await self._dispatch(exchange)
-            return await self._traced(exchange, traceparent)
+            if self._telemetry.enabled:
+                return await self._traced(exchange, traceparent)
+            return await self._journey(exchange)(exchange)
         except HubError as fault:
             return exchange.error(fault.error_raw)
         except Exception:
@@ -91,20 +89,19 @@ class Router:
             if exchange.asked:
                 exchange.withdraw()
 
-    async def _dispatch(self, exchange: Exchange) -> Response:
+    def _journey(self, exchange: Exchange) -> Journey:
         method = exchange.message.method
         if (
             exchange.session is None
             and "requestState" in exchange.params
             and (replica := self._calls.holding.elsewhere(exchange)) is not None
         ):
-            return await self._elsewhere.resume(exchange, replica)
-        if method not in self._absent[exchange.era]:
-            if (journey := self._journeys.get(method)) is not None:
-                return await journey(exchange)
-            if (at_once := self._at_once.get(method)) is not None:
-                return at_once(exchange)
-        raise UnknownMethod(f"Method not found: {method}")
+            return partial(self._elsewhere.resume, replica=replica)
+        journey = self._journeys.get(method)
+        absent = STATELESS_ONLY_METHODS if exchange.era is Era.HANDSHAKE else HANDSHAKE_ONLY_METHODS
+        if journey is None or method in absent:
+            raise UnknownMethod(f"Method not found: {method}")
+        return journey
 
     async def _traced(self, exchange: Exchange, traceparent: str | None) -> Response:
         if traceparent is None and (meta_raw := exchange.params.get("_meta")) is not None:
@@ -116,16 +113,25 @@ class Router:
         with self._telemetry.tracer.start_as_current_span(
             f"mcp {method}", context=context_from(traceparent, None), attributes=attributes
         ) as span:
-            response = await self._dispatch(exchange)
+            response = await self._journey(exchange)(exchange)
             if response.error_code is not None:
                 span.set_attribute("rpc.jsonrpc.error_code", response.error_code)
             return response
 
-    async def _call_tool(self, exchange: Exchange) -> Response:
-        name = rewrite.text(exchange.params.get("name"))
-        if name is not None and self._discovery.owns(name):
-            return await self._discovery.call(exchange, name)
-        return await self._calls.call_tool(exchange)
+    def _call_tool(self, exchange: Exchange) -> Awaitable[Response]:
+        name = exchange.text("name")
+        if self._discovery.owns(name):
+            return self._discovery.call(exchange, name)
+        return self._calls.call_tool(exchange, name)
 
-    def _list(self, exchange: Exchange) -> Response:
+    async def _list(self, exchange: Exchange) -> Response:
         return answer_list(self._calls, exchange)
+
+
+def _at_once(answer: Callable[[Exchange], Response]) -> Journey:
+    """A journey that waits for nothing."""
+
+    async def journey(exchange: Exchange) -> Response:
+        return answer(exchange)
+
+    return journey

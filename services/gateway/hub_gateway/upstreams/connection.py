@@ -29,13 +29,9 @@ _NEVER_CANCELLED = frozenset({"initialize", "server/discover"})
 class _Call(Waiter):
     """A waiter that is a task: past its deadline the task is cancelled out of whatever it awaits."""
 
-    __slots__ = ("cancels_before", "expired", "task")
-
-    def __init__(self, listener: Listener | None, progress_token_raw: bytes | None, deadline_s: float) -> None:
-        super().__init__(listener, progress_token_raw, deadline_s)
-        self.task = asyncio.current_task()
-        self.expired = False
-        self.cancels_before = 0
+    task: asyncio.Task[Any] | None = None
+    expired: bool = False
+    cancels_before: int = 0
 
     def expire(self) -> None:
         """Interrupt the task; `request` turns the cancellation into UpstreamTimeout."""
@@ -141,7 +137,7 @@ class Connection:
         if self.gone is not None:
             raise UpstreamDown(self.gone)
         deadline_s = float("inf") if timeout_s is None else self._loop.time() + timeout_s
-        call = _Call(listener, progress_token_raw, deadline_s)
+        call = _Call(listener, progress_token_raw, deadline_s, task=asyncio.current_task(self._loop))
         upstream_id = self._pending.add(call)
         if deadline_s < self._sweep_s:
             self._sweep_at(deadline_s)

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
+import msgspec
+
 from hub_gateway.wire import meta
 from hub_gateway.wire.message import Message
 
 
-class Reply(NamedTuple):
+class Reply(msgspec.Struct, frozen=True, gc=False):
     """How a request was answered: one of the two is set, the other is b""."""
 
     result_raw: bytes = b""
@@ -46,20 +48,20 @@ class Owner(NamedTuple):
     """Hears what the upstream asks while several calls are under way, or none."""
 
 
-class Waiter:
+class Waiter(msgspec.Struct, eq=False):
     """One request under way. `wake` is called once when `reply` or `fault` is set."""
 
-    __slots__ = ("deadline_s", "fault", "lasting", "listener", "progress_token_raw", "reply", "wake")
+    listener: Listener | None
+    progress_token_raw: bytes | None
+    deadline_s: float
+    reply: Reply | None = None
+    fault: Exception | None = None
+    wake: Callable[[], None] | None = None
 
-    def __init__(self, listener: Listener | None, progress_token_raw: bytes | None, deadline_s: float) -> None:
-        self.listener = listener
-        self.progress_token_raw = progress_token_raw
-        self.deadline_s = deadline_s
-        self.lasting = deadline_s == float("inf")
+    @property
+    def lasting(self) -> bool:
         """Whether this is a subscription: no call, and nothing that an upstream asks or logs belongs to it."""
-        self.reply: Reply | None = None
-        self.fault: Exception | None = None
-        self.wake: Callable[[], None] | None = None
+        return self.deadline_s == float("inf")
 
     def settle(self, reply: Reply | None, fault: Exception | None = None) -> None:
         """Set the outcome; the first one stands."""

@@ -105,15 +105,12 @@ class Supervisor:
         self._breaker = Breaker(_BREAKER_THRESHOLD, _BREAKER_OPEN_S, time.monotonic)
         self._gate = Gate(1 if isinstance(config, InvalidServer) else config.max_in_flight, _QUEUE_S, QUEUE)
         self._timeout_s = 0.0 if isinstance(config, InvalidServer) else config.timeout_s
+        self.isolated = isinstance(config, ServerConfig) and config.isolation == "session"
+        """Whether each session is to have a connection of its own."""
         if isinstance(config, InvalidServer):
             self.status = Status("invalid", config.reason, time.time())
         else:
             self.status = Status("stopped", "disabled in the config" if config.disabled else None, time.time())
-
-    @property
-    def isolated(self) -> bool:
-        """Whether each session is to have a connection of its own."""
-        return isinstance(self.config, ServerConfig) and self.config.isolation == "session"
 
     @property
     def in_flight(self) -> int:
@@ -200,7 +197,9 @@ class Supervisor:
             UpstreamBusy: too many calls are running and waiting, or the breaker is open.
             UpstreamTimeout, UpstreamDown, UpstreamUnauthorized, UpstreamGarbage: as the connection says, with the name.
         """
-        connection = self._linked()
+        connection = self.connection
+        if connection is None:
+            raise self._absence()
         breaker = self._breaker
         if not breaker.allow():
             wait_s = max(1, round(breaker.retry_after_s))

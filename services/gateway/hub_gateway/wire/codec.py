@@ -84,8 +84,7 @@ def is_batch(body: bytes) -> bool:
 def _check(message: Message) -> None:
     id_raw = bytes(message.id)
     # An error may answer a request whose id could not be read, and then has null for one (JSON-RPC 2.0 §5).
-    unread = id_raw == _NULL_ID and len(message.error)
-    if id_raw and not id_raw.isdigit() and not unread and not _ID.fullmatch(id_raw):
+    if not id_raw.isdigit() and id_raw and not _ID.fullmatch(id_raw) and (id_raw != _NULL_ID or not message.error):
         raise MalformedMessage(INVALID_REQUEST, "Invalid Request: id must be a string or a number")
     if message.jsonrpc != "2.0":
         raise MalformedMessage(INVALID_REQUEST, 'Invalid Request: jsonrpc must be "2.0"', id_raw)

@@ -24,13 +24,13 @@ _known: dict[bytes, tuple[bytes, bytes]] = {}
 
 def read_fields(lines: list[bytes]) -> Fields | None:
     """The fields of a head, its first line left out; None where a line is not usual or a name comes twice."""
+    fields: Fields = {}
     try:
-        fields = dict(map(_known.__getitem__, lines))
-    except KeyError:
-        try:
-            fields = dict(map(_read, lines))
-        except ValueError:
-            return None
+        for line in lines:
+            name, value = _known.get(line) or _read(line)
+            fields[name] = value
+    except ValueError:
+        return None
     return fields if len(fields) == len(lines) else None
 
 
@@ -51,14 +51,12 @@ def keeps(fields: Fields) -> bool | None:
 
 
 def _read(line: bytes) -> tuple[bytes, bytes]:
-    field = _known.get(line)
-    if field is None:
-        found = _LINE.fullmatch(line)
-        if found is None:
-            raise ValueError(line)
-        field = (found[1].lower(), found[2])
-        if len(line) <= _MAX_LINE_BYTES and field[0] not in _NEVER_TWICE:
-            if len(_known) >= _MAX_KNOWN:
-                _known.clear()  # peers choose these, so what is remembered has an end
-            _known[line] = field
+    found = _LINE.fullmatch(line)
+    if found is None:
+        raise ValueError(line)
+    field = (found[1].lower(), found[2])
+    if len(line) <= _MAX_LINE_BYTES and field[0] not in _NEVER_TWICE:
+        if len(_known) >= _MAX_KNOWN:
+            _known.clear()  # peers choose these, so what is remembered has an end
+        _known[line] = field
     return field

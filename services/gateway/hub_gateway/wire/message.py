@@ -37,6 +37,11 @@ class Message(msgspec.Struct, omit_defaults=True):
     error: Raw = ABSENT
 
     @property
+    def is_request(self) -> bool:
+        """Whether this is a request: what most messages of a client are."""
+        return len(self.id) > 0 and self.method != ""
+
+    @property
     def kind(self) -> Kind:
         """Which of the three this is; `codec.decode` has refused everything else."""
         if self.method:

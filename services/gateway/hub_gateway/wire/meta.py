@@ -74,9 +74,12 @@ def for_upstream(
         caller: named to a stateless upstream.
         progress_token_raw: the token to ask progress with, or None to leave out the client's own.
     """
+    meta_raw = params.get("_meta")
+    if meta_raw is None and progress_token_raw is None and era is Era.HANDSHAKE:
+        return rewrite.join(params)
     parts: dict[str, bytes | Raw] = {**params}
     meta: dict[str, bytes | Raw] = {}
-    if (meta_raw := params.get("_meta")) is not None:
+    if meta_raw is not None:
         meta.update((key, value) for key, value in rewrite.members(meta_raw).items() if key not in _HOP)
         meta.pop(PROGRESS_TOKEN, None)
     if progress_token_raw is not None:

@@ -7,6 +7,7 @@ and joined again; a value is never decoded and encoded.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import msgspec
 from msgspec import Raw
@@ -18,6 +19,12 @@ _members = msgspec.json.Decoder(Members)
 _text = msgspec.json.Decoder(str)
 _items = msgspec.json.Decoder(list[Raw])
 encode_text = msgspec.json.Encoder().encode
+
+
+@lru_cache(4_096)
+def text_raw(text: str) -> Raw:
+    """Encode a string that comes again and again, such as an entry's name."""
+    return Raw(encode_text(text))
 
 
 _MAX_NAMES = 256
@@ -54,7 +61,12 @@ def items(array_raw: bytes | Raw) -> list[Raw]:
 
 def join(parts: Mapping[str, bytes | Raw]) -> bytes:
     """Join members to an object, in their order."""
-    return b"{" + b",".join([b"".join((encode_name(key), b":", value)) for key, value in parts.items()]) + b"}"
+    pieces: list[bytes | Raw] = []
+    mark = b"{"
+    for key, value in parts.items():
+        pieces += (mark, _names.get(key) or encode_name(key), b":", value)
+        mark = b","
+    return b"".join((*pieces, b"}")) if pieces else b"{}"
 
 
 def text(value_raw: bytes | Raw | None) -> str | None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol, cast
 
 import httptools
+import msgspec
 
 from hub_gateway.errors import UpstreamDown, UpstreamGarbage
 from hub_gateway.upstreams.transports.transport import MESSAGE_LIMIT_BYTES
@@ -35,16 +36,13 @@ class Broken(UpstreamDown):
     """The socket ended in the middle of an exchange: the request may have run."""
 
 
-class Response:
+class Response(msgspec.Struct, eq=False):
     """What came back. The body of an event stream is empty here: it went to the feed."""
 
-    __slots__ = ("body", "headers", "status", "streamed")
-
-    def __init__(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, streamed: bool) -> None:
-        self.status = status
-        self.headers = headers
-        self.body = body
-        self.streamed = streamed
+    status: int
+    headers: Iterable[tuple[bytes, bytes]]
+    body: bytes
+    streamed: bool
 
     def header(self, name: bytes) -> str | None:
         """The first header of that lower-case name."""

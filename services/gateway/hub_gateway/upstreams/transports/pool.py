@@ -8,12 +8,18 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
+from functools import lru_cache
 
 from hub_gateway.config.model import ConnectionPool
 from hub_gateway.upstreams.transports.address import Address
 from hub_gateway.upstreams.transports.http1 import Feed, Link, Response, Unreachable
 
 _REAP_S = 2.0
+
+
+@lru_cache(4_096)
+def _length_line(size: int) -> bytes:
+    return b"Content-Length: %d\r\n\r\n" % size
 
 
 class Pool:
@@ -61,7 +67,7 @@ class Pool:
         if body is None:
             link.exchange(done, head + b"\r\n", b"", feed)
         else:
-            link.exchange(done, b"%bContent-Length: %d\r\n\r\n" % (head, len(body)), body, feed)
+            link.exchange(done, head + _length_line(len(body)), body, feed)
         try:
             return await done
         except asyncio.CancelledError:
