@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from hub_common.tasks import Tasks
+from hub_common.tasks import Tasks, Workers
 
 pytestmark = pytest.mark.anyio
 
@@ -96,3 +96,58 @@ async def test_a_task_may_close_its_owner() -> None:
     async with asyncio.timeout(5):
         assert await tasks.spawn(closer(), "closer") == "closed"
     assert ended.is_set()
+
+
+async def test_a_worker_that_is_done_takes_the_next_piece() -> None:
+    by_task: dict[str, set[asyncio.Task[object] | None]] = {}
+    done: asyncio.Queue[str] = asyncio.Queue()
+
+    async def work(piece: str) -> None:
+        by_task.setdefault(piece[0], set()).add(asyncio.current_task())
+        done.put_nowait(piece)
+
+    tasks = Tasks("owner")
+    workers = Workers(tasks, "work", work)
+    for piece in ("a1", "a2", "a3"):  # one after the other: one task
+        workers.give(piece)
+        assert await done.get() == piece
+        await asyncio.sleep(0)
+    for piece in ("b1", "b2", "b3"):  # at once: a task for each
+        workers.give(piece)
+    assert sorted([await done.get() for _ in range(3)]) == ["b1", "b2", "b3"]
+    assert (len(by_task["a"]), len(by_task["b"])) == (1, 3)
+    await tasks.close()
+    assert len(tasks) == 0
+
+
+async def test_a_piece_that_fails_is_logged_and_the_next_one_is_done(caplog: pytest.LogCaptureFixture) -> None:
+    done: asyncio.Queue[int] = asyncio.Queue()
+
+    async def work(piece: int) -> None:
+        done.put_nowait(1 // piece)
+
+    tasks = Tasks("owner")
+    workers = Workers(tasks, "work", work)
+    workers.give(0)
+    workers.give(1)
+    assert await done.get() == 1
+    (record,) = caplog.records
+    assert "owner.work" in record.getMessage()
+    await tasks.close()
+
+
+async def test_what_is_given_after_the_end_is_not_done() -> None:
+    done: list[int] = []
+
+    async def work(piece: int) -> None:
+        done.append(piece)
+
+    tasks = Tasks("owner")
+    workers = Workers(tasks, "work", work)
+    workers.give(1)
+    await asyncio.sleep(0)
+    await tasks.close()
+    workers.give(2)
+    await asyncio.sleep(0)
+    assert done == [1]
+    await tasks.close()
