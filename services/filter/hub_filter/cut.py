@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-_LEAST_SHARE = 0.5
+_LEAST_SHARE = 0.4
 """Of the first hit's standing above the mean of all entries: what has less is not worth showing. A share, since how far
 the best can stand above the mean depends on how many entries there are."""
+
+_ALWAYS = 5
+"""Hits that are worth showing however far the first stands above them: it is not always the one that is needed."""
 
 
 def worth_showing(standings: Sequence[float], leads: Sequence[int], budget: int) -> int:
@@ -23,7 +26,5 @@ def worth_showing(standings: Sequence[float], leads: Sequence[int], budget: int)
         budget: at most so many; 0 means all.
     """
     most = min(budget or len(standings), len(standings))
-    if not most:
-        return 0
     near = sum(standing >= _LEAST_SHARE * standings[0] for standing in standings[:most])
-    return max([1, near, *(place + 1 for place in leads if place < most)])
+    return max([near, min(_ALWAYS, most), *(place + 1 for place in leads if place < most)])

@@ -140,8 +140,13 @@ class Indexes:
         if embed is None or not entries:
             return None
         new = [entry for entry in dict.fromkeys(entries) if entry not in self._vectors]
-        for entry, vector in zip(new, embed([entry.text for entry in new]).astype(np.float16), strict=True):
-            self._vectors[entry] = vector.copy()
+        # An entry whose keywords came later is another one of the same text.
+        known = {entry.text: vector for entry, vector in self._vectors.items()} if new else {}
+        texts = [text for text in dict.fromkeys(entry.text for entry in new) if text not in known]
+        if texts:
+            known.update(zip(texts, map(np.copy, embed(texts).astype(np.float16)), strict=True))
+        for entry in new:
+            self._vectors[entry] = known[entry.text]
         return Vectors(np.stack([self._vectors[entry] for entry in entries]).astype(np.float32), embed)
 
     def _analyse(self, entry: filter_pb2.Entry) -> Analysed:

@@ -10,16 +10,20 @@ from hypothesis import strategies as st
 
 from hub_filter.cut import worth_showing
 
+FITS = [5.0, 4.9, 4.8, 4.7, 4.6, 4.5]
+
 
 @pytest.mark.parametrize(
     ("standings", "leads", "budget", "cut"),
     [
-        ([5.0, 4.8, 1.0, 0.9], [], 0, 2),
-        ([5.0, 4.8, 4.7, 4.6], [], 0, 4),
-        ([5.0, 4.8, 4.7, 4.6], [], 3, 3),
-        ([5.0, 1.0, 0.9, 0.8], [0, 2], 0, 3),
-        ([5.0, 1.0, 0.9, 0.8], [0, 3], 2, 1),
-        ([-0.1, -0.2], [], 0, 1),
+        ([*FITS, 1.0, 0.9], [], 0, 6),
+        ([*FITS, 4.0, 3.0], [], 0, 8),
+        ([*FITS, 4.0, 3.0], [], 7, 7),
+        ([*FITS, 1.0, 0.9], [0, 6], 0, 7),
+        ([*FITS, 1.0, 0.9], [0, 7], 7, 6),
+        ([9.0, 1.0, 0.9, 0.8, 0.7, 0.6], [], 0, 5),
+        ([9.0, 1.0, 0.9, 0.8, 0.7, 0.6], [], 2, 2),
+        ([-0.1, -0.2], [], 0, 2),
         ([5.0], [], 9, 1),
         ([], [], 5, 0),
     ],
@@ -38,4 +42,4 @@ def test_the_cut_stands_where_the_standing_has_fallen(
 def test_the_cut_is_within_the_hits_and_the_budget(standings: list[float], leads: list[int], budget: int) -> None:
     cut = worth_showing(standings, leads, budget)
     assert cut <= (min(budget, len(standings)) if budget else len(standings))
-    assert (cut > 0) is bool(standings)
+    assert cut >= min(5, len(standings), budget or 5)

