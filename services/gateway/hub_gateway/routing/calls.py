@@ -255,6 +255,7 @@ def _request(
         progress_token_raw=exchange.progress_token_raw,
         name=name,
         mirrored=mirrored,
+        client=exchange.client,
     )
 
 

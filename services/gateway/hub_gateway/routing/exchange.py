@@ -58,6 +58,11 @@ class Exchange(msgspec.Struct, eq=False):
     def __post_init__(self) -> None:
         self.id_raw = own(self.message.id)
 
+    @property
+    def client(self) -> str | bytes:
+        """Who shares turns with nobody else: a session, or the clients without one that call themselves the same."""
+        return self.caller.client_info_raw if self.session is None else self.session.id
+
     def cut(self, params: rewrite.Members, own_meta: rewrite.Members) -> None:
         """Take params and `_meta` that were cut open already."""
         self.params = params

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import NamedTuple
 
 from hub_common.breaker import Breaker
@@ -187,11 +187,13 @@ class Supervisor:
         progress_token_raw: bytes | None = None,
         name: str | None = None,
         mirrored: Sequence[tuple[str, str]] = (),
+        client: Hashable = None,
         again: bool = False,
     ) -> Reply:
         """Forward a request; see `Connection.request`. Without `timeout_s` the server's own limit holds.
 
-        One that the upstream did not take, since it had forgotten the session, is made on the next link, once: `again`.
+        Where too many calls run, clients take turns; `client` says whose call this is, None the hub's own. One that the
+        upstream did not take, since it had forgotten the session, is made on the next link, once: `again`.
 
         Raises:
             UpstreamBusy: too many calls are running and waiting, or the breaker is open.
@@ -207,7 +209,7 @@ class Supervisor:
         gate = self._gate
         if not gate.enter():
             try:
-                await gate.wait()
+                await gate.wait(client)
             except UpstreamBusy as fault:
                 raise self._named(fault) from fault
             if self.connection is None:
@@ -251,6 +253,7 @@ class Supervisor:
             progress_token_raw=progress_token_raw,
             name=name,
             mirrored=mirrored,
+            client=client,
             again=True,
         )
 

@@ -19,7 +19,7 @@ async def test_who_finds_no_room_goes_in_when_another_leaves_and_in_turn() -> No
     assert not gate.enter()
 
     async def come(number: int) -> None:
-        await gate.wait()
+        await gate.wait("a")
         order.append(number)
 
     async with asyncio.TaskGroup() as group:
@@ -39,10 +39,10 @@ async def test_who_finds_no_room_goes_in_when_another_leaves_and_in_turn() -> No
 async def test_a_full_queue_refuses_at_once() -> None:
     gate = Gate(1, 10, 1)
     assert gate.enter()
-    waiting = asyncio.ensure_future(gate.wait())
+    waiting = asyncio.ensure_future(gate.wait("a"))
     await asyncio.sleep(0)
     with pytest.raises(UpstreamBusy, match="1 are waiting"):
-        await gate.wait()
+        await gate.wait("a")
     gate.leave()
     await waiting
 
@@ -51,7 +51,7 @@ async def test_a_turn_that_does_not_come_is_refused_and_forgotten() -> None:
     gate = Gate(1, 0.01, 1)
     assert gate.enter()
     with pytest.raises(UpstreamBusy, match="none ended"):
-        await gate.wait()
+        await gate.wait("a")
     gate.leave()
     assert gate.inside == 0
 
@@ -60,7 +60,7 @@ async def test_a_cancelled_turn_goes_to_the_next_in_line() -> None:
     gate = Gate(2, 10, 2)
     assert gate.enter()
     assert gate.enter()
-    first, second = asyncio.ensure_future(gate.wait()), asyncio.ensure_future(gate.wait())
+    first, second = asyncio.ensure_future(gate.wait("a")), asyncio.ensure_future(gate.wait("a"))
     await asyncio.sleep(0)
     gate.leave()
     first.cancel()
@@ -70,3 +70,46 @@ async def test_a_cancelled_turn_goes_to_the_next_in_line() -> None:
     gate.leave()
     gate.leave()
     assert gate.inside == 0
+
+
+async def test_clients_take_turns() -> None:
+    gate, order = Gate(1, 10, 10), list[str]()
+    assert gate.enter()
+
+    async def come(client: str, name: str) -> None:
+        await gate.wait(client)
+        order.append(name)
+        gate.leave()
+
+    async with asyncio.TaskGroup() as group:
+        for client, name in (("a", "a1"), ("a", "a2"), ("a", "a3"), ("b", "b1"), ("c", "c1"), ("c", "c2")):
+            group.create_task(come(client, name))
+        await asyncio.sleep(0)
+        assert gate.waiting == 6
+        gate.leave()
+    assert order == ["a1", "b1", "c1", "a2", "c2", "a3"]
+    assert (gate.inside, gate.waiting) == (0, 0)
+
+
+async def test_a_full_queue_gives_a_place_of_the_longest_line_to_another_client() -> None:
+    gate = Gate(1, 10, 3)
+    assert gate.enter()
+    many = [asyncio.ensure_future(gate.wait("many")) for _ in range(3)]
+    await asyncio.sleep(0)
+    with pytest.raises(UpstreamBusy, match="3 are waiting"):
+        await gate.wait("many")
+    few = [asyncio.ensure_future(gate.wait("few"))]
+    await asyncio.sleep(0)
+    with pytest.raises(UpstreamBusy, match="3 are waiting"):
+        await asyncio.wait_for(many[2], 5)
+    with pytest.raises(UpstreamBusy, match="3 are waiting"):
+        await gate.wait("few")  # its line would be as long as the longest
+    gate.leave()
+    await asyncio.wait_for(many[0], 5)
+    gate.leave()
+    await asyncio.wait_for(few[0], 5)
+    assert (gate.inside, gate.waiting) == (1, 1)
+    many[1].cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await many[1]
+    assert gate.waiting == 0
