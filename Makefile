@@ -49,7 +49,7 @@ bench: .venv/.dev ## Measure calls through the hub beside nginx and others, in o
 	  echo "make bench needs $$tool (Debian: wrk, nginx-light)"; exit 1; done
 	$(BIN)/python -m bench.run $(ARGS)
 
-conformance: .venv/.dev ## Run the official MCP suite against the hub in front of a test server
+conformance: .venv/.dev ## Run the official MCP suite against the hub, with every kind of filtering
 	$(BIN)/python -m tests.conformance.run $(ARGS)
 
 matrix: .venv/.dev ## Print every feature in every combination of client and server, and what proves it

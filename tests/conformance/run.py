@@ -1,11 +1,12 @@
 """Run the official conformance suite: `python -m tests.conformance.run --spec 2025-11-25|2026-07-28|all [--url URL]`.
 
-Owns fetching the suite (npm, into the cache directory), the hub as the server and as the client under test (`driver`),
-and the table of what came out. Which scenarios are required is the suite's own frozen list; what may fail is in
-`expected-failures.yml`.
+Owns fetching the suite (npm, into the cache directory), the hub as the client under test (`driver`) and, with every
+kind of filtering (`modes`), as the server under test, and the tables of what came out. Which scenarios are required is
+the suite's own frozen list; what may fail is in `expected-failures.yml`.
 """
 
 import argparse
+import io
 import json
 import re
 import subprocess
@@ -13,6 +14,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +24,12 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from tests.conformance.modes import MODES
 from tests.support import hub
 from tests.support.cache_dir import ToolMissing, npm_packages
+from tests.support.packages import CONFORMANCE, NODE
 from tests.support.processes import EVERYTHING, ROOT, serving
 
-SUITE: Final = "@modelcontextprotocol/conformance@0.2.0-alpha.12"
-NODE: Final = "node@22"
 REVISIONS: Final = ("2025-11-25", "2026-07-28")
 EXPECTED: Final = Path(__file__).with_name("expected-failures.yml")
 SIDES: Final = ("server", "client")
@@ -39,14 +41,9 @@ DRIVER: Final = f"{sys.executable} -m tests.conformance.driver"
 NOT_PASSED: Final = ("FAILURE", "WARNING")
 TIME: Final = re.compile(r"-\d{4}-\d{2}-\d{2}T[\d:.Z-]+$")
 COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
-FILTERING: Final[dict[str, dict[str, Any]]] = {
-    "off": {"enabled": False},
-    "on": {
-        "enabled": True,
-        "mode": "server-allowlist",
-        "serverFilter": {"mode": "allowlist", "servers": ["everything"]},
-    },
-}
+WIDE: Final = 160
+AT_ONCE: Final = 2
+"""Runs at the same time: most of a run is waiting for the suite's own pauses."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +54,33 @@ class Outcome:
     required: bool
     counts: Counter[str]
     failed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the suite: its revision, the side under test, and where that is."""
+
+    revision: str
+    side: str
+    mode: str
+    subject: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """What stands over its table."""
+        filtering = f", filtering: {self.mode}" if self.mode else ""
+        return f"Conformance {self.revision}, the hub as the {self.side}{filtering}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came out of a run: all as expected or not, how many required scenarios passed, and what is to be printed."""
+
+    run: Run
+    good: bool
+    passed: int
+    required: int
+    printed: str
 
 
 @dataclass(frozen=True)
@@ -118,28 +142,24 @@ def table(title: str, found: list[Outcome]) -> Table:
     return made
 
 
-def run_revision(
-    suite: Suite, revision: str, side: str, subject: list[str], expected: dict[str, Any], console: Console
-) -> bool:
-    """Run the required scenarios of one revision and side; True when nothing is unexpected, in either direction.
+def run_suite(suite: Suite, run: Run, expected: dict[str, Any]) -> Verdict:
+    """Run the required scenarios of one revision and side; good when nothing is unexpected, in either direction.
 
     Args:
         suite: the installed suite.
-        revision: of the protocol.
-        side: `server` or `client`: which of the two is under test.
-        subject: the suite's options that say where it is.
+        run: which scenarios, and against what.
         expected: the sections of the list of what may fail.
-        console: where the table goes.
     """
-    title, required = f"Conformance {revision}, the hub as the {side}", suite.required(revision, side)
+    console = Console(width=WIDE, record=True, file=io.StringIO())
+    required = suite.required(run.revision, run.side)
     with tempfile.TemporaryDirectory(prefix="conformance-") as directory:
         baseline, results = Path(directory) / "expected.yml", Path(directory) / "results"
-        sections: dict[str, list[str]] = expected.get(revision) or {}
-        baseline.write_text(yaml.safe_dump({side: sections.get(side) or []}))
-        options = ["--requirements", revision, "--expected-failures", str(baseline), "--output-dir", str(results)]
+        sections: dict[str, list[str]] = expected.get(run.revision) or {}
+        baseline.write_text(yaml.safe_dump({run.side: sections.get(run.side) or []}))
+        options = ["--requirements", run.revision, "--expected-failures", str(baseline), "--output-dir", str(results)]
         try:
             done = subprocess.run(
-                [*suite.line, side, *subject, *options],
+                [*suite.line, run.side, *run.subject, *options],
                 cwd=ROOT,
                 capture_output=True,
                 text=True,
@@ -147,33 +167,68 @@ def run_revision(
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            console.print(table(title, outcomes(results, required)))
-            console.print(f"[red]{revision} {side}: not finished within {RUN_TIMEOUT_S} s")
-            return False
+            done = None
         found = outcomes(results, required)
-    console.print(table(title, found))
-    said = done.stdout[done.stdout.rfind("\nTotal:") :] + done.stderr[-2000:]
-    if done.returncode:
-        console.print(COLOUR.sub("", said).strip(), markup=False, highlight=False)
     passed = sum(each.required and not each.counts["FAILURE"] and not each.counts["WARNING"] for each in found)
-    counted = f"{passed} of {len(required)} required scenarios pass"
-    console.print(f"{revision}, the hub as the {side}: {counted}; suite exit code {done.returncode}")
-    return done.returncode == 0 and {each.scenario for each in found} >= set(required)
+    console.print(table(run.title, found))
+    if done is None:
+        console.print(f"[red]not finished within {RUN_TIMEOUT_S} s")
+    elif done.returncode:
+        said = done.stdout[done.stdout.rfind("\nTotal:") :] + done.stderr[-2000:]
+        console.print(COLOUR.sub("", said).strip(), markup=False, highlight=False)
+    good = done is not None and done.returncode == 0 and {each.scenario for each in found} >= set(required)
+    styled = sys.stdout.isatty()
+    return Verdict(run, good, passed, len(required), console.export_text(styles=styled))
 
 
 @contextmanager
-def through_hub(filtering: str) -> Generator[str]:
-    """The URL of a hub in front of the everything server, whose names it leaves as they are."""
+def through_hub(mode: str) -> Generator[str]:
+    """The URL of a hub with this filtering in front of the everything server, whose names it leaves as they are."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="conformance-hub-")))
         upstream = stack.enter_context(serving(EVERYTHING))
-        config = {
-            "mcpServers": {"everything": {"url": upstream, "prefix": ""}},
-            "toolFiltering": FILTERING[filtering],
-        }
+        config = {"mcpServers": {"everything": {"url": upstream, "prefix": ""}}, **MODES[mode].config}
         running = stack.enter_context(hub.running(config, directory))
         hub.wait_ready_sync(running, "everything")
-        yield running.url
+        yield f"{running.url}{MODES[mode].path}"
+
+
+def against_hub(suite: Suite, mode: str, revisions: tuple[str, ...], expected: dict[str, Any]) -> list[Verdict]:
+    """Run the server's scenarios of these revisions against one hub."""
+    with through_hub(mode) as url:
+        return [run_suite(suite, Run(revision, "server", mode, ("--url", url)), expected) for revision in revisions]
+
+
+def driven(suite: Suite, revisions: tuple[str, ...], expected: dict[str, Any]) -> list[Verdict]:
+    """Run the client's scenarios of these revisions; each starts a hub of its own."""
+    subject = ("--command", DRIVER, "--timeout", str(CLIENT_TIMEOUT_S * 1000))
+    return [run_suite(suite, Run(revision, "client", "", subject), expected) for revision in revisions]
+
+
+def summary(verdicts: list[Verdict]) -> Table:
+    """A row per mode and side, a column per revision."""
+    revisions = sorted({verdict.run.revision for verdict in verdicts})
+    made = Table("the hub as", "filtering", *revisions, title="Required scenarios that pass")
+    for side, mode in dict.fromkeys((verdict.run.side, verdict.run.mode) for verdict in verdicts):
+        cells = {v.run.revision: v for v in verdicts if (v.run.side, v.run.mode) == (side, mode)}
+        shown = [f"[{'green' if v.good else 'red'}]{v.passed} of {v.required}" for v in cells.values()]
+        made.add_row(side, mode or "(each scenario's own)", *shown)
+    return made
+
+
+def run_all(suite: Suite, arguments: argparse.Namespace, expected: dict[str, Any]) -> list[Verdict]:
+    """Every run that the command line asks for, several at a time."""
+    revisions = REVISIONS if arguments.spec == "all" else (arguments.spec,)
+    if arguments.url:
+        return [run_suite(suite, Run(each, "server", "", ("--url", arguments.url)), expected) for each in revisions]
+    modes = tuple(MODES) if arguments.filtering == "all" else (arguments.filtering,)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        under_way = []
+        if arguments.side in ("client", "all"):
+            under_way.append(pool.submit(driven, suite, revisions, expected))
+        if arguments.side in ("server", "all"):
+            under_way += [pool.submit(against_hub, suite, mode, revisions, expected) for mode in modes]
+        return [verdict for each in under_way for verdict in each.result()]
 
 
 def main() -> int:
@@ -182,29 +237,21 @@ def main() -> int:
     parser.add_argument("--spec", choices=(*REVISIONS, "all"), default="all")
     parser.add_argument("--side", choices=(*SIDES, "all"), default="all", help="what is under test")
     parser.add_argument("--url", help="test this server alone; default: the everything server behind the hub")
-    parser.add_argument("--filtering", choices=("off", "on"), default="off", help="of the hub, without --url")
+    parser.add_argument("--filtering", choices=(*MODES, "all"), default="all", help="of the hub, without --url")
     parser.add_argument("--expected", type=Path, help="the list of what may fail; with --url there is none by default")
     arguments = parser.parse_args()
-    console = Console(width=None if sys.stdout.isatty() else 160)
+    console = Console(width=None if sys.stdout.isatty() else WIDE)
     try:
-        suite = Suite(npm_packages("conformance-0.2.0-alpha.12-node22", NODE, SUITE))
+        suite = Suite(npm_packages("conformance-0.2.0-alpha.12-node22", NODE, CONFORMANCE))
     except ToolMissing as error:
         console.print(f"[red]the conformance suite cannot be fetched: {error}")
         return 2
     listed: Path | None = arguments.expected or (None if arguments.url else EXPECTED)
-    expected = read_expected(listed) if listed else {}
-    sides = ("server",) if arguments.url else SIDES if arguments.side == "all" else (arguments.side,)
-    with ExitStack() as stack:
-        subjects = {"client": ["--command", DRIVER, "--timeout", str(CLIENT_TIMEOUT_S * 1000)]}
-        if "server" in sides:
-            subjects["server"] = ["--url", arguments.url or stack.enter_context(through_hub(arguments.filtering))]
-        chosen = REVISIONS if arguments.spec == "all" else (arguments.spec,)
-        good = [
-            run_revision(suite, revision, side, subjects[side], expected, console)
-            for revision in chosen
-            for side in sides
-        ]
-    return 0 if all(good) else 1
+    verdicts = run_all(suite, arguments, read_expected(listed) if listed else {})
+    for verdict in verdicts:
+        print(verdict.printed)
+    console.print(summary(verdicts))
+    return 0 if all(verdict.good for verdict in verdicts) else 1
 
 
 if __name__ == "__main__":
