@@ -332,6 +332,13 @@ _ALL: Final = (
         own=True,
     ),
     Requirement(
+        "fair-turns",
+        "Where a server is busy its clients take turns: one with many calls does not keep another waiting for all of "
+        "them.",
+        "hub decision",
+        own=True,
+    ),
+    Requirement(
         "slow-readers",
         "A client that does not read costs bounded memory, delays nobody, and still gets its result.",
         "hub decision",
@@ -470,6 +477,20 @@ _ALL: Final = (
     Requirement(
         "sdk-1",
         "A client on the Python SDK 1.x lists and calls, over Streamable HTTP and over HTTP+SSE.",
+        "hub decision",
+        own=True,
+    ),
+    Requirement(
+        "sdk-typescript",
+        "A client on the TypeScript SDK lists, calls, hears progress and changes, is asked, and reads, over Streamable "
+        "HTTP, HTTP+SSE and stdio.",
+        "hub decision",
+        own=True,
+    ),
+    Requirement(
+        "real-servers",
+        "The reference servers (everything, memory, filesystem, time, git, fetch) are listed whole and answer what "
+        "they answer without the hub.",
         "hub decision",
         own=True,
     ),

@@ -132,6 +132,29 @@ async def test_200_calls_take_turns_where_the_limit_is_narrow(hub: Hub) -> None:
     assert [result["content"][0]["text"] for result in results] == texts
 
 
+@proves("fair-turns")
+@pytest.mark.parametrize("era", ("handshake", "stateless"))
+async def test_one_client_s_many_calls_do_not_keep_another_waiting(hub: Hub, era: str) -> None:
+    ended, begun = 0, asyncio.Event()
+
+    async def one_of_many(client: RawClient) -> None:
+        nonlocal ended
+        await _call(client, "narrow__test_tool_with_progress", {})
+        ended += 1
+        begun.set()
+
+    async with speaking(hub, era) as busy, speaking(hub, era) as other:
+        other.info = {"name": "another-client", "version": "1"}
+        many = asyncio.gather(*(one_of_many(busy) for _ in range(CALLS)))
+        async with asyncio.timeout(LONG_S):
+            await begun.wait()
+        before = ended
+        assert (await _call(other, "narrow__echo", {"text": "my turn"}))["content"][0]["text"] == "my turn"
+        assert ended - before < CALLS / 2, "it waited for its turn behind all calls of the other client"
+        await many
+    assert ended == CALLS
+
+
 def _resident_bytes(hub: Hub) -> int:
     lines = Path(f"/proc/{hub.process.pid}/status").read_text().splitlines()
     (resident,) = (line for line in lines if line.startswith("VmRSS:"))

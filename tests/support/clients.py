@@ -101,6 +101,7 @@ class RawClient:
         self.session_id = session_id
         self.capabilities = dict(capabilities or {})
         self.revision = HANDSHAKE
+        self.info = INFO
         self.greeting: dict[str, Any] = {}
         """What a session's `initialize` was answered with."""
         self._ids = itertools.count(1)
@@ -124,7 +125,7 @@ class RawClient:
         prefix = "io.modelcontextprotocol/"
         return {
             f"{prefix}protocolVersion": STATELESS,
-            f"{prefix}clientInfo": INFO,
+            f"{prefix}clientInfo": self.info,
             f"{prefix}clientCapabilities": self.capabilities,
         }
 

@@ -1,4 +1,4 @@
-"""Clients that are programs of their own: the Python SDK 1.x and the Inspector's command line.
+"""Clients that are programs of their own: the SDKs 1.x for Python and for TypeScript, the Inspector's command line.
 
 Owns how they are run and read. They are fetched on first use (`cache_dir`), bounded in time.
 """
@@ -12,10 +12,12 @@ import signal
 from pathlib import Path
 from typing import Any, Final
 
-from tests.support.cache_dir import ToolMissing, sdk1_python
+from tests.support.cache_dir import sdk1_python
+from tests.support.hub import COMMAND
+from tests.support.packages import INSPECTOR, SDK_TYPESCRIPT, node_packages, not_run
 
-INSPECTOR: Final = "@modelcontextprotocol/inspector@2.12.0"
 SCRIPT: Final = Path(__file__).with_name("sdk1_client.py")
+TS_SCRIPT: Final = Path(__file__).with_name("ts_client.mjs")
 CALL_TIMEOUT_S: Final = 40.0
 FETCH_TIMEOUT_S: Final = 240.0
 """Long enough for npx to fetch the Inspector on its first run."""
@@ -50,14 +52,17 @@ async def sdk1(url: str, tool: str, arguments: dict[str, Any], transport: str = 
     return await _output(*line, timeout_s=CALL_TIMEOUT_S)
 
 
-async def inspector(url: str, method: str, *arguments: str) -> dict[str, Any]:
-    """Run the Inspector's command line; its printed result.
+async def typescript(url: str, upstream: str, transport: str) -> dict[str, Any]:
+    """List, call, be asked, hear and read with the TypeScript SDK; see the script. Without Node.js it is left out."""
+    packages = await asyncio.to_thread(node_packages, "sdk-typescript", SDK_TYPESCRIPT)
+    line = ("node", str(TS_SCRIPT), str(packages), transport, url, upstream, str(COMMAND))
+    return await _output(*line, timeout_s=CALL_TIMEOUT_S)
 
-    Raises:
-        ToolMissing: npx is not installed.
-    """
+
+async def inspector(url: str, method: str, *arguments: str) -> dict[str, Any]:
+    """Run the Inspector's command line; its printed result. Without npx the test is left out."""
     npx = shutil.which("npx")
     if npx is None:
-        raise ToolMissing("npx is not installed or not on PATH")
+        not_run("npx is not installed or not on PATH")
     line = (npx, "--yes", INSPECTOR, "--cli", url, "--transport", "http", "--method", method, *arguments)
     return await _output(*line, timeout_s=FETCH_TIMEOUT_S)
