@@ -28,11 +28,24 @@ from tests.conformance.modes import MODES
 from tests.support import hub
 from tests.support.cache_dir import ToolMissing, npm_packages
 from tests.support.packages import CONFORMANCE, NODE
-from tests.support.processes import EVERYTHING, ROOT, serving
+from tests.support.processes import EVERYTHING, ROOT, TASKS, serving
 
 REVISIONS: Final = ("2025-11-25", "2026-07-28")
 EXPECTED: Final = Path(__file__).with_name("expected-failures.yml")
 SIDES: Final = ("server", "client")
+TASK_SCENARIOS: Final = (
+    "tasks-lifecycle",
+    "tasks-capability-negotiation",
+    "tasks-wire-fields",
+    "tasks-request-state-removal",
+    "tasks-mrtr-input",
+    "tasks-request-headers",
+    "tasks-dispatch-and-envelope",
+    "tasks-required-task-error",
+    "tasks-mrtr-composition",
+)
+"""The scenarios of the extension `io.modelcontextprotocol/tasks`, which no revision requires; all but
+`tasks-status-notifications`, which checks nothing yet."""
 RUN_TIMEOUT_S: Final = 420.0
 CLIENT_TIMEOUT_S: Final = 300
 """For one client scenario, most of which is waiting for its turn: the suite starts them all together."""
@@ -64,11 +77,13 @@ class Run:
     side: str
     mode: str
     subject: tuple[str, ...]
+    scenarios: tuple[str, ...] = ()
+    """Run these, of an extension, instead of those that the revision requires."""
 
     @property
     def title(self) -> str:
         """What stands over its table."""
-        filtering = f", filtering: {self.mode}" if self.mode else ""
+        filtering = f", {self.mode}" if self.mode else ""
         return f"Conformance {self.revision}, the hub as the {self.side}{filtering}"
 
 
@@ -151,42 +166,42 @@ def run_suite(suite: Suite, run: Run, expected: dict[str, Any]) -> Verdict:
         expected: the sections of the list of what may fail.
     """
     console = Console(width=WIDE, record=True, file=io.StringIO())
-    required = suite.required(run.revision, run.side)
+    required = list(run.scenarios) or suite.required(run.revision, run.side)
     with tempfile.TemporaryDirectory(prefix="conformance-") as directory:
         baseline, results = Path(directory) / "expected.yml", Path(directory) / "results"
         sections: dict[str, list[str]] = expected.get(run.revision) or {}
         baseline.write_text(yaml.safe_dump({run.side: sections.get(run.side) or []}))
-        options = ["--requirements", run.revision, "--expected-failures", str(baseline), "--output-dir", str(results)]
-        try:
-            done = subprocess.run(
-                [*suite.line, run.side, *run.subject, *options],
-                cwd=ROOT,
-                capture_output=True,
-                text=True,
-                timeout=RUN_TIMEOUT_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            done = None
+        chosen = [("--scenario", each) for each in run.scenarios] or [("--requirements", run.revision)]
+        kept = ["--expected-failures", str(baseline), "--output-dir", str(results)]
+        ends = [_run([*suite.line, run.side, *run.subject, *which, *kept]) for which in chosen]
         found = outcomes(results, required)
     passed = sum(each.required and not each.counts["FAILURE"] and not each.counts["WARNING"] for each in found)
     console.print(table(run.title, found))
-    if done is None:
-        console.print(f"[red]not finished within {RUN_TIMEOUT_S} s")
-    elif done.returncode:
-        said = done.stdout[done.stdout.rfind("\nTotal:") :] + done.stderr[-2000:]
-        console.print(COLOUR.sub("", said).strip(), markup=False, highlight=False)
-    good = done is not None and done.returncode == 0 and {each.scenario for each in found} >= set(required)
+    for fault in filter(None, ends):
+        console.print(fault, markup=False, highlight=False)
+    good = not any(ends) and {each.scenario for each in found} >= set(required)
     styled = sys.stdout.isatty()
     return Verdict(run, good, passed, len(required), console.export_text(styles=styled))
 
 
+def _run(line: list[str]) -> str:
+    """Run the suite's command line; what it said of its failure, or nothing."""
+    try:
+        done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        return f"not finished within {RUN_TIMEOUT_S} s"
+    if not done.returncode:
+        return ""
+    said = done.stdout[done.stdout.rfind("\nTotal:") :] + done.stderr[-2000:]
+    return COLOUR.sub("", said).strip() or f"exit code {done.returncode}"
+
+
 @contextmanager
-def through_hub(mode: str) -> Generator[str]:
-    """The URL of a hub with this filtering in front of the everything server, whose names it leaves as they are."""
+def through_hub(mode: str, server: str = EVERYTHING) -> Generator[str]:
+    """The URL of a hub with this filtering in front of a test server, whose names it leaves as they are."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="conformance-hub-")))
-        upstream = stack.enter_context(serving(EVERYTHING))
+        upstream = stack.enter_context(serving(server))
         config = {"mcpServers": {"everything": {"url": upstream, "prefix": ""}}, **MODES[mode].config}
         running = stack.enter_context(hub.running(config, directory))
         hub.wait_ready_sync(running, "everything")
@@ -199,6 +214,13 @@ def against_hub(suite: Suite, mode: str, revisions: tuple[str, ...], expected: d
         return [run_suite(suite, Run(revision, "server", mode, ("--url", url)), expected) for revision in revisions]
 
 
+def against_tasks(suite: Suite, expected: dict[str, Any]) -> list[Verdict]:
+    """Run the scenarios of the tasks extension against a hub in front of a server that has them."""
+    with through_hub("server-allowlist", TASKS) as url:
+        run = Run(REVISIONS[-1], "server", "extension tasks", ("--url", url), TASK_SCENARIOS)
+        return [run_suite(suite, run, expected)]
+
+
 def driven(suite: Suite, revisions: tuple[str, ...], expected: dict[str, Any]) -> list[Verdict]:
     """Run the client's scenarios of these revisions; each starts a hub of its own."""
     subject = ("--command", DRIVER, "--timeout", str(CLIENT_TIMEOUT_S * 1000))
@@ -208,12 +230,18 @@ def driven(suite: Suite, revisions: tuple[str, ...], expected: dict[str, Any]) -
 def summary(verdicts: list[Verdict]) -> Table:
     """A row per mode and side, a column per revision."""
     revisions = sorted({verdict.run.revision for verdict in verdicts})
-    made = Table("the hub as", "filtering", *revisions, title="Required scenarios that pass")
+    made = Table("the hub as", "with", *revisions, title="Scenarios that pass")
     for side, mode in dict.fromkeys((verdict.run.side, verdict.run.mode) for verdict in verdicts):
         cells = {v.run.revision: v for v in verdicts if (v.run.side, v.run.mode) == (side, mode)}
-        shown = [f"[{'green' if v.good else 'red'}]{v.passed} of {v.required}" for v in cells.values()]
-        made.add_row(side, mode or "(each scenario's own)", *shown)
+        shown = [_shown(cells.get(revision)) for revision in revisions]
+        made.add_row(side, mode or "(what each scenario brings)", *shown)
     return made
+
+
+def _shown(verdict: Verdict | None) -> str:
+    if verdict is None:
+        return "–"
+    return f"[{'green' if verdict.good else 'red'}]{verdict.passed} of {verdict.required}"
 
 
 def run_all(suite: Suite, arguments: argparse.Namespace, expected: dict[str, Any]) -> list[Verdict]:
@@ -228,6 +256,8 @@ def run_all(suite: Suite, arguments: argparse.Namespace, expected: dict[str, Any
             under_way.append(pool.submit(driven, suite, revisions, expected))
         if arguments.side in ("server", "all"):
             under_way += [pool.submit(against_hub, suite, mode, revisions, expected) for mode in modes]
+            if REVISIONS[-1] in revisions:
+                under_way.append(pool.submit(against_tasks, suite, expected))
         return [verdict for each in under_way for verdict in each.result()]
 
 

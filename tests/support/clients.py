@@ -22,7 +22,12 @@ READ_TIMEOUT_S: Final = 15.0
 HANDSHAKE: Final = "2025-11-25"
 STATELESS: Final = LATEST_MODERN_VERSION
 INFO: Final = {"name": "raw-client", "version": "1"}
-NAMED: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+NAMED: Final = {
+    "tools/call": "name",
+    "prompts/get": "name",
+    "resources/read": "uri",
+    **dict.fromkeys(("tasks/get", "tasks/update", "tasks/cancel"), "taskId"),
+}
 
 
 def _client(server: Any, mode: str, options: dict[str, Any]) -> Client:

@@ -20,6 +20,7 @@ STOP_TIMEOUT_S: Final = 8.0
 
 EVERYTHING: Final = "tests.support.everything_server"
 RAW: Final = "tests.support.raw_server"
+TASKS: Final = "tests.support.tasks_server"
 
 
 def command(module: str, *arguments: str) -> list[str]:

@@ -16,8 +16,16 @@ NAME = "mcp-name"
 PARAM_PREFIX = "mcp-param-"
 LAST_EVENT_ID = "last-event-id"
 
-NAMED_METHODS = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
-"""Methods whose requests carry Mcp-Name, and the member of `params` it mirrors (§Standard Request Headers)."""
+NAMED_METHODS = {
+    "tools/call": "name",
+    "prompts/get": "name",
+    "resources/read": "uri",
+    "tasks/get": "taskId",
+    "tasks/update": "taskId",
+    "tasks/cancel": "taskId",
+}
+"""Methods whose requests carry Mcp-Name, and the member of `params` it mirrors (§Standard Request Headers; SEP-2663
+§Streamable HTTP: Routing Headers)."""
 
 _PLAIN = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?")
 _HEAD, _TAIL = "=?base64?", "?="
