@@ -32,5 +32,6 @@ MODES: Final[dict[str, Mode]] = {
         categoryFilter=BY_CATEGORY,
     ),
     "prompt-based": _filtering(mode="prompt-based", promptBasedFiltering={"defaultExposure": "all"}),
+    "auto": _filtering(mode="auto"),
     "rules": _filtering(tools={"allow": ["*"], "deny": ["*__secret_*"]}),
 }

@@ -332,6 +332,12 @@ _ALL: Final = (
         own=True,
     ),
     Requirement(
+        "many-sessions",
+        "1,000 sessions with their streams open are served at the same time, and little is kept for each.",
+        "hub decision",
+        own=True,
+    ),
+    Requirement(
         "fair-turns",
         "Where a server is busy its clients take turns: one with many calls does not keep another waiting for all of "
         "them.",

@@ -2,14 +2,16 @@
 
 import asyncio
 import json
+import resource
 import uuid
 from collections.abc import AsyncGenerator, Generator
-from contextlib import ExitStack, asynccontextmanager
-from pathlib import Path
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from typing import Any, Final
 
 import pytest
 
+from hub_gateway.sessions.outbox import MAX_BYTES
+from hub_gateway.sessions.session import MAX_KEPT_BYTES
 from tests.journeys.matrix import proves
 from tests.support import hub as hubs
 from tests.support import raw_http
@@ -24,8 +26,13 @@ CALLS: Final = 200
 LONG_S: Final = 60.0
 FLOOD_BYTES: Final = 50_000
 FLOOD_TIMES: Final = 4_000
-GROWTH_BYTES: Final = 64 * MIB
-"""How much more memory the hub may take for a client that leaves 200 MB unread: its outbox and the sockets' buffers."""
+STREAM_BYTES, KEPT_BYTES = MAX_BYTES, MAX_KEPT_BYTES
+"""What the hub may keep of a stream, of which 200 MB are left unread here, and of a session's streams that have ended
+(the newest aside)."""
+SESSIONS: Final = 1_000
+AT_ONCE: Final = 50
+IDLE_BYTES: Final = 4_096
+"""What may be kept for a session that made one small call."""
 
 BIG: Final = ("big_http", "big_http_old", "big_stdio", "big_stdio_old")
 BUSY: Final = ("busy_http", "busy_http_old", "busy_stdio", "busy_stdio_old")
@@ -35,7 +42,9 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Generator[Hub]:
-    """A hub in front of servers with much to say."""
+    """A hub in front of servers with much to say; it and this process may hold a socket or two per session."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 8 * SESSIONS)), hard))
     with ExitStack() as stack:
         entries: dict[str, Any] = {}
         for name in (*BIG, *BUSY):
@@ -155,28 +164,51 @@ async def test_one_client_s_many_calls_do_not_keep_another_waiting(hub: Hub, era
     assert ended == CALLS
 
 
-def _resident_bytes(hub: Hub) -> int:
-    lines = Path(f"/proc/{hub.process.pid}/status").read_text().splitlines()
-    (resident,) = (line for line in lines if line.startswith("VmRSS:"))
-    return int(resident.split()[1]) * 1024
+async def _kept_bytes(hub: Hub) -> int:
+    """What the hub keeps for all its sessions, as its metrics count it."""
+    body = (await raw_http.send("GET", f"{hub.base}/metrics")).body.decode()
+    (line,) = [line for line in body.splitlines() if line.startswith("mcp_hub_session_kept_bytes ")]
+    return int(float(line.split()[1]))
 
 
 @proves("slow-readers")
 @pytest.mark.parametrize("name", ("big_http", "big_http_old"))
 async def test_a_client_that_does_not_read_costs_little(hub: Hub, name: str) -> None:
     async with raw_session(hub.url) as slow, raw_session(hub.url) as quick:
-        await _call(quick, f"{name}__raw_flood", {"bytes": 10, "times": 1})
-        before = _resident_bytes(hub)
+        before = await _kept_bytes(hub)
         params = {"name": f"{name}__raw_flood", "arguments": {"bytes": FLOOD_BYTES, "times": FLOOD_TIMES}}
         fields = {"Content-Type": "application/json", "Accept": raw_http.ACCEPT, **slow.headers("tools/call", params)}
         async with raw_http.opened("POST", hub.url, slow.body("tools/call", params, "slow"), fields) as stream:
             # The answer of a second flood means that the upstream had time to send all of the first.
             for _ in range(2):
                 await _call(quick, f"{name}__raw_flood", {"bytes": FLOOD_BYTES, "times": FLOOD_TIMES // 2})
-                assert _resident_bytes(hub) - before < GROWTH_BYTES
+            kept = await _kept_bytes(hub) - before
+            assert FLOOD_BYTES < kept < 2 * STREAM_BYTES + KEPT_BYTES + 3 * FLOOD_BYTES
             last = b""
             async with asyncio.timeout(LONG_S):
                 async for event in stream.events():
                     last = event
         assert json.loads(last)["id"] == "slow"
         assert "result" in json.loads(last)
+
+
+@proves("many-sessions")
+async def test_1000_sessions_are_served_at_once_and_cost_little(hub: Hub) -> None:
+    """Each holds its standing stream open, and all call at once a server that takes eight calls at a time."""
+    async with AsyncExitStack() as stack:
+        opened: list[RawClient] = []
+        for _ in range(SESSIONS // AT_ONCE):
+            entering = (stack.enter_async_context(_standing(hub)) for _ in range(AT_ONCE))
+            opened += await asyncio.gather(*entering)
+        calls = (_call(client, "narrow__echo", {"text": client.session_id}) for client in opened)
+        answers = await asyncio.gather(*calls)
+        assert [answer["content"][0]["text"] for answer in answers] == [client.session_id for client in opened]
+        assert await _kept_bytes(hub) < SESSIONS * IDLE_BYTES
+
+
+@asynccontextmanager
+async def _standing(hub: Hub) -> AsyncGenerator[RawClient]:
+    async with raw_session(hub.url) as client:
+        fields = {"Accept": "text/event-stream", **client.headers("", {})}
+        async with raw_http.opened("GET", hub.url, headers=fields):
+            yield client

@@ -70,6 +70,7 @@ async def _read(deps: Deps, reach: Reach, tokens: ListTokens) -> metrics.Reading
         filtering=await counted(deps.current.exposure, deps.current.view(deps.current.at_start), tokens),
         policy=policy,
         sessions=len(deps.sessions),
+        kept_bytes=sum(session.kept_bytes for session in deps.sessions),
         up={name: each.ok for name, each in seen.items()},
         categorizer=reach.described,
         store=deps.store.status(),

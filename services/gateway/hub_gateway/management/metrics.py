@@ -61,6 +61,7 @@ class Reading(NamedTuple):
     filtering: Counts
     policy: Policy
     sessions: int
+    kept_bytes: int
     up: Mapping[str, bool]
     store: StoreStatus
     started_at: float
@@ -149,6 +150,8 @@ def _hub(reading: Reading) -> Iterator[Metric]:
     store.add_metric([reading.store.kind], float(reading.store.healthy))
     yield from (satellites, store)
     yield GaugeMetricFamily("mcp_hub_sessions", "Sessions of MCP clients.", value=reading.sessions)
+    kept = "Bytes kept for clients with a session: what they have not read, and what they may come back for."
+    yield GaugeMetricFamily("mcp_hub_session_kept_bytes", kept, value=reading.kept_bytes)
     yield GaugeMetricFamily("mcp_hub_start_time_seconds", "Unix time of the start.", value=reading.started_at)
     yield InfoMetricFamily("mcp_hub_build", "The hub that runs.", value={"version": version("mcp-hub")})
 

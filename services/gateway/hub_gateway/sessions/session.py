@@ -87,6 +87,11 @@ class Session:
         """The stream of that id, the standing one included."""
         return self.standing if stream_id == self.standing.stream_id else self._streams.get(stream_id)
 
+    @property
+    def kept_bytes(self) -> int:
+        """How much is kept for the client: what it has not read, and what it may come back for."""
+        return self.standing.size_bytes + sum(stream.size_bytes for stream in self._streams.values())
+
     def tell(self, message: bytes) -> None:
         """Send a message that belongs to no call."""
         if self.away is not None and not self.standing.is_read:
