@@ -12,7 +12,7 @@ from rich.text import Text
 from hub_gateway.config.dotenv import load_dotenv
 from hub_gateway.config.load import load
 from hub_gateway.config.model import Document
-from hub_gateway.config.placeholders import Context, unknown_variables
+from hub_gateway.config.placeholders import Context, unknown_variables, unset_variables
 from hub_gateway.errors import ConfigError
 
 OK = 0
@@ -50,7 +50,13 @@ def _unset(document: Document) -> list[str]:
     load_dotenv(Path(".env"), environ)
     context = Context.from_environ(environ, Path.cwd())
     enabled = [server for server in document.servers.values() if not server.disabled]
-    return [f"{s.config_source}: {sentence}" for s in enabled for sentence in unknown_variables(s, context)]
+    unset = [
+        f"views.{view.name}.credentials[{place}]: {sentence}"
+        for view in document.views.values()
+        for place, text in enumerate(view.credentials or ())
+        for sentence in unset_variables(text, context)
+    ]
+    return unset + [f"{s.config_source}: {sentence}" for s in enabled for sentence in unknown_variables(s, context)]
 
 
 def _line(console: Console, word: str, style: str, sentence: str) -> None:
@@ -66,6 +72,8 @@ def _summary(console: Console, document: Document) -> None:
             "dim" if server.disabled else "green",
             f"{server.name} ({kind})",
         )
+    for view in document.views.values():
+        _line(console, "view", "green", f"{view.name} ({'open' if view.credentials is None else 'with credentials'})")
     for server in document.invalid.values():
         _line(console, "invalid", "red", server.name)
     disabled = sum(server.disabled for server in document.servers.values())

@@ -101,8 +101,15 @@ class RawClient:
     Without `session_id` it is stateless: every request carries the envelope and the standard headers of 2026-07-28.
     """
 
-    def __init__(self, url: str, session_id: str | None = None, capabilities: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        session_id: str | None = None,
+        capabilities: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self.url = url
+        self._own_headers = dict(headers or {})
         self.session_id = session_id
         self.capabilities = dict(capabilities or {})
         self.revision = HANDSHAKE
@@ -119,8 +126,8 @@ class RawClient:
     def headers(self, method: str, params: Mapping[str, Any]) -> dict[str, str]:
         """The headers a request of this method has."""
         if self.session_id is not None:
-            return {"Mcp-Session-Id": self.session_id, "MCP-Protocol-Version": self.revision}
-        standard = {"MCP-Protocol-Version": STATELESS, "Mcp-Method": method}
+            return {**self._own_headers, "Mcp-Session-Id": self.session_id, "MCP-Protocol-Version": self.revision}
+        standard = {**self._own_headers, "MCP-Protocol-Version": STATELESS, "Mcp-Method": method}
         return {**standard, "Mcp-Name": params[NAMED[method]]} if method in NAMED else standard
 
     def envelope(self) -> dict[str, Any]:
@@ -184,12 +191,15 @@ def hello(revision: str = HANDSHAKE, capabilities: Mapping[str, Any] | None = No
 
 @asynccontextmanager
 async def raw_session(
-    url: str, revision: str = HANDSHAKE, capabilities: Mapping[str, Any] | None = None
+    url: str,
+    revision: str = HANDSHAKE,
+    capabilities: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> AsyncGenerator[RawClient]:
     """A raw client that shook hands; its session is deleted at the end."""
-    answer = await raw_http.post(url, hello(revision, capabilities))
+    answer = await raw_http.post(url, hello(revision, capabilities), headers)
     assert answer.status == 200, answer
-    client = RawClient(url, answer.headers["mcp-session-id"])
+    client = RawClient(url, answer.headers["mcp-session-id"], headers=headers)
     client.greeting = answer.json()["result"]
     client.revision = client.greeting["protocolVersion"]
     done = b'{"jsonrpc":"2.0","method":"notifications/initialized"}'

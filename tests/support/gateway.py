@@ -109,6 +109,14 @@ class House:
         self.gateway.republish.apply(load([path]).tool_filtering)
         await self.settled()
 
+    async def views(self, views: Mapping[str, object]) -> None:
+        """Put other views in force, as an edit of the config does, and wait until they are published."""
+        path = self.directory / "mcp-servers.json"
+        document = {**json.loads(path.read_text()), "views": dict(views)}
+        path.write_text(json.dumps(document))
+        await self.gateway.apply(load([path]))
+        await self.settled()
+
 
 def _state(fleet: Any, name: str) -> str:
     supervisor = fleet.supervisors.get(name)
@@ -127,6 +135,7 @@ async def gateway(
     directory: Path,
     *,
     filtering: Mapping[str, object] | None = None,
+    views: Mapping[str, object] | None = None,
     categorizing: CategorizerSettings | None = None,
     **settings: Any,
 ) -> AsyncGenerator[House]:
@@ -135,7 +144,8 @@ async def gateway(
     `settings` are those of the process that differ from the defaults.
     """
     path = directory / "mcp-servers.json"
-    path.write_text(json.dumps({"mcpServers": dict(servers), "toolFiltering": dict(filtering or {})}))
+    document = {"mcpServers": dict(servers), "toolFiltering": dict(filtering or {}), "views": dict(views or {})}
+    path.write_text(json.dumps(document))
     chosen = msgspec.structs.replace(
         GatewaySettings(),
         port=0,

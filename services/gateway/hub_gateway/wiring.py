@@ -21,16 +21,19 @@ import msgspec
 import uvicorn
 
 from hub_common.bus import open_bus
+from hub_common.logs import add_secret
 from hub_common.store import StoreUnavailable, open_store, state_dir
 from hub_common.tasks import Tasks
 from hub_common.telemetry import Telemetry
 from hub_gateway.config.context import Context
 from hub_gateway.config.load import load
-from hub_gateway.config.model import Document
+from hub_gateway.config.model import Document, ViewConfig
+from hub_gateway.config.placeholders import resolve_text
 from hub_gateway.config.watch import changes
 from hub_gateway.errors import ConfigError, HubError
 from hub_gateway.exposure.current import Current
 from hub_gateway.exposure.view import Look
+from hub_gateway.frontends.access import Access, Lock, is_shut, lock
 from hub_gateway.frontends.app import App
 from hub_gateway.frontends.guards import Guard
 from hub_gateway.frontends.http_sse import HttpSse
@@ -163,6 +166,8 @@ class Gateway:
             self.authorizations,
             lambda session_id: owner_of(self.sessions, session_id),
         )
+        self._access = Access()
+        self._locks: dict[str, Lock | None] = {}
         holding = Holding(self.peers.id, self._seal)
         self.calls = calls = Calls(self.fleet, self.current, Usage(self.store), holding)
         self._subscriptions = Subscriptions(self.fleet, calls, lambda session: self.sessions.changed(session))
@@ -181,7 +186,7 @@ class Gateway:
         self._shared.serve(self.sessions, self._subscriptions)
         satellites = (self.filter, self.categorizer)
         discovery = Discovery(calls, self.current, self.sessions, satellites)
-        audiences = (self.sessions, self._subscriptions, calls, discovery)
+        audiences = (self.sessions, self._subscriptions, calls)
         self.republish = Republish(self.current, self.fleet, audiences, satellites, self.document.tool_filtering)
         self._relay = Relay(self.sessions, self._subscriptions, calls.handles, self.republish.list_changed)
         hello = Hello(self.fleet, self.current, self.sessions, look)
@@ -233,6 +238,7 @@ class Gateway:
         self._tasks.spawn(self.workspaces.run(), "workspaces")
         if self.settings.watch:
             self._tasks.spawn(self._watch(self._edits), "watch")
+        await self._apply_views(self.document)  # before anybody can ask for one
         serving = self._serving = self._tasks.spawn(self._http.serve(sockets=[self._socket]), "http")
         await self.fleet.apply(self.document)
         self.republish.notice()
@@ -276,6 +282,34 @@ class Gateway:
         await self.fleet.apply(document)
         if document.tool_filtering != before.tool_filtering:  # else what was set over REST stays
             self.republish.apply(document.tool_filtering)
+        await self._apply_views(document)
+
+    async def _apply_views(self, document: Document) -> None:
+        """Let there be the document's views. A view whose tokens cannot be found out stays shut."""
+        locks = {name: await self._lock(view) for name, view in document.views.items()}
+        before, self._locks = self._locks, locks
+        self._access.swap(locks)
+        shut = [name for name, old in before.items() if name in locks and is_shut(old, locks[name])]
+        self.republish.apply_views({name: view.tool_filtering for name, view in document.views.items()}, shut)
+
+    async def _lock(self, view: ViewConfig) -> Lock | None:
+        if view.credentials is None:
+            return None
+        context = Context.from_environ(os.environ, Path.cwd())
+        tokens: list[str] = []
+        for place, text in enumerate(view.credentials):
+            path = f"views.{view.name}.credentials[{place}]"
+            try:
+                token = await resolve_text(text, context, path)
+            except ConfigError as fault:
+                _log.error("%s: nobody can use this token", fault)
+                continue
+            if token:
+                add_secret(token)
+                tokens.append(token)
+            else:
+                _log.error("%s: it is empty, so nobody can use it", path)
+        return lock(tuple(tokens))
 
     def _http_server(self, router: Router, hello: Hello) -> _HttpServer:
         settings = self.settings
@@ -284,10 +318,10 @@ class Gateway:
             hosts.append(urlsplit(settings.public_url).hostname or "")
         if settings.host not in ("0.0.0.0", "::"):
             hosts.append(settings.host)
-        http_sse = HttpSse(router, hello, self.sessions, settings.body_limit_bytes, self._tasks)
-        replicas = self._shared, self._elsewhere
+        access, replicas = self._access, (self._shared, self._elsewhere)
+        http_sse = HttpSse(router, hello, self.sessions, access, settings.body_limit_bytes, self._tasks)
         mcp = self._mcp = StreamableHttp(
-            router, hello, self.sessions, replicas, http_sse, settings.body_limit_bytes, self._tasks
+            router, hello, self.sessions, access, replicas, http_sse, settings.body_limit_bytes, self._tasks
         )
         app = App(Guard(hosts, settings.allowed_origins), mcp, http_sse, management_app(self._deps()))
         config = uvicorn.Config(

@@ -54,7 +54,7 @@ class Findings:
                 self.warn(member(path, key), f"unknown key, ignored{hint}")
 
 
-def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.7) -> str:
+def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """`; did you mean 'x'?` with the nearest known name, whatever its case; "" where none is near."""
     by_folded = {each.casefold(): each for each in known}
     near = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=cutoff)

@@ -36,34 +36,39 @@ def servers_of(entries: Mapping[str, Any]) -> Servers:
     return Servers(tuple(entries), frozenset(own | {each for each in chosen if each}), "" in chosen)
 
 
-def check(filtering: ToolFiltering, servers: Servers, mappings: CategoryFilter | None, findings: Findings) -> None:
-    """Note what is wrong between the keys of a policy, under its own path `toolFiltering`.
+def check(
+    filtering: ToolFiltering, servers: Servers, mappings: CategoryFilter | None, path: str, own: Findings
+) -> None:
+    """Note what is wrong between the keys of the policy that stands at `path`.
 
     `mappings` name categories beside the built-in ones: the document's, also for the policy of a view.
     """
     llm = filtering.llm_categorization
     if llm is not None and llm.enabled and llm.provider is None:
-        findings.fault("toolFiltering.llmCategorization.provider", "missing: whose model is to be asked?")
+        own.fault(f"{path}.llmCategorization.provider", "missing: whose model is to be asked?")
     if filtering.server_filter is not None:
         for i, name in enumerate(filtering.server_filter.servers):
             if name not in servers.names:
                 hint = did_you_mean(name, servers.names)
-                findings.warn(f"toolFiltering.serverFilter.servers[{i}]", f"no server is called {name!r}{hint}")
+                own.warn(f"{path}.serverFilter.servers[{i}]", f"no server is called {name!r}{hint}")
     if filtering.category_filter is not None:
-        _check_categories(filtering.category_filter, mappings, findings)
+        _check_categories(filtering.category_filter, mappings, f"{path}.categoryFilter", own)
     if filtering.tools is not None:
         for word, given in (("allow", filtering.tools.allow or ()), ("deny", filtering.tools.deny)):
-            _check_globs(given, f"toolFiltering.tools.{word}", servers, findings)
-    _check_globs(filtering.auto.pinned, "toolFiltering.auto.pinned", servers, findings)
+            _check_globs(given, f"{path}.tools.{word}", servers, own)
+    _check_globs(filtering.auto.pinned, f"{path}.auto.pinned", servers, own)
+
+
+def check_mode(filtering: ToolFiltering, path: str, own: Findings) -> None:
+    """Note a mode that has no rule."""
     if filtering.enabled is not False:
         if filtering.mode == "server-allowlist" and filtering.server_filter is None:
-            findings.warn("toolFiltering", 'mode "server-allowlist" has no rule without "serverFilter"')
+            own.warn(path, 'mode "server-allowlist" has no rule without "serverFilter"')
         if filtering.mode == "category" and filtering.category_filter is None:
-            findings.warn("toolFiltering", 'mode "category" has no rule without "categoryFilter"')
+            own.warn(path, 'mode "category" has no rule without "categoryFilter"')
 
 
-def _check_categories(chosen: CategoryFilter, mappings: CategoryFilter | None, findings: Findings) -> None:
-    path = "toolFiltering.categoryFilter"
+def _check_categories(chosen: CategoryFilter, mappings: CategoryFilter | None, path: str, findings: Findings) -> None:
     named = [each for each in (chosen, mappings) if each is not None]
     known = dict.fromkeys(
         (

@@ -15,7 +15,7 @@ import msgspec
 
 from hub_gateway.config import json5_text
 from hub_gateway.config.faults import Findings, checked, member, url_fault
-from hub_gateway.config.filtering import check, servers_of
+from hub_gateway.config.filtering import Servers, check, check_mode, servers_of
 from hub_gateway.config.model import (
     ConnectionPool,
     Document,
@@ -24,10 +24,12 @@ from hub_gateway.config.model import (
     ServerConfig,
     ServerEntry,
     ToolFiltering,
+    ViewConfig,
 )
+from hub_gateway.config.views import views_of
 from hub_gateway.errors import ConfigError
 
-_TOP_LEVEL = ("mcpServers", "servers", "toolFiltering", "connectionPool", "inputs")
+_TOP_LEVEL = ("mcpServers", "servers", "toolFiltering", "views", "connectionPool", "inputs")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 _OLD_VARIABLE = re.compile(r"\$[A-Za-z_]\w*")
@@ -70,6 +72,7 @@ def load(paths: Sequence[Path]) -> Document:
         merged.findings.fault(names, 'no server object: "mcpServers" (or "servers") is missing')
     pool = _connection_pool(merged)
     filtering = _tool_filtering(merged)
+    views = _views(merged, filtering)
     if merged.findings.faults:
         raise ConfigError(merged.findings.faults)
     servers: dict[str, ServerConfig] = {}
@@ -80,7 +83,7 @@ def load(paths: Sequence[Path]) -> Document:
             servers[name] = server
         else:
             invalid[name] = server
-    return Document(servers, invalid, filtering, tuple(merged.sources), tuple(merged.findings.warnings))
+    return Document(servers, invalid, filtering, tuple(merged.sources), tuple(merged.findings.warnings), views)
 
 
 def _read(path: Path, merged: _Merged) -> bool:
@@ -129,7 +132,7 @@ def _merge(path: Path, document: dict[str, Any], merged: _Merged) -> None:
             continue
         for name, entry in document[key].items():
             merged.servers[name] = _Written(path, member(key, name), entry)
-    for key in ("toolFiltering", "connectionPool"):
+    for key in ("toolFiltering", "connectionPool", "views"):
         if key in document:
             merged.other[key] = _Written(path, key, document[key])
     _take(own, path, merged.findings)
@@ -158,10 +161,26 @@ def _tool_filtering(merged: _Merged) -> ToolFiltering:
     own = Findings()
     filtering = checked(written.value, ToolFiltering, written.path, own)
     if filtering is not None:
-        servers = servers_of({name: each.value for name, each in merged.servers.items()})
-        check(filtering, servers, filtering.category_filter, own)
+        check(filtering, _known(merged), filtering.category_filter, written.path, own)
+        check_mode(filtering, written.path, own)
     _take(own, written.source, merged.findings)
     return filtering or ToolFiltering()
+
+
+def _views(merged: _Merged, filtering: ToolFiltering) -> dict[str, ViewConfig]:
+    written = merged.other.get("views")
+    if written is None or merged.findings.faults:
+        return {}
+    own = Findings()
+    document = merged.other.get("toolFiltering")
+    given = cast("dict[str, Any]", document.value) if document is not None else dict[str, Any]()
+    views = views_of(written.value, given, _known(merged), filtering.category_filter, own)
+    _take(own, written.source, merged.findings)
+    return views
+
+
+def _known(merged: _Merged) -> Servers:
+    return servers_of({name: each.value for name, each in merged.servers.items()})
 
 
 def _server(name: str, written: _Written, pool: Mapping[str, Any], findings: Findings) -> ServerConfig | InvalidServer:

@@ -447,6 +447,45 @@ class ToolFiltering(msgspec.Struct, frozen=True, rename="camel"):
     ] = "last-known"
 
 
+class ViewEntry(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """A view under a URL of its own, `/mcp/v/NAME`: what its clients see, and who may have it."""
+
+    description: Annotated[str, Meta(description="One line about the view, shown to people.")] = ""
+    credentials: Annotated[
+        tuple[Text, ...] | None,
+        Meta(
+            description="Bearer tokens, best as `${NAME}`: only who sends one of them has the view, and who sends it "
+            "to `/mcp` gets this view too. Without the key, the view needs none."
+        ),
+    ] = None
+    tool_filtering: Annotated[
+        ToolFiltering,
+        Meta(
+            description="As the document's, whose keys stand where none is given here. A `mode` that is given here is "
+            "on unless `enabled` says otherwise. Categories are the document's: no `llmCategorization`, "
+            "`customMappings` or `categoryOverrides`."
+        ),
+    ] = field(default_factory=ToolFiltering)
+
+    def __repr__(self) -> str:
+        """Without the tokens."""
+        return f"ViewEntry({self.description!r})"
+
+
+class ViewConfig(msgspec.Struct, frozen=True):
+    """A valid view: as it was written, with the document's policy where it has none of its own."""
+
+    name: str
+    description: str
+    credentials: tuple[str, ...] | None
+    """With placeholders. None where the view needs none."""
+    tool_filtering: ToolFiltering
+
+    def __repr__(self) -> str:
+        """Without the tokens."""
+        return f"ViewConfig({self.name!r})"
+
+
 class Document(msgspec.Struct, frozen=True):
     """All config files merged. Replaced as a whole when a file changes, never edited."""
 
@@ -458,3 +497,5 @@ class Document(msgspec.Struct, frozen=True):
     """The files that were there, in the order they were merged."""
     warnings: tuple[str, ...]
     """Sentences a person should read; nothing was rejected for them."""
+    views: dict[str, ViewConfig] = field(default_factory=dict[str, ViewConfig])
+    """In the order they were written."""

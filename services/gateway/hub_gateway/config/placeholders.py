@@ -20,7 +20,7 @@ from hub_gateway.config.model import OAuth, ServerConfig
 from hub_gateway.config.templates import Template, is_command, names, parse, variable
 from hub_gateway.errors import ConfigError
 
-__all__ = ["Context", "ResolvedServer", "resolve", "resolve_text", "unknown_variables"]
+__all__ = ["Context", "ResolvedServer", "resolve", "resolve_text", "unknown_variables", "unset_variables"]
 
 _OLD_VARIABLE = re.compile(r"\$([A-Za-z_]\w*)")
 _SECRET_NAME = re.compile(
@@ -120,6 +120,17 @@ def unknown_variables(server: ServerConfig, context: Context) -> Iterator[str]:
             given = name != own_name and name in server.env
             if not given and name not in context.variables:
                 yield f"{path}: variable {name!r} is not set"
+
+
+def unset_variables(text: str, context: Context) -> Iterator[str]:
+    """Say, without running a command, which variables a text outside a server needs that nothing sets."""
+    try:
+        wanted = dict.fromkeys(names(parse(text)))
+    except ValueError:
+        return
+    for name in wanted:
+        if name not in context.variables:
+            yield f"variable {name!r} is not set"
 
 
 def _texts(server: ServerConfig, root: str) -> Iterator[tuple[str, str, str | None]]:

@@ -26,6 +26,7 @@ from hub_gateway.config.model import (
     ServerEntry,
     ServerFilter,
     ToolFiltering,
+    ViewEntry,
 )
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -40,6 +41,7 @@ _TABLES: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("`toolFiltering.categoryFilter`", CategoryFilter),
     ("`toolFiltering.tools`", NameFilter),
     ("`toolFiltering.annotations`", AnnotationFilter),
+    ("`views.<name>`", ViewEntry),
     ("`toolFiltering.promptBasedFiltering`", PromptBasedFiltering),
     ("`toolFiltering.llmCategorization`", LlmCategorization),
 )
@@ -47,7 +49,7 @@ _TABLES: tuple[tuple[str, type[msgspec.Struct]], ...] = (
 
 def schema() -> dict[str, Any]:
     """The JSON schema of a config file. It accepts what the hub accepts: keys it does not know are no error."""
-    _, parts = msgspec.json.schema_components((ServerEntry, ToolFiltering, ConnectionPool))
+    _, parts = msgspec.json.schema_components((ServerEntry, ToolFiltering, ConnectionPool, ViewEntry))
     parts = {name: _tidy(part) for name, part in sorted(parts.items())}
     parts["ServerEntry"]["oneOf"] = [
         _entry_with(
@@ -57,6 +59,7 @@ def schema() -> dict[str, Any]:
             "url", ["streamable-http", "http", "sse", None], {"command": {"type": "null"}, "dev": {"type": "null"}}
         ),
     ]
+    parts["ViewEntry"]["properties"]["credentials"]["anyOf"][0]["minItems"] = 1
     parts["CategoryFilter"]["properties"]["customMappings"]["propertyNames"] = {"minLength": 1}
     parts["LlmCategorization"] |= {
         "if": {"properties": {"enabled": {"const": True}}},
@@ -72,6 +75,12 @@ def schema() -> dict[str, Any]:
             "mcpServers": {"description": "The servers by name.", **servers},
             "servers": {"description": "The same, as VS Code calls it.", **servers},
             "toolFiltering": {"$ref": "#/$defs/ToolFiltering"},
+            "views": {
+                "description": "Views by name, each with a URL of its own.",
+                "type": "object",
+                "propertyNames": {"pattern": "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"},
+                "additionalProperties": {"$ref": "#/$defs/ViewEntry"},
+            },
             "connectionPool": {
                 "description": "What every remote server's `connectionPool` starts from.",
                 "$ref": "#/$defs/ConnectionPool",

@@ -1,19 +1,23 @@
-"""The present exposure: catalog, verdicts and categories as one value, and the views made from it.
+"""The present exposure of every audience: catalog, verdicts, categories and policy as one value, and its views.
 
-Owns which snapshot is current; it is swapped whole. Views are made on demand and kept per opened set.
+Owns which snapshot is current; all of them are swapped whole and together. An audience is who asks as far as the config
+tells them apart: by the view they ask for, or have a credential for. What one sees is made on demand and kept per
+opened set.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from hub_gateway.catalog.entry import Entry
 from hub_gateway.catalog.snapshot import Catalog
+from hub_gateway.config.model import ToolFiltering
 from hub_gateway.exposure.allowed import Allowed
-from hub_gateway.exposure.audience import DIRECT, Opened
+from hub_gateway.exposure.audience import ALL, DIRECT, Opened
+from hub_gateway.exposure.policy import Policy
 from hub_gateway.exposure.verdicts import EVERYTHING, Verdicts
 from hub_gateway.exposure.view import Look, View
 
@@ -43,33 +47,55 @@ class Exposure(msgspec.Struct, frozen=True):
     categories: Mapping[tuple[str, str], Category] = {}
     most_used: tuple[str, ...] = ()
     """Public names of tools, the most called first, as they were when the catalog became this one."""
+    policy: Policy = Policy(ToolFiltering())
+    at_start: Opened = DIRECT
+    """What is seen before anything was asked for."""
 
     def category(self, entry: Entry) -> Category:
         """The entry's category, `other` where none is known."""
         return self.categories.get((entry.upstream_name, entry.digest), UNCATEGORIZED)
 
 
-class Current:
-    """Holds the current exposure and hands out views of it."""
+NOTHING_YET = Exposure(Catalog((), {}))
 
-    def __init__(self, look: Look) -> None:
+
+class Audience:
+    """Who asks for one view, or (named "") for none: their exposure, and what they see of it."""
+
+    def __init__(self, name: str, look: Look) -> None:
+        self.name = name
         self.look = look
-        self.exposure = Exposure(Catalog((), {}))
-        self.at_start = DIRECT
-        """What an audience sees before it asked for anything; swapped with the policy."""
-        self._views: OrderedDict[Opened, View] = OrderedDict()
-        self._allowed: Allowed | None = None
-        self._last: tuple[Opened, View] | None = None
+        self.opened_by_all: Opened | None = None
+        """What any session opened, where sessions are not isolated. Never seen by stateless clients, whose lists must
+        not vary as a side effect (2026-07-28 changelog, major change 1)."""
+        self.swap(NOTHING_YET)
 
     def swap(self, exposure: Exposure) -> None:
         """Make another exposure current; views of the old one stay valid for whoever still holds them."""
         self.exposure = exposure
-        self._views = OrderedDict()
-        self._allowed = None
-        self._last = None
+        self._views: OrderedDict[Opened, View] = OrderedDict()
+        self._allowed: Allowed | None = None
+        self._last: tuple[Opened, View] | None = None
+        if exposure.policy.filtering.prompt_based_filtering.session_isolation:
+            self.opened_by_all = None
+
+    @property
+    def policy(self) -> Policy:
+        """What is in force for them."""
+        return self.exposure.policy
+
+    @property
+    def at_start(self) -> Opened:
+        """What is seen before anything was asked for."""
+        return self.exposure.at_start
+
+    @property
+    def allowed(self) -> View:
+        """Everything the policy allows them, opened or not."""
+        return self.view(ALL)
 
     def view(self, opened: Opened) -> View:
-        """The view of an audience that has opened this much."""
+        """What is seen by who has opened this much."""
         last = self._last
         if last is not None and last[0] is opened:  # one audience makes most calls, and hashing it costs more than this
             return last[1]
@@ -83,7 +109,53 @@ class Current:
             allows, category = exposure.verdicts.allows, exposure.category
             self._allowed = Allowed((e, category(e).name) for e in exposure.catalog.entries if allows(e))
         visible = self._allowed.opened(opened)
-        view = self._views[opened] = View(exposure.catalog, visible, opened.meta_tools, self.look, opened.call_variants)
+        own = (opened.meta_tools, self.look, opened.call_variants, self.name)
+        view = self._views[opened] = View(exposure.catalog, visible, *own)
         if len(self._views) > MAX_VIEWS:
             self._views.popitem(last=False)
         return view
+
+
+class Current:
+    """The audiences by name, with the exposure of each."""
+
+    def __init__(self, look: Look) -> None:
+        self.look = look
+        self.default = Audience("", look)
+        """Who asks for no view by name."""
+        self.named: dict[str, Audience] = {}
+
+    @property
+    def exposure(self) -> Exposure:
+        """The default audience's."""
+        return self.default.exposure
+
+    @property
+    def at_start(self) -> Opened:
+        """The default audience's."""
+        return self.default.exposure.at_start
+
+    def view(self, opened: Opened) -> View:
+        """What the default audience sees that has opened this much."""
+        return self.default.view(opened)
+
+    def of(self, name: str) -> Audience:
+        """The audience of a view. One whose view is gone sees nothing."""
+        if not name:
+            return self.default
+        return self.named.get(name) or Audience(name, self.look)
+
+    @property
+    def stale(self) -> bool:
+        """Whether the filter has yet to decide for an audience."""
+        return any(each.exposure.verdicts.stale for each in (self.default, *self.named.values()))
+
+    def define(self, names: Iterable[str]) -> None:
+        """Let there be these views besides the default; a new one is empty until the next swap."""
+        self.named = {name: self.named.get(name) or Audience(name, self.look) for name in names}
+
+    def swap(self, exposure: Exposure, named: Mapping[str, Exposure] = {}) -> None:
+        """Make other exposures current, of the default audience and of each view."""
+        self.default.swap(exposure)
+        for name, audience in self.named.items():
+            audience.swap(named.get(name, NOTHING_YET))

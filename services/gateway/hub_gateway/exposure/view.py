@@ -55,16 +55,20 @@ class View:
         with_meta_tools: bool,
         look: Look,
         call_variants: bool = False,
+        name: str = "",
     ) -> None:
         self.catalog = catalog
         self.visible = tuple(visible)
         self.own_tools = (with_meta_tools, with_meta_tools and call_variants)
         """Whether the hub's own tools are listed, and whether with the variants of `hub__call_tool`."""
+        self.name = name
+        """Of the view of the config that it is; "" is the default's."""
         self._shown = frozenset(map(id, self.visible))
         self._look = look
         self._lists: dict[tuple[EntryKind, Era], bytes] = {}
         self._generations: dict[tuple[EntryKind, Era], str] = {}
         self._listed: dict[str, frozenset[bytes]] | None = None
+        self._upstreams: frozenset[str] | None = None
 
     @property
     def listed(self) -> dict[str, frozenset[bytes]]:
@@ -72,6 +76,13 @@ class View:
         if self._listed is None:
             self._listed = listed(self.visible)
         return self._listed
+
+    @property
+    def upstreams(self) -> frozenset[str]:
+        """The upstreams of which an entry is visible."""
+        if self._upstreams is None:
+            self._upstreams = frozenset(entry.upstream_name for entry in self.visible)
+        return self._upstreams
 
     def resolve(self, kind: EntryKind, public_name: str) -> Entry | None:
         """The visible entry of that name."""

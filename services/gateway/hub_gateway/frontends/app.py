@@ -10,6 +10,7 @@ from collections.abc import Awaitable
 import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from hub_gateway.frontends.access import asked_view
 from hub_gateway.frontends.guards import Guard, headers_of, send_body
 from hub_gateway.frontends.http_sse import MESSAGES_PATH, HttpSse
 from hub_gateway.frontends.posts import MCP_PATH, Post
@@ -38,8 +39,8 @@ class App:
         why = None if path in PROBES else self._guard.refusal(headers_of(scope))
         if why is not None:
             await _refuse(path, why, send)
-        elif path in (MCP_PATH, MCP_PATH + "/"):
-            await self._mcp(scope, receive, send)
+        elif (asked := asked_view(path)) is not None:
+            await self._mcp(scope, receive, send, asked)
         elif path == MESSAGES_PATH and scope["method"] == "POST":
             await self._http_sse.post(scope, receive, send)
         else:
@@ -53,6 +54,6 @@ class App:
 
 async def _refuse(path: str, why: str, send: Send) -> None:
     body = codec.error(b"", error_object(INVALID_REQUEST, why))
-    if path not in (MCP_PATH, MESSAGES_PATH):
+    if asked_view(path) is None and path != MESSAGES_PATH:
         body = msgspec.json.encode({"error": why, "code": "FORBIDDEN"})
     await send_body(send, 403, body)

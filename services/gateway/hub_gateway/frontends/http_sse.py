@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from hub_common.tasks import Tasks
 from hub_gateway.errors import HubError, TooLarge
+from hub_gateway.frontends.access import Access, Denied, deny
 from hub_gateway.frontends.answering import KEEP_ALIVE_S, SSE_HEADERS, until_disconnect
 from hub_gateway.frontends.guards import headers_of, read_body, send_body
 from hub_gateway.routing.exchange import Exchange
@@ -37,8 +38,9 @@ MAX_BYTES = 64 * 1024 * 1024
 class Line:
     """One open stream, and the session that `initialize` opens on it."""
 
-    def __init__(self) -> None:
+    def __init__(self, view_name: str) -> None:
         self.id = secrets.token_urlsafe(24)
+        self.view_name = view_name
         # Responses come this way too and none may be lost, so there is room for a slow reader's.
         self.outbox = Outbox("standing", max_messages=MAX_MESSAGES, max_bytes=MAX_BYTES, resumable=False)
         self.session: Session | None = None
@@ -47,17 +49,20 @@ class Line:
 class HttpSse:
     """Both URLs of the old transport."""
 
-    def __init__(self, router: Router, hello: Hello, sessions: Sessions, body_limit_bytes: int, tasks: Tasks) -> None:
+    def __init__(
+        self, router: Router, hello: Hello, sessions: Sessions, access: Access, body_limit_bytes: int, tasks: Tasks
+    ) -> None:
         self._router = router
+        self._access = access
         self._hello = hello
         self._sessions = sessions
         self._body_limit_bytes = body_limit_bytes
         self._tasks = tasks
         self._lines: dict[str, Line] = {}
 
-    async def stream(self, receive: Receive, send: Send) -> None:
-        """Answer the GET: say where to post, then everything else until the client goes."""
-        line = Line()
+    async def stream(self, receive: Receive, send: Send, view_name: str = "") -> None:
+        """Answer the GET for a view: say where to post, then everything else until the client goes."""
+        line = Line(view_name)
         self._lines[line.id] = line
         writer = self._tasks.spawn(self._write(line, send), "http+sse")
         try:
@@ -68,17 +73,26 @@ class HttpSse:
                 self._sessions.close(line.session.id)
 
     async def post(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a POST to the second URL: 202, and the response goes on the stream."""
+        """Answer a POST to the second URL: 202, and the response goes on the stream. Whoever posts has to be let into
+        the view of the stream too: its id alone is no key."""
         query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
         line_id = query.get("sessionId", [""])[0]
         if line_id not in self._lines:
             await _refuse(line_id, send)
             return
+        headers = headers_of(scope)
         try:
-            body = await read_body(receive, headers_of(scope), self._body_limit_bytes)
+            asked = self._lines[line_id].view_name
+            if self._access.view_name(asked, headers) != asked:
+                await _refuse(line_id, send)
+                return
+            body = await read_body(receive, headers, self._body_limit_bytes)
             if body is None:
                 return
             message = codec.decode(body)
+        except Denied as denied:
+            await deny(send, denied)
+            return
         except TooLarge as fault:
             await send_body(send, 413, codec.error(b"", fault.error_raw))
             return
@@ -110,7 +124,7 @@ class HttpSse:
             line.outbox.put(codec.error(message.id, error_object(INVALID_REQUEST, "The session is open already")))
             return
         try:
-            session, result_raw = self._hello.initialize(message)
+            session, result_raw = self._hello.initialize(message, line.view_name)
         except HubError as fault:
             line.outbox.put(codec.error(message.id, fault.error_raw))
             return

@@ -57,8 +57,8 @@ def speaks_stateless(headers: Headers, message: Message) -> bool:
         return False
 
 
-def open_exchange(headers: Headers, message: Message, outlet: Outlet | None) -> Exchange:
-    """Climb the ladder and return the exchange.
+def open_exchange(headers: Headers, message: Message, outlet: Outlet | None, view_name: str = "") -> Exchange:
+    """Climb the ladder and return the exchange of a client that asks for this view.
 
     Raises:
         Refusal: a rung failed.
@@ -86,7 +86,8 @@ def open_exchange(headers: Headers, message: Message, outlet: Outlet | None) -> 
     if revision not in STATELESS_REVISIONS:
         data = {"supported": list(REVISIONS), "requested": revision}
         raise Refusal(id_raw, UNSUPPORTED_PROTOCOL_VERSION, "Unsupported protocol version", data)
-    exchange = Exchange(message, era=Era.STATELESS, caller=meta.read_caller(found), session=None, outlet=outlet)
+    caller = meta.read_caller(found)
+    exchange = Exchange(message, era=Era.STATELESS, caller=caller, session=None, outlet=outlet, view_name=view_name)
     exchange.headers = headers
     exchange.cut(params, found)
     return exchange

@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from hub_common.tasks import Tasks
 from hub_gateway.errors import HubError, TooLarge
+from hub_gateway.frontends.access import Access, Denied, deny
 from hub_gateway.frontends.answering import KEEP_ALIVE_S, SSE_HEADERS, Answering, Watches, until_disconnect
 from hub_gateway.frontends.guards import Headers, headers_of, read_body, send_body
 from hub_gateway.frontends.http_sse import HttpSse
@@ -57,6 +58,7 @@ class StreamableHttp:
         router: Router,
         hello: Hello,
         sessions: Sessions,
+        access: Access,
         replicas: tuple[SharedSessions, Elsewhere],
         http_sse: HttpSse,
         body_limit_bytes: int,
@@ -64,6 +66,7 @@ class StreamableHttp:
     ) -> None:
         self._router = router
         self._shared, self._elsewhere = replicas
+        self._access = access
         self._hello = hello
         self._sessions = sessions
         self._http_sse = http_sse
@@ -76,67 +79,80 @@ class StreamableHttp:
         for answering in self._watches:
             answering.fail("The hub is stopping")
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one HTTP request to the MCP endpoint."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send, asked: str = "") -> None:
+        """Answer one HTTP request to the MCP endpoint, or to the URL of the view that is asked for."""
         headers = headers_of(scope)
         method = scope["method"]
+        try:
+            view_name = self._access.view_name(asked, headers)
+        except Denied as denied:
+            await deny(send, denied)
+            return
         if method == "POST":
-            await self._post(headers, receive, send)
+            await self._post(headers, view_name, receive, send)
         elif headers.get(b"mcp-protocol-version", b"").decode("latin-1") in STATELESS_REVISIONS:
             await send_body(send, 405, b"", extra=[(b"allow", b"POST")])
         elif method == "GET":
-            await self._get(headers, receive, send)
+            await self._get(headers, view_name, receive, send)
         elif method == "DELETE":
-            await self._delete(headers, send)
+            await self._delete(headers, view_name, send)
         else:
             await send_body(send, 405, b"", extra=[(b"allow", b"GET, POST, DELETE")])
 
     def post(self, post: Post) -> Awaitable[None]:
         """Answer one POST whose body is there."""
-        return self._take(post.headers, post.body, post.receive, post)
+        try:
+            view_name = self._access.view_name("", post.headers)
+        except Denied as denied:
+            return deny(post, denied)
+        return self._take(post.headers, view_name, post.body, post.receive, post)
 
-    async def _post(self, headers: Headers, receive: Receive, send: Send) -> None:
+    async def _post(self, headers: Headers, view_name: str, receive: Receive, send: Send) -> None:
         try:
             body = await read_body(receive, headers, self._body_limit_bytes)
         except TooLarge as fault:
             await send_body(send, 413, codec.error(b"", fault.error_raw))
             return
         if body is not None:
-            await self._take(headers, body, receive, send)
+            await self._take(headers, view_name, body, receive, send)
 
-    async def _take(self, headers: Headers, body: bytes, receive: Receive, send: Send) -> None:
+    async def _take(self, headers: Headers, view_name: str, body: bytes, receive: Receive, send: Send) -> None:
         try:
             message = codec.decode(body)
         except MalformedMessage as fault:
             if codec.is_batch(body):
-                await self._batch(headers, body, send)
+                await self._batch(headers, view_name, body, send)
             else:
                 await send_body(send, 400, fault.reply)
             return
         if speaks_stateless(headers, message):
-            await self._stateless(headers, message, receive, send)
+            await self._stateless(headers, view_name, message, receive, send)
         elif message.method == "initialize" and message.is_request:
-            await self._initialize(message, send)
-        elif (session := self._known(headers) or await self._session(headers, send, message)) is not None:
+            await self._initialize(message, view_name, send)
+        elif (
+            session := self._known(headers, view_name) or await self._session(headers, view_name, send, message)
+        ) is not None:
             await self._in_session(session, message, headers, receive, send)
 
-    async def _stateless(self, headers: Headers, message: Message, receive: Receive, send: Send) -> None:
+    async def _stateless(
+        self, headers: Headers, view_name: str, message: Message, receive: Receive, send: Send
+    ) -> None:
         if not message.is_request:
             # The revision defines no client notification over HTTP, and forbids responses; both are taken and dropped.
             await send_body(send, 202 if message.kind is Kind.NOTIFICATION else 400, b"")
             return
         answering = Answering(receive, send, None, _accepts_stream(headers), self._tasks, self._watches)
         try:
-            exchange = open_exchange(headers, message, answering.outlet)
+            exchange = open_exchange(headers, message, answering.outlet, view_name)
         except Refusal as fault:
             await send_body(send, 400, fault.reply)
             return
         await answering.answer(exchange, self._answered(exchange, headers), http_status)
 
-    async def _initialize(self, message: Message, send: Send) -> None:
+    async def _initialize(self, message: Message, view_name: str, send: Send) -> None:
         id_raw = own(message.id)
         try:
-            session, result_raw = self._hello.initialize(message)
+            session, result_raw = self._hello.initialize(message, view_name)
         except HubError as fault:
             await send_body(send, fault.http_status, codec.error(id_raw, fault.error_raw))
             return
@@ -144,18 +160,21 @@ class StreamableHttp:
         extra = [(_SESSION_ID, session.id.encode())]
         await send_body(send, 200, codec.result(id_raw, result_raw), extra=extra)
 
-    def _known(self, headers: Headers) -> Session | None:
+    def _known(self, headers: Headers, view_name: str) -> Session | None:
         """The session a request names, where it is of this process and nothing is wrong with the request."""
         if headers.get(b"mcp-protocol-version", b"") not in _SESSION_REVISIONS:
             return None
-        return self._sessions.find(headers.get(_SESSION_ID, b"").decode("latin-1"))
+        session = self._sessions.find(headers.get(_SESSION_ID, b"").decode("latin-1"))
+        return session if session is not None and session.view_name == view_name else None
 
-    async def _session(self, headers: Headers, send: Send, message: Message | None = None) -> Session | None:
-        """The session a request names; None after the refusal was sent."""
+    async def _session(
+        self, headers: Headers, view_name: str, send: Send, message: Message | None = None
+    ) -> Session | None:
+        """The session a request names, which has to be of the view it is for; None after the refusal was sent."""
         id_raw = own(message.id) if message is not None and message.is_request else b""
         session_id = headers.get(_SESSION_ID, b"").decode("latin-1")
         session = self._sessions.find(session_id) or await self._sessions.recall(session_id)
-        if session is None:
+        if session is None or session.view_name != view_name:
             why = "Session not found: it ended or expired; initialize again" if session_id else "No Mcp-Session-Id"
             status = 404 if session_id else 400
             await send_body(send, status, codec.error(id_raw, error_object(INVALID_REQUEST, why)))
@@ -187,9 +206,9 @@ class StreamableHttp:
         traceparent = headers.get(b"traceparent")
         return self._router.answer(exchange, traceparent.decode("latin-1") if traceparent else None)
 
-    async def _batch(self, headers: Headers, body: bytes, send: Send) -> None:
+    async def _batch(self, headers: Headers, view_name: str, body: bytes, send: Send) -> None:
         """Several messages in one array: allowed to sessions of 2025-03-26, and gone since."""
-        session = await self._session(headers, send)
+        session = await self._session(headers, view_name, send)
         if session is None:
             return
         try:
@@ -224,14 +243,14 @@ class StreamableHttp:
             if session.running.get(exchange.id_raw) is cancel:
                 del session.running[exchange.id_raw]
 
-    async def _get(self, headers: Headers, receive: Receive, send: Send) -> None:
+    async def _get(self, headers: Headers, view_name: str, receive: Receive, send: Send) -> None:
         if not _accepts_stream(headers):
             await send_body(send, 406, b"")
             return
         if _SESSION_ID not in headers:
-            await self._http_sse.stream(receive, send)
+            await self._http_sse.stream(receive, send, view_name)
             return
-        session = await self._session(headers, send)
+        session = await self._session(headers, view_name, send)
         if session is None:
             return
         stream: Outbox | FarStream = session.standing
@@ -274,8 +293,8 @@ class StreamableHttp:
                     await send({"type": "http.response.body", "body": data, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
-    async def _delete(self, headers: Headers, send: Send) -> None:
-        session = await self._session(headers, send)
+    async def _delete(self, headers: Headers, view_name: str, send: Send) -> None:
+        session = await self._session(headers, view_name, send)
         if session is not None:
             await self._sessions.end(session.id)
             await send_body(send, 200, b"")

@@ -15,8 +15,7 @@ import msgspec
 from hub_gateway.catalog.entry import Entry, EntryKind
 from hub_gateway.catalog.snapshot import parse
 from hub_gateway.errors import CallerError, UnknownEntry, UpstreamError
-from hub_gateway.exposure.audience import ALL, Opened
-from hub_gateway.exposure.current import Current
+from hub_gateway.exposure.current import Audience, Current
 from hub_gateway.exposure.view import View
 from hub_gateway.routing import questions
 from hub_gateway.routing.exchange import Exchange, Response
@@ -63,27 +62,34 @@ class Calls:
         """Calls of stateless clients that wait for an answer."""
         self.usage = usage
         """Told of every call of a tool."""
-        self.opened_by_all: Opened | None = None
-        """What any session opened, where sessions are not isolated. Never seen by stateless clients, whose lists must
-        not vary as a side effect (2026-07-28 changelog, major change 1)."""
 
-    def view(self, exchange: Exchange) -> View:
-        """What the asking audience sees."""
-        return self.session_view(exchange.session)
-
-    def session_view(self, session: Session | None) -> View:
-        """What a session sees; None stands for an audience that has none."""
-        opened = self._current.at_start
-        if session is not None and not opened.everything:
-            for beyond in (session.opened, self.opened_by_all):
-                if beyond is not None:
-                    opened = opened.adding(beyond.categories, beyond.public_names)
-        return self._current.view(opened)
+    def audience(self, exchange: Exchange) -> Audience:
+        """Who asks."""
+        return self._current.of(exchange.view_name)
 
     def allowed(self, exchange: Exchange) -> View:
         """Everything the policy allows the asking audience, opened or not."""
-        del exchange  # there is one policy for all
-        return self._current.view(ALL)
+        return self.audience(exchange).allowed
+
+    def view(self, exchange: Exchange) -> View:
+        """What the asking audience sees."""
+        return self._seen(self._current.of(exchange.view_name), exchange.session)
+
+    def session_view(self, session: Session) -> View:
+        """What a session sees."""
+        return self._seen(self._current.of(session.view_name), session)
+
+    def stateless_view(self, view_name: str = "") -> View:
+        """What a client sees that has no session, and that asks for this view."""
+        return self._seen(self._current.of(view_name), None)
+
+    def _seen(self, audience: Audience, session: Session | None) -> View:
+        opened = audience.exposure.at_start
+        if session is not None and not opened.everything:
+            for beyond in (session.opened, audience.opened_by_all):
+                if beyond is not None:
+                    opened = opened.adding(beyond.categories, beyond.public_names)
+        return audience.view(opened)
 
     def call_tool(self, exchange: Exchange, name: str) -> Awaitable[Response]:
         """Answer `tools/call` for a tool of an upstream."""
@@ -173,7 +179,7 @@ class Calls:
             return [(e.upstream_name, e.local_name if e.kind is EntryKind.RESOURCE else uri) for e in found]
         known = listed if split is None else [*listed, *catalog.owners(split[1])]
         hidden = {entry.upstream_name for entry in known if not view.shows(entry)}
-        allowed = {entry.upstream_name for entry in self._current.view(ALL).visible} - hidden
+        allowed = self._current.of(view.name).allowed.upstreams - hidden
         if split is not None:
             return [split] if split[0] in allowed else []
         return [

@@ -77,12 +77,10 @@ class Discovery:
             meta_tools.SEARCH_TOOLS: self._search,
             meta_tools.DESCRIBE_TOOL: self._describe,
         }
-        self.policy: Policy | None = None
-        """Swapped with the document."""
 
-    def owns(self, name: str | None) -> bool:
-        """Whether a tool of that name is the hub's own now."""
-        return name in meta_tools.NAMES and self.policy is not None and self.policy.has_meta_tools
+    def owns(self, exchange: Exchange, name: str | None) -> bool:
+        """Whether a tool of that name is the hub's own for who asks."""
+        return name in meta_tools.NAMES and self._calls.audience(exchange).policy.has_meta_tools
 
     async def call(self, exchange: Exchange, name: str) -> Response:
         """Answer `tools/call` of one of the hub's own tools.
@@ -90,11 +88,11 @@ class Discovery:
         Raises:
             CallerError: the arguments do not fit the tool's schema.
         """
-        assert self.policy is not None
+        policy = self._calls.audience(exchange).policy
         if name in meta_tools.CALLS:
-            variants = self.policy.filtering.prompt_based_filtering.call_variants
+            variants = policy.filtering.prompt_based_filtering.call_variants
             return await self._indirect.call(exchange, name, variants=variants)
-        return await self._answers[name](exchange, self.policy)
+        return await self._answers[name](exchange, policy)
 
     async def _analyze(self, exchange: Exchange, policy: Policy) -> Response:
         asked = _arguments(exchange, _Analyze)
@@ -110,7 +108,7 @@ class Discovery:
         found = await self._find(exchange, policy, Wanted(asked.prompt, asked.context, self._tools(exchange)))
         matches = found.entries[: found.matches]
         analysis = found.analysis
-        categories = {self._current.exposure.category(entry).name for entry in matches}
+        categories = {self._category(exchange, entry) for entry in matches}
         body: dict[str, Any] = {
             "categories": sorted(categories | (analysis.categories if analysis else set())),
             "confidence": round(found.confidence, 3),
@@ -141,9 +139,9 @@ class Discovery:
         if not 0 <= asked.limit <= MAX_LIMIT:
             raise CallerError(f"Invalid arguments of {meta_tools.SEARCH_TOOLS}: limit must be from 1 to {MAX_LIMIT}")
         tools = self._tools(exchange)
-        scope = self._scope(tools, asked)
+        scope = self._scope(exchange, tools, asked)
         if not scope and tools:
-            return self._told(exchange, self._places(tools, asked), is_error=True)
+            return self._told(exchange, self._places(exchange, tools, asked), is_error=True)
         limit = max(asked.limit, SHORTLIST)
         found = await self._find(exchange, policy, Wanted(asked.query, asked.context, scope, limit))
         lines = self._lines(policy, found, asked.limit)
@@ -167,31 +165,32 @@ class Discovery:
         return text_result(exchange, self._current.look, ["\n".join(texts)], is_error=unknown)
 
     async def _find(self, exchange: Exchange, policy: Policy, wanted: Wanted) -> Found:
-        return await self._finding.find(self._current.exposure, policy.filtering, wanted)
+        return await self._finding.find(self._calls.audience(exchange).exposure, policy.filtering, wanted)
+
+    def _category(self, exchange: Exchange, entry: Entry) -> str:
+        return self._calls.audience(exchange).exposure.category(entry).name
 
     def _tools(self, exchange: Exchange) -> list[Entry]:
         return [entry for entry in self._calls.allowed(exchange).visible if entry.kind is EntryKind.TOOL]
 
-    def _scope(self, tools: list[Entry], asked: _Search) -> list[Entry]:
-        category = self._current.exposure.category
+    def _scope(self, exchange: Exchange, tools: list[Entry], asked: _Search) -> list[Entry]:
         server, wanted = asked.server.casefold(), asked.category.casefold()
         return [
             entry
             for entry in tools
             if (not server or entry.upstream_name.casefold() == server)
-            and (not wanted or category(entry).name.casefold() == wanted)
+            and (not wanted or self._category(exchange, entry).casefold() == wanted)
         ]
 
-    def _places(self, tools: list[Entry], asked: _Search) -> dict[str, Any]:
+    def _places(self, exchange: Exchange, tools: list[Entry], asked: _Search) -> dict[str, Any]:
         """What there is to search in, for who searched where nothing is."""
-        category = self._current.exposure.category
         body: dict[str, Any] = {"error": "there are no tools"}
         if asked.server:
             body["error"] += f" of server {asked.server[:100]!r}"
             body["servers"] = sorted({entry.upstream_name for entry in tools})
         if asked.category:
             body["error"] += f" of category {asked.category[:100]!r}"
-            body["categories"] = sorted({category(entry).name for entry in tools})
+            body["categories"] = sorted({self._category(exchange, entry) for entry in tools})
         return body
 
     def _lines(self, policy: Policy, found: Found, limit: int = 0) -> list[str]:
@@ -205,16 +204,18 @@ class Discovery:
 
         None closes what was opened.
         """
-        isolated = self.policy is None or self.policy.filtering.prompt_based_filtering.session_isolation
-        before = {each: self._calls.session_view(each) for each in ([session] if isolated else self._sessions)}
-        old = session.opened if isolated else self._calls.opened_by_all
+        audience = self._calls.audience(exchange)
+        isolated = audience.policy.filtering.prompt_based_filtering.session_isolation
+        others = [each for each in self._sessions if each.view_name == session.view_name]
+        before = {each: self._calls.session_view(each) for each in ([session] if isolated else others)}
+        old = session.opened if isolated else audience.opened_by_all
         if opened is not None and old is not None and not replace:
             opened = old.adding(opened.categories, opened.public_names)
         if isolated:
             session.opened = opened
             await self._sessions.changed(session)
         else:
-            self._calls.opened_by_all = opened
+            audience.opened_by_all = opened
         for each, old_view in before.items():
             new = self._calls.session_view(each)
             if new.listed["tools"] == old_view.listed["tools"] and new.own_tools == old_view.own_tools:

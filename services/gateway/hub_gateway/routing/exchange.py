@@ -34,7 +34,7 @@ class Response(msgspec.Struct, frozen=True, gc=False):
 class Exchange(msgspec.Struct, eq=False):
     """A request, who asks it, and the way back to the client while it runs. Implements `upstreams.connection.Listener`.
 
-    The first five are given, the others become known on the way.
+    The first five are given, and the view of who has no session; the others become known on the way.
     """
 
     message: Message
@@ -47,6 +47,8 @@ class Exchange(msgspec.Struct, eq=False):
     """None in the stateless era."""
     outlet: Outlet | None
     """None where the client's transport has no way for messages before the answer; they are dropped then."""
+    view_name: str = ""
+    """The view of the config that is asked for; "" is the default. A session has its own."""
     headers: Mapping[bytes, bytes] | None = None
     """The headers of a stateless request over HTTP; None where the transport has none that mirror the body."""
     id_raw: bytes = b""
@@ -57,6 +59,8 @@ class Exchange(msgspec.Struct, eq=False):
 
     def __post_init__(self) -> None:
         self.id_raw = own(self.message.id)
+        if self.session is not None:
+            self.view_name = self.session.view_name
 
     @property
     def client(self) -> str | bytes:

@@ -10,8 +10,7 @@ from typing import Any
 import msgspec
 
 from hub_gateway.errors import CallerError
-from hub_gateway.exposure.audience import ALL
-from hub_gateway.exposure.current import Current
+from hub_gateway.exposure.current import Audience, Current
 from hub_gateway.exposure.view import Look
 from hub_gateway.routing.exchange import Exchange, Response
 from hub_gateway.routing.task_handles import EXTENSION
@@ -52,8 +51,8 @@ class Hello:
         self._sessions = sessions
         self._look = look
 
-    def initialize(self, message: Message) -> tuple[Session, bytes]:
-        """Open a session and return it with the `InitializeResult`.
+    def initialize(self, message: Message, view_name: str = "") -> tuple[Session, bytes]:
+        """Open a session in a view and return it with the `InitializeResult`.
 
         Raises:
             CallerError: `params` lack what 2025-11-25 basic/lifecycle §Initialization requires.
@@ -70,26 +69,27 @@ class Hello:
             raise CallerError("Invalid params of initialize: protocolVersion must be a string")
         revision = negotiate(asked)
         caller = Caller(bytes(params.get("clientInfo", b"")), _without_tasks(capabilities_raw), DEFAULT_LOG_LEVEL)
-        session = self._sessions.open(revision, caller, capabilities)
+        session = self._sessions.open(revision, caller, capabilities, view_name)
         return session, rewrite.join(
             {
                 "protocolVersion": rewrite.encode_text(revision),
                 "capabilities": self.capabilities_raw(Era.HANDSHAKE),
                 "serverInfo": self._look.server_info_raw,
-                **self._instructions(),
+                **self._instructions(self._current.of(view_name)),
             }
         )
 
     def discover(self, exchange: Exchange) -> Response:
         """Answer `server/discover` (2026-07-28 server/discover)."""
+        audience = self._current.of(exchange.view_name)
         body = rewrite.join(
             {
                 "supportedVersions": msgspec.json.encode(REVISIONS),
                 "capabilities": self.capabilities_raw(Era.STATELESS),
-                **self._instructions(),
+                **self._instructions(audience),
             }
         )
-        return exchange.result(rewrite.prepended(body, self._look.stateless_head(cacheable=True)))
+        return exchange.result(rewrite.prepended(body, audience.look.stateless_head(cacheable=True)))
 
     def ping(self, exchange: Exchange) -> Response:
         """Answer `ping` for the hub itself."""
@@ -129,9 +129,9 @@ class Hello:
                     union[word] = {**found, **union.get(word, {})}
         return rewrite.join({**_OWN_RAW, **{word: rewrite.join(members) for word, members in union.items()}})
 
-    def _instructions(self) -> dict[str, bytes]:
+    def _instructions(self, audience: Audience) -> dict[str, bytes]:
         """The instructions of the upstreams that the filter does not hide, each under its name."""
-        shown = {entry.upstream_name for entry in self._current.view(ALL).visible}
+        shown = audience.allowed.upstreams
         parts = [
             f"## {supervisor.name}\n\n{supervisor.connection.instructions}"
             for supervisor in self._fleet.supervisors.values()

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+
+import msgspec
 
 from hub_common.tasks import Tasks
 from hub_gateway.catalog.changes import changed
@@ -22,7 +24,6 @@ from hub_gateway.exposure.start import at_start
 from hub_gateway.exposure.verdicts import EVERYTHING, Verdicts, decided, without_filter
 from hub_gateway.exposure.view import View
 from hub_gateway.routing.calls import Calls
-from hub_gateway.routing.discovery import Discovery
 from hub_gateway.routing.subscriptions import Subscriptions
 from hub_gateway.satellites.categorizer import Categorizer
 from hub_gateway.satellites.filter import Filter
@@ -63,15 +64,16 @@ class Republish:
         self,
         current: Current,
         fleet: Fleet,
-        audiences: tuple[Sessions, Subscriptions, Calls, Discovery],
+        audiences: tuple[Sessions, Subscriptions, Calls],
         satellites: tuple[Filter, Categorizer],
         filtering: ToolFiltering,
     ) -> None:
         self._current = current
         self._fleet = fleet
-        self._sessions, self._subscriptions, self._calls, self._discovery = audiences
+        self._sessions, self._subscriptions, self._calls = audiences
         self._filter, self._categorizer = satellites
         self._filtering = filtering
+        self._views: dict[str, ToolFiltering] = {}
         self._dirty = asyncio.Event()
         self._published = asyncio.Event()
         self._parsed: dict[str, Parsed] = {}
@@ -79,10 +81,14 @@ class Republish:
         self._categories: dict[tuple[str, str], Category] = {}
         self._said: set[tuple[str, str]] = set()
         self._unsettled: set[tuple[str, str]] = set()
-        self._last: tuple[Policy, Verdicts] | None = None
+        self._last: dict[str, tuple[Policy, Verdicts]] = {}
         self._tasks = Tasks("republish")
-        self.policy = effective(filtering, 0)
-        self._put_policy(self.policy, current.exposure)
+        current.swap(_exposed(Exposure(current.exposure.catalog, policy=effective(filtering, 0))))
+
+    @property
+    def policy(self) -> Policy:
+        """What is in force for who asks for no view."""
+        return self._current.default.policy
 
     def notice(self, upstream_name: str | None = None) -> None:
         """Something changed. Cheap; may be called often."""
@@ -103,6 +109,18 @@ class Republish:
             self._filtering = filtering
         self.notice()
 
+    def apply_views(self, views: Mapping[str, ToolFiltering], shut: Collection[str] = ()) -> None:
+        """Let there be these views with the next exposure. Of one that is gone, and of those that are `shut`, every
+        session and every listener ends now."""
+        ended = {*shut, *(self._current.named.keys() - views.keys())}
+        self._views = dict(views)
+        self._current.define(views)
+        for session in [each for each in self._sessions if each.view_name in ended]:
+            self._sessions.close(session.id)
+        self._subscriptions.end(ended)
+        self._last = {name: last for name, last in self._last.items() if name not in ended}
+        self.notice()
+
     async def settled(self) -> None:
         """Wait until everything noticed before this call is published."""
         self.notice()
@@ -121,7 +139,7 @@ class Republish:
         """Publish whenever something changed, and again a while after a satellite was away. Runs until cancelled."""
         try:
             while True:
-                away = self._current.exposure.verdicts.stale or bool(self._unsettled)
+                away = self._current.stale or bool(self._unsettled)
                 try:
                     async with asyncio.timeout(RETRY_S if away else None):
                         await self._dirty.wait()
@@ -141,14 +159,20 @@ class Republish:
     async def _publish(self) -> None:
         catalog = self._merge()
         tools = sum(entry.kind is EntryKind.TOOL for entry in catalog.entries)
-        policy = effective(self._filtering, tools)
-        if policy.needs_categories:
-            await self._categorize(catalog, policy)
-        verdicts = await self._decide(catalog, policy)
-        most_used = await self._calls.usage.most_used(catalog) if policy.mode == "auto" else ()
-        self._swap(Exposure(catalog, verdicts, dict(self._categories), most_used), policy)
-        if not policy.needs_categories and await self._categorize(catalog, policy):
-            self._swap(Exposure(catalog, verdicts, dict(self._categories), most_used), policy)
+        policies = {name: effective(each, tools) for name, each in {"": self._filtering, **self._views}.items()}
+        needed = any(policy.needs_categories for policy in policies.values())
+        if needed:
+            await self._categorize(catalog, policies[""])
+        answers = await asyncio.gather(*(self._decide(name, catalog, policy) for name, policy in policies.items()))
+        counted = any(policy.mode == "auto" for policy in policies.values())
+        most_used = await self._calls.usage.most_used(catalog) if counted else ()
+        exposures = {
+            name: Exposure(catalog, verdicts, most_used=most_used, policy=policies[name])
+            for name, verdicts in zip(policies, answers, strict=True)
+        }
+        self._swap(exposures)
+        if not needed and await self._categorize(catalog, policies[""]):
+            self._swap(exposures)
 
     def _merge(self) -> Catalog:
         for supervisor in self._fleet.supervisors.values():
@@ -220,7 +244,7 @@ class Republish:
             self._unsettled |= {key for keys in left.values() for key in keys}
             self.notice()
 
-    async def _decide(self, catalog: Catalog, policy: Policy) -> Verdicts:
+    async def _decide(self, name: str, catalog: Catalog, policy: Policy) -> Verdicts:
         if not policy.in_force:
             return EVERYTHING
         categories = (
@@ -231,20 +255,22 @@ class Republish:
         try:
             verdicts = decided(catalog, await self._filter.decide(catalog, policy.filtering, policy.mode, categories))
         except SatelliteError as fault:
-            last = self._last[1] if self._last is not None and self._last[0] == policy else None
+            before, known = self._last.get(name, (None, None))
+            last = known if before == policy else None
             choice = policy.filtering.on_filter_unavailable
-            level = logging.DEBUG if self._current.exposure.verdicts.stale else logging.WARNING
+            level = logging.DEBUG if self._current.of(name).exposure.verdicts.stale else logging.WARNING
             _log.log(level, "%s: verdicts are %r while it is away", fault, choice)
             return without_filter(choice, last)
-        self._last = (policy, verdicts)
+        self._last[name] = (policy, verdicts)
         return verdicts
 
-    def _swap(self, exposure: Exposure, policy: Policy) -> None:
-        """Make the exposure current and tell every audience whose lists differ now."""
+    def _swap(self, exposures: Mapping[str, Exposure]) -> None:
+        """Make these current, with the categories as they are now, and tell every audience whose lists differ."""
         sessions = [(session, self._calls.session_view(session)) for session in self._sessions]
-        before = self._calls.session_view(None)
-        self._put_policy(policy, exposure)
-        self._current.swap(exposure)
+        before = {name: self._calls.stateless_view(name) for name in ("", *self._current.named)}
+        categories = dict(self._categories)
+        now = {name: _exposed(msgspec.structs.replace(each, categories=categories)) for name, each in exposures.items()}
+        self._current.swap(now[""], now)
         self._subscriptions.swapped()
         said, self._said = self._said, set()
         differences: dict[tuple[View, View], tuple[bytes, ...]] = {}
@@ -254,19 +280,18 @@ class Republish:
                 differences[pair] = tuple(map(_LIST_CHANGED.__getitem__, _different(*pair, said)))
             for message in differences[pair]:
                 session.tell(message)
-        now = self._calls.session_view(None)
-        for capability in _different(before, now, said):
-            self._subscriptions.list_changed(capability)
+        for name, old in before.items():
+            for capability in _different(old, self._calls.stateless_view(name), said):
+                self._subscriptions.list_changed(capability, name)
+        default = self._calls.stateless_view()
         for kind in EntryKind:  # made now, so that the first list after a change is a pointer too
             for era in Era:
-                now.page(kind, era, None)
+                default.page(kind, era, None)
 
-    def _put_policy(self, policy: Policy, exposure: Exposure) -> None:
-        self._current.at_start = at_start(policy, exposure)
-        if policy.filtering.prompt_based_filtering.session_isolation:
-            self._calls.opened_by_all = None
-        self.policy = policy
-        self._discovery.policy = policy
+
+def _exposed(exposure: Exposure) -> Exposure:
+    """The exposure with what is seen of it at the start."""
+    return msgspec.structs.replace(exposure, at_start=at_start(exposure.policy, exposure))
 
 
 def _different(old: View, new: View, said: set[tuple[str, str]]) -> list[str]:

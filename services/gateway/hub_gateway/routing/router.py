@@ -120,7 +120,7 @@ class Router:
 
     def _call_tool(self, exchange: Exchange) -> Awaitable[Response]:
         name = exchange.text("name")
-        if self._discovery.owns(name):
+        if self._discovery.owns(exchange, name):
             return self._discovery.call(exchange, name)
         return self._calls.call_tool(exchange, name)
 

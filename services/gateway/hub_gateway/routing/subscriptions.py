@@ -7,7 +7,7 @@ basic/patterns/subscriptions; SEP-2663 for tasks). Upstreams are subscribed to b
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any
 
 import msgspec
@@ -201,10 +201,16 @@ class Subscriptions:
                 self._holds.drop(owned)
         self._holds.end_session(session.id)
 
-    def list_changed(self, capability: str) -> None:
-        """Tell every stateless listener that asked for it."""
+    def end(self, view_names: Collection[str]) -> None:
+        """End the listening streams of these views: nobody may have them any more."""
         for listening in list(self._listening):
-            if capability in listening.capabilities:
+            if listening.exchange.view_name in view_names and not listening.ended.done():
+                listening.ended.set_result(None)
+
+    def list_changed(self, capability: str, view_name: str = "") -> None:
+        """Tell every stateless listener of that view that asked for it."""
+        for listening in list(self._listening):
+            if capability in listening.capabilities and listening.exchange.view_name == view_name:
                 listening.tell(f"notifications/{capability}/list_changed", {})
 
     def updated(self, upstream_name: str, message: Message, session_id: str = "") -> None:

@@ -76,7 +76,7 @@ class TaskHandles:
         needs_extension(exchange)
         task_id = exchange.text("taskId")
         owner = self.owner(task_id)
-        if owner is None:
+        if owner is None or owner[0] not in self._current.of(exchange.view_name).allowed.upstreams:
             raise CallerError(f"Unknown task: {task_id}")
         upstream_name, local_id = owner
         params = {**exchange.params, "taskId": Raw(rewrite.encode_text(local_id))}
@@ -104,10 +104,12 @@ class TaskHandles:
 
         An upstream that fails is left out: its tasks are still found by their handles.
         """
+        shown = self._current.of(exchange.view_name).allowed.upstreams
         able = [
             supervisor
             for supervisor in self._fleet.supervisors.values()
-            if supervisor.connection is not None
+            if supervisor.name in shown
+            and supervisor.connection is not None
             and supervisor.connection.era is Era.HANDSHAKE
             and "list" in (supervisor.connection.capabilities.get("tasks") or {})
         ]

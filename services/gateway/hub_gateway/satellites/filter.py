@@ -172,9 +172,10 @@ class Filter:
 
     def _tell(self, exposure: Exposure) -> _Told:
         """The exposure's catalog with the keywords of its categories; looked up once for as long as it is the same."""
-        if self._told is None or self._told[0] is not exposure:
-            self._told = (exposure, _with_keywords(exposure))
-        return self._told[1]
+        known = self._told
+        if known is None or known[0].catalog is not exposure.catalog or known[0].categories is not exposure.categories:
+            known = self._told = (exposure, _with_keywords(exposure))
+        return known[1]
 
     def _message(self, told: _Told) -> pb.Catalog:
         """What is told, as the contract has it; made once for as long as it is the same. Definitions are described once

@@ -43,6 +43,7 @@ class Kept(msgspec.Struct, frozen=True):
     caller_log_level: str | None = None
     opened: Opened | None = None
     subscribed: tuple[str, ...] = ()
+    view_name: str = ""
 
 
 def kept(session: Session) -> Kept:
@@ -56,13 +57,15 @@ def kept(session: Session) -> Kept:
         caller.log_level,
         session.opened,
         tuple(sorted(session.subscribed)),
+        session.view_name,
     )
 
 
 def revived(session_id: str, record: Kept, replica: str = "") -> Session:
     """The session a record was made of, with new streams, on this replica."""
     caller = Caller(record.client_info.encode(), record.capabilities.encode(), record.caller_log_level)
-    session = Session(session_id, record.revision, caller, msgspec.json.decode(record.capabilities), replica)
+    capabilities = msgspec.json.decode(record.capabilities)
+    session = Session(session_id, record.revision, caller, capabilities, replica, record.view_name)
     session.log_level = record.log_level
     session.opened = record.opened
     session.subscribed = set(record.subscribed)

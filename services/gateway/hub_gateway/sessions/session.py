@@ -40,9 +40,17 @@ class Session:
     """One conversation. Made by `Sessions.open`, ended by `Sessions.close`."""
 
     def __init__(
-        self, session_id: str, revision: str, caller: Caller, capabilities: Mapping[str, Any], replica: str = ""
+        self,
+        session_id: str,
+        revision: str,
+        caller: Caller,
+        capabilities: Mapping[str, Any],
+        replica: str = "",
+        view_name: str = "",
     ) -> None:
         self.id = session_id
+        self.view_name = view_name
+        """The view of the config it was opened in, and belongs to; "" is the default."""
         self.revision = revision
         self.caller = caller
         self.capabilities = capabilities

@@ -52,3 +52,15 @@ def test_an_unusable_document(tmp_path: Path) -> None:
     assert status == UNUSABLE
     assert f"{path}: line 1, column 16: unexpected end of input" in out
     assert checked(tmp_path / "away.json")[0] == UNUSABLE
+
+
+def test_views_are_named_and_their_unset_tokens_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SET_NOWHERE", raising=False)
+    path = tmp_path / "a.json"
+    path.write_text("""{ mcpServers: {}, views: { reader: { credentials: ["s3cret", "${SET_NOWHERE}"] }, all: {} } }""")
+    status, out = checked(path)
+    assert status == OK
+    assert "views.reader.credentials[1]: variable 'SET_NOWHERE' is not set" in out
+    assert "reader (with credentials)" in out
+    assert "all (open)" in out
+    assert "s3cret" not in out

@@ -29,7 +29,6 @@ from hub_gateway.management.app import Deps, management_app
 from hub_gateway.management.metrics import Metrics
 from hub_gateway.management.workspaces import Workspaces
 from hub_gateway.routing.calls import Calls
-from hub_gateway.routing.discovery import Discovery
 from hub_gateway.routing.held import Holding
 from hub_gateway.routing.republish import Republish
 from hub_gateway.routing.seal import Seal
@@ -131,10 +130,7 @@ def _tied(
         Filter(settings.filter_target, settings.satellite_timeout_s),
         Categorizer(settings.categorizer_target, settings.satellite_timeout_s, settings.llm_timeout_s),
     )
-    discovery = Discovery(calls, current, sessions, satellites)
-    republish = Republish(
-        current, fleet, (sessions, subscriptions, calls, discovery), satellites, document.tool_filtering
-    )
+    republish = Republish(current, fleet, (sessions, subscriptions, calls), satellites, document.tool_filtering)
     sources.append(republish)
     workspaces = Workspaces(
         store,

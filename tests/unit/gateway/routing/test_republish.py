@@ -18,7 +18,7 @@ from tests.support.gateway import House, Stream, heard_before, posted, standing
 from tests.support.small_server import tool
 from tests.unit.categorizer.conftest import llm_settings
 from tests.unit.categorizer.gemini_stand_in import NEVER, GeminiStandIn, all_as, gemini_stand_in
-from tests.unit.gateway.routing.menu import ALL, ANALYZE, MENU, Menu, analyzed, listed, menu
+from tests.unit.gateway.routing.menu import ALL, ANALYZE, MENU, OWN, Menu, analyzed, listed, menu
 
 pytestmark = pytest.mark.anyio
 TOOLS, PROMPTS, RESOURCES = (f"notifications/{word}/list_changed" for word in ("tools", "prompts", "resources"))
@@ -166,10 +166,10 @@ async def test_leaving_prompt_based_mode_is_told_to_whoever_sees_a_difference(ho
         assert TOOLS in await opener.told()
         assert TOOLS not in await other.told(), "it saw no tool before and sees none now"
         await house.prompt_based("all")
-        assert await listed(opener.client) == await listed(other.client) == ALL | {ANALYZE}
+        assert await listed(opener.client) == await listed(other.client) == ALL | OWN
         await house.prompt_based()
         assert {"weather__forecast", ANALYZE} <= await listed(opener.client), "what it asked for is not taken back"
-        assert await listed(other.client) == {ANALYZE}
+        assert await listed(other.client) == OWN
 
 
 @pytest.mark.parametrize("choice", ("open", "closed", "last-known"))
