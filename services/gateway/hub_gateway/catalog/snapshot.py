@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from hub_gateway.catalog import names
+from hub_gateway.catalog import links, names
 from hub_gateway.catalog.entry import Entry, EntryKind, Offering
 from hub_gateway.wire import rewrite
 from hub_gateway.wire.param_headers import ANNOTATION, InvalidAnnotation, ParamHeader, find
@@ -87,9 +87,13 @@ class Catalog:
     `digest` identifies the content: equal catalogs have equal digests on every replica.
     """
 
-    def __init__(self, entries: Sequence[Entry], own_prefixes: Mapping[str, str]) -> None:
+    def __init__(
+        self, entries: Sequence[Entry], own_prefixes: Mapping[str, str], moved: Mapping[str, links.Moved] | None = None
+    ) -> None:
         self.entries = tuple(entries)
         self.own_prefixes = dict(own_prefixes)
+        self.moved = dict(moved or {})
+        """By upstream, the resources that have another URI here, since a second upstream has theirs."""
         self._by_public = {(entry.kind, entry.public_name): entry for entry in self.entries}
         self._by_full: dict[tuple[EntryKind, str], Entry] = {}
         self._owners: dict[str, list[Entry]] = {}
@@ -143,6 +147,11 @@ def merge(parsed: Sequence[Parsed], chosen_prefixes: Mapping[str, str | None], c
     """
     own = names.prefixes(sorted({*configured, *(each.upstream_name for each in parsed)}))
     entries: list[Entry] = []
+    moved: dict[str, dict[str, str]] = {}
+    resources = [(each.upstream_name, d) for each in parsed for d in each.definitions if d.kind is EntryKind.RESOURCE]
+    for (upstream_name, d), public_uri in zip(resources, _uris(resources, own), strict=True):
+        if public_uri != d.local_name:
+            moved.setdefault(upstream_name, {})[d.local_name] = public_uri
     for kind in EntryKind:
         found = [(each.upstream_name, d) for each in parsed for d in each.definitions if d.kind is kind]
         if kind in (EntryKind.TOOL, EntryKind.PROMPT):
@@ -150,9 +159,12 @@ def merge(parsed: Sequence[Parsed], chosen_prefixes: Mapping[str, str | None], c
             public = names.assign(wanted, own, chosen_prefixes)
         else:
             public = _uris(found, own)
-        named = [_entry(upstream_name, d, name) for (upstream_name, d), name in zip(found, public, strict=True)]
+        named = [
+            _entry(upstream_name, d, name, moved.get(upstream_name, {}))
+            for (upstream_name, d), name in zip(found, public, strict=True)
+        ]
         entries += sorted(named, key=lambda entry: (entry.public_name, entry.upstream_name))
-    return Catalog(entries, own)
+    return Catalog(entries, own, moved)
 
 
 def _uris(found: Sequence[tuple[str, Definition]], own: Mapping[str, str]) -> list[str]:
@@ -166,10 +178,12 @@ def _uris(found: Sequence[tuple[str, Definition]], own: Mapping[str, str]) -> li
     ]
 
 
-def _entry(upstream_name: str, definition: Definition, public_name: str) -> Entry:
+def _entry(upstream_name: str, definition: Definition, public_name: str, moved: links.Moved) -> Entry:
     listed = definition.raw
     if public_name != definition.local_name:
         listed = rewrite.replaced(definition.raw, definition.kind.key, rewrite.encode_text(public_name))
+    if definition.kind is EntryKind.TOOL:
+        listed = links.definition(listed, moved)
     return Entry(
         definition.kind,
         upstream_name,

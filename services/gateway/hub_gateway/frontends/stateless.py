@@ -25,7 +25,7 @@ from hub_gateway.wire.errors import (
     UNSUPPORTED_PROTOCOL_VERSION,
     error_object,
 )
-from hub_gateway.wire.headers import NAMED_METHODS, decode_value
+from hub_gateway.wire.headers import NAMED_METHODS, TASK_METHODS, decode_value
 from hub_gateway.wire.message import Message, own
 from hub_gateway.wire.revisions import HANDSHAKE_REVISIONS, REVISIONS, STATELESS_REVISIONS, Era
 
@@ -105,7 +105,10 @@ def _check_headers(headers: Headers, message: Message, params: rewrite.Members, 
     if method != message.method:
         why = f"Header mismatch: Mcp-Method is {method[:80]!r}, the body's method is {message.method[:80]!r}"
         raise Refusal(id_raw, HEADER_MISMATCH, why)
-    if (member := NAMED_METHODS.get(method)) is not None:
+    member = NAMED_METHODS.get(method)
+    if member is None and method in TASK_METHODS and b"mcp-name" in headers:
+        member = "taskId"
+    if member is not None:
         named = rewrite.text(params.get(member))
         sent = headers.get(b"mcp-name")
         if sent is not None and named is not None and sent == named.encode() and sent.isascii() and sent[:1] != b"=":

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from hub_gateway.catalog import links
 from hub_gateway.catalog.entry import Entry, EntryKind
 from hub_gateway.catalog.snapshot import parse
 from hub_gateway.errors import CallerError, UnknownEntry, UpstreamError
@@ -217,6 +218,8 @@ class Calls:
         result_raw = reply.result_raw
         if method == "tools/call":
             result_raw = self.handles.created(exchange, upstream_name, result_raw)
+            if (moved := self._current.exposure.catalog.moved.get(upstream_name)) is not None:
+                result_raw = links.result(result_raw, moved)
         if exchange.era is not era:
             info = b"" if connection is None else connection.server_info_raw
             result_raw = result_for(exchange.era, era, method, result_raw, info)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hub_gateway.catalog.entry import EntryKind
+from hub_gateway.errors import CallerError
 from hub_gateway.routing.calls import Calls
 from hub_gateway.routing.exchange import Exchange, Response
 from hub_gateway.wire import rewrite
@@ -17,5 +18,8 @@ def answer_list(calls: Calls, exchange: Exchange) -> Response:
         CallerError: the cursor is none of this list's.
     """
     kind = KINDS[exchange.message.method]
-    cursor = rewrite.text(exchange.params.get("cursor"))
+    cursor_raw = exchange.params.get("cursor")
+    cursor = rewrite.text(cursor_raw)
+    if cursor is None and cursor_raw is not None and bytes(cursor_raw) != b"null":
+        raise CallerError(f"Invalid params of {exchange.message.method}: cursor must be a string")
     return exchange.result(calls.view(exchange).page(kind, exchange.era, cursor))

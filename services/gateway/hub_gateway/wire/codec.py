@@ -44,9 +44,31 @@ class MalformedMessage(ValueError):
 def decode(body: bytes | Raw) -> Message:
     """Decode one message.
 
+    A byte order mark before it is no part of it, and half a surrogate pair, which JSON can spell and Unicode has not,
+    becomes a replacement character: programs that cut a text in the middle of an emoji send such (RFC 8259 §8).
+
     Raises:
         MalformedMessage: the body is not JSON, or JSON but no single JSON-RPC request, notification or response.
     """
+    try:
+        return _decoded(body)
+    except MalformedMessage as fault:
+        mended = _ESCAPE.sub(_whole_letter, bytes(body).removeprefix(BOM)) if fault.code == PARSE_ERROR else body
+        if mended == body:
+            raise
+        return _decoded(mended)
+
+
+_ESCAPE = re.compile(
+    rb"\\(?:(u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)"
+)
+
+
+def _whole_letter(escape: re.Match[bytes]) -> bytes:
+    return b"\\ufffd" if escape[2] is not None else escape[0]
+
+
+def _decoded(body: bytes | Raw) -> Message:
     try:
         if not (isinstance(body, Raw) or body.isascii()):
             body.decode()  # Raw members skip this check, and an upstream must not be sent what is not UTF-8

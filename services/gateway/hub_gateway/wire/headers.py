@@ -27,6 +27,10 @@ NAMED_METHODS = {
 """Methods whose requests carry Mcp-Name, and the member of `params` it mirrors (§Standard Request Headers; SEP-2663
 §Streamable HTTP: Routing Headers)."""
 
+TASK_METHODS = frozenset({"tasks/get", "tasks/update", "tasks/cancel"})
+"""Whose requests are to carry Mcp-Name for `params.taskId` (SEP-2663 §Streamable HTTP: Routing Headers); the revision
+itself does not require it."""
+
 _PLAIN = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?")
 _HEAD, _TAIL = "=?base64?", "?="
 

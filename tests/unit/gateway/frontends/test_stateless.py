@@ -51,6 +51,12 @@ RUNGS: tuple[tuple[str, object, dict[str, str | None], int], ...] = (
     ("a malformed name in the header", _call(), {"Mcp_Name": "=?base64?!?="}, MISMATCH),
     ("no header of the name", _call(), {"Mcp_Name": None}, MISMATCH),
     (
+        "another task in the header",
+        {"jsonrpc": "2.0", "id": 7, "method": "tasks/get", "params": {"taskId": "a__1", "_meta": META}},
+        {"Mcp_Method": "tasks/get", "Mcp_Name": "a__2"},
+        MISMATCH,
+    ),
+    (
         "a revision nobody knows",
         _call({**META, f"{PREFIX}protocolVersion": "2099-01-01"}),
         {"MCP_Protocol_Version": "2099-01-01"},

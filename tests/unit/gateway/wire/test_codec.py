@@ -159,3 +159,19 @@ def test_a_malformed_batch_is_refused(body: bytes) -> None:
 def test_a_batch_is_known_behind_any_amount_of_space() -> None:
     assert codec.is_batch(b" \r\n\t" * 100 + b"[]")
     assert not codec.is_batch(b"")
+
+
+@pytest.mark.parametrize(
+    ("body", "params"),
+    (
+        (b'\xef\xbb\xbf{"jsonrpc":"2.0","method":"x","params":{"a":1E5}}', b'{"a":1E5}'),
+        (rb'{"jsonrpc":"2.0","method":"x","params":{"a":"cut \ud83d","n":1E5}}', rb'{"a":"cut \ufffd","n":1E5}'),
+        (
+            rb'{"jsonrpc":"2.0","method":"x","params":{"\uDFFF\uD83D\uDE00":"\\\\ud83d \\"}}',
+            rb'{"\ufffd\uD83D\uDE00":"\\\\ud83d \\"}',
+        ),
+        (rb'{"jsonrpc":"2.0","method":"x","params":{"a":"\ud83d\ud83d\ude00\n"}}', rb'{"a":"\ufffd\ud83d\ude00\n"}'),
+    ),
+)
+def test_a_mark_before_a_message_and_half_a_letter_lose_nothing_else(body: bytes, params: bytes) -> None:
+    assert bytes(codec.decode(body).params) == params
