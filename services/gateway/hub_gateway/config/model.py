@@ -31,6 +31,7 @@ FilterMode = Literal["server-allowlist", "category", "hybrid", "prompt-based", "
 Exposure = Literal["zero", "meta-only", "minimal", "all"]
 WhenUnavailable = Literal["last-known", "open", "closed"]
 Isolation = Literal["shared", "session"]
+EraChoice = Literal["auto", "handshake"]
 Grant = Literal["authorization_code", "client_credentials"]
 TokenAuthMethod = Literal["none", "client_secret_basic", "client_secret_post"]
 
@@ -173,6 +174,13 @@ class ServerEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     ping_interval_s: Annotated[
         Seconds, Meta(description="How often the link is checked while nothing else shows it alive, in seconds.")
     ] = field(default=30.0, name="pingIntervalSeconds")
+    era: Annotated[
+        EraChoice,
+        Meta(
+            description="`auto`: the newest that hub and server share. `handshake`: speak 2025-11-25 or older with a "
+            "server that could do newer, for one that asks its client only there."
+        ),
+    ] = "auto"
     isolation: Annotated[
         Isolation,
         Meta(description="`shared`: one link for all clients. `session`: each client session has a link of its own."),

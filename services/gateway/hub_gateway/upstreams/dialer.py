@@ -65,7 +65,7 @@ class Dialer:
         self._credential = credential
         self._owner = owner
         self._stdio_probe_s = stdio_probe_s
-        self._probes = True
+        self._probes = config.era == "auto"
         self._sse = config.type == "sse"
 
     async def dial(self, lost: Callable[[str], None]) -> Connection:
@@ -109,7 +109,8 @@ class Dialer:
         if not self._sse:
             transport = StreamableHttp(self._config.name, url, dict(resolved.headers), limits, access)
             try:
-                return await self._shake(self._connection(transport), HTTP_PROBE_S)
+                probe_s = HTTP_PROBE_S if self._config.era == "auto" else None
+                return await self._shake(self._connection(transport), probe_s)
             except Refused as fault:
                 if self._config.type is not None or fault.status not in _SSE_STATUSES:
                     raise

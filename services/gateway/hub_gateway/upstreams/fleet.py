@@ -30,6 +30,7 @@ _CONNECT_FIELDS = (
     "disabled",
     "connect_timeout_s",
     "isolation",
+    "era",
     "connection_pool",
     "dev",
 )

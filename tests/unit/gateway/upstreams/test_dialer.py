@@ -55,6 +55,14 @@ async def test_the_newest_era_the_server_speaks_is_chosen(transport: str, era: s
             assert "content" in await link.call(tool, {"text": "hi"})
 
 
+@pytest.mark.parametrize("transport", ["http", "stdio"])
+@pytest.mark.parametrize("module", [processes.EVERYTHING, processes.RAW])
+async def test_a_server_of_both_eras_is_spoken_to_in_the_one_that_the_config_wants(transport: str, module: str) -> None:
+    with serving(transport, "--era", "both", module=module, era="handshake") as server:
+        async with linked(server) as link:
+            assert (link.connection.era, link.connection.revision) == (Era.HANDSHAKE, "2025-11-25")
+
+
 @pytest.mark.parametrize("kind", ["sse", None])
 async def test_a_server_of_2024_is_found_by_its_event_stream(kind: str | None) -> None:
     with serving("sse", type=kind) as server:
