@@ -68,7 +68,8 @@ async def _read(deps: Deps, reach: Reach, tokens: ListTokens) -> metrics.Reading
     policy = deps.republish.policy
     return metrics.Reading(
         supervisors=deps.fleet.supervisors,
-        filtering=await counted(deps.current.exposure, deps.current.view(deps.current.at_start), tokens),
+        filtering=await counted(deps.current.default, tokens),
+        views={name: await counted(audience, tokens) for name, audience in deps.current.named.items()},
         policy=policy,
         sessions=len(deps.sessions),
         kept_bytes=sum(session.kept_bytes for session in deps.sessions),

@@ -5,7 +5,7 @@ Owns those names. Counts nothing itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
@@ -44,3 +44,26 @@ def filter_families(counts: Counts, policy: Policy) -> Iterator[Metric]:
     for name, value in (("all", counts.cost.whole), ("exposed", counts.cost.exposed), ("start", counts.cost.at_start)):
         tokens.add_metric([name], value)
     yield from (modes, rules, sorts, categories, sources, tokens)
+
+
+def view_families(views: Mapping[str, Counts]) -> Iterator[Metric]:
+    """The same of each view, with its name as a label; nothing where the config has none."""
+    if not views:
+        return
+    label = ["view"]
+    exposed = GaugeMetricFamily("mcp_hub_view_tools_exposed", "Tools a view's policy allows.", labels=label)
+    at_start = GaugeMetricFamily("mcp_hub_view_tools_visible_at_start", "Of these, seen at first.", labels=label)
+    rules = GaugeMetricFamily(
+        "mcp_hub_view_tools_by_rule", "Tools by the rule of the view that decided.", labels=["view", "rule", "allows"]
+    )
+    tokens = GaugeMetricFamily(
+        "mcp_hub_view_list_tokens", "About what a list of tools costs a model there.", labels=["view", "list"]
+    )
+    for name, counts in views.items():
+        exposed.add_metric([name], counts.exposed)
+        at_start.add_metric([name], counts.at_start)
+        for rule in counts.rules:
+            rules.add_metric([name, rule.rule, str(rule.allows).lower()], rule.kinds[EntryKind.TOOL])
+        tokens.add_metric([name, "exposed"], counts.cost.exposed)
+        tokens.add_metric([name, "start"], counts.cost.at_start)
+    yield from (exposed, at_start, rules, tokens)

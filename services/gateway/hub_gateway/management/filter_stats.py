@@ -13,9 +13,7 @@ from typing import Any, NamedTuple, get_args
 from hub_gateway.catalog.entry import EntryKind
 from hub_gateway.config.model import FilterMode
 from hub_gateway.exposure.counts import RuleCount, family, per_rule
-from hub_gateway.exposure.current import Exposure
-from hub_gateway.exposure.policy import Policy
-from hub_gateway.exposure.view import View
+from hub_gateway.exposure.current import Audience
 from hub_gateway.management.bodies import rate
 from hub_gateway.management.list_tokens import ListCost, ListTokens
 
@@ -44,8 +42,9 @@ class Counts(NamedTuple):
     cost: ListCost
 
 
-async def counted(exposure: Exposure, at_start: View, tokens: ListTokens) -> Counts:
-    """Count what an exposure holds; `at_start` is the view of whoever has asked for nothing."""
+async def counted(audience: Audience, tokens: ListTokens) -> Counts:
+    """Count what an audience is shown and what is kept from it."""
+    exposure, at_start = audience.exposure, audience.view(audience.at_start)
     tools = [entry for entry in exposure.catalog.entries if entry.kind is EntryKind.TOOL]
     rules = per_rule(exposure)
     known = [exposure.categories.get((tool.upstream_name, tool.digest)) for tool in tools]
@@ -70,19 +69,34 @@ def families(rules: Sequence[RuleCount]) -> dict[str, tuple[int, int]]:
     return found
 
 
-def filter_stats(exposure: Exposure, policy: Policy, counts: Counts) -> dict[str, Any]:
-    """The part of the statistics that the gateway knows by itself."""
+def filter_stats(audience: Audience, counts: Counts) -> dict[str, Any]:
+    """The part of the statistics that the gateway knows by itself, of the default audience."""
+    exposure, policy = audience.exposure, audience.policy
     filtering = policy.filtering
+    return {
+        **shown(audience, counts),
+        "totalExposed": counts.exposed,
+        "categories": dict(sorted(counts.categories.items())),
+        "categorySources": dict(sorted(counts.sources.items())),
+        "serverFilterMode": None if filtering.server_filter is None else filtering.server_filter.mode,
+        "allowedServers": [] if filtering.server_filter is None else filtering.server_filter.servers,
+        "allowedCategories": [] if filtering.category_filter is None else filtering.category_filter.categories,
+        "categoryCacheSize": len(exposure.categories),
+    }
+
+
+def shown(audience: Audience, counts: Counts) -> dict[str, Any]:
+    """What is told of every audience, the default one and each view."""
+    policy = audience.policy
     hidden = counts.total - counts.exposed
     return {
         "enabled": policy.mode is not None,
-        "mode": policy.mode or filtering.mode,
+        "mode": policy.mode or policy.filtering.mode,
         "automatic": policy.automatic,
-        "stale": exposure.verdicts.stale,
+        "stale": audience.exposure.verdicts.stale,
         "totalTools": counts.total,
         "filteredTools": hidden,
         "exposedTools": counts.exposed,
-        "totalExposed": counts.exposed,
         "visibleAtStart": counts.at_start,
         "filterRate": rate(hidden, counts.total),
         "rules": [
@@ -98,10 +112,4 @@ def filter_stats(exposure: Exposure, policy: Policy, counts: Counts) -> dict[str
             "atStart": counts.cost.at_start,
             "savedAtStart": rate(counts.cost.whole - counts.cost.at_start, counts.cost.whole),
         },
-        "categories": dict(sorted(counts.categories.items())),
-        "categorySources": dict(sorted(counts.sources.items())),
-        "serverFilterMode": None if filtering.server_filter is None else filtering.server_filter.mode,
-        "allowedServers": [] if filtering.server_filter is None else filtering.server_filter.servers,
-        "allowedCategories": [] if filtering.category_filter is None else filtering.category_filter.categories,
-        "categoryCacheSize": len(exposure.categories),
     }

@@ -19,7 +19,7 @@ from hub_gateway.errors import CallerError, Conflict, HubError, SatelliteError
 from hub_gateway.exposure.policy import Policy
 from hub_gateway.management.bodies import answer, iso, read
 from hub_gateway.management.deps import Deps
-from hub_gateway.management.filter_stats import MODES, counted, filter_stats
+from hub_gateway.management.filter_stats import MODES, counted, filter_stats, shown
 from hub_gateway.management.list_tokens import ListTokens
 from hub_gateway.management.llm_stats import key_status, llm_stats
 
@@ -132,6 +132,9 @@ async def _stats(deps: Deps, tokens: ListTokens) -> dict[str, Any]:
         said = await deps.categorizer.describe()
     except SatelliteError:
         said = None
-    exposure, policy = deps.current.exposure, deps.republish.policy
-    counts = await counted(exposure, deps.current.view(deps.current.at_start), tokens)
-    return {**filter_stats(exposure, policy, counts), **llm_stats(said)}
+    current = deps.current
+    named = [
+        {"name": name, **shown(audience, await counted(audience, tokens))} for name, audience in current.named.items()
+    ]
+    default = filter_stats(current.default, await counted(current.default, tokens))
+    return {**default, "views": named, **llm_stats(said)}

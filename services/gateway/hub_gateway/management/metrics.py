@@ -26,7 +26,7 @@ from starlette.routing import Route
 from hub.categorizer.v1 import categorizer_pb2 as pb
 from hub_common.store import StoreStatus
 from hub_gateway.exposure.policy import Policy
-from hub_gateway.management.filter_metrics import filter_families
+from hub_gateway.management.filter_metrics import filter_families, view_families
 from hub_gateway.management.filter_stats import Counts
 from hub_gateway.management.llm_metrics import llm_families
 from hub_gateway.upstreams.status import Outcome, State
@@ -53,12 +53,14 @@ class Reading(NamedTuple):
 
     Attributes:
         filtering: the tools as they are shown now, by the policy in force.
+        views: the same by view.
         up: by satellite, whether it can be reached.
         categorizer: what it says of itself; None while it is away.
     """
 
     supervisors: Mapping[str, Supervisor]
     filtering: Counts
+    views: Mapping[str, Counts]
     policy: Policy
     sessions: int
     kept_bytes: int
@@ -89,7 +91,8 @@ class Metrics:
             del self.durations[gone]
         registry = CollectorRegistry(auto_describe=False)
         families = [*_calls(reading, self.durations), *_links(reading), *_hub(reading)]
-        families += [*filter_families(reading.filtering, reading.policy), *llm_families(reading.categorizer)]
+        families += [*filter_families(reading.filtering, reading.policy), *view_families(reading.views)]
+        families += [*llm_families(reading.categorizer)]
         registry.register(_Page(families))  # pyright: ignore[reportArgumentType]
         return generate_latest(registry)
 

@@ -99,6 +99,7 @@ async def test_no_tools_are_no_data(tmp_path: Path) -> None:
         found = await stats(house)
     assert (found["totalTools"], found["filterRate"], found["cacheHitRate"]) == (0, None, None)
     assert found["rules"] == []
+    assert found["views"] == []
     assert found["tokens"] == {"all": 0, "exposed": 0, "atStart": 0, "savedAtStart": None}
     assert found["categories"] == found["categorySources"] == {}
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from hub_gateway.management.metrics import BOUNDS_S, Metrics
 from hub_gateway.wire.meta import Caller
-from tests.unit.gateway.management.house import House
+from tests.support.processes import RAW, stdio_entry
+from tests.unit.gateway.management.conftest import until_ready
+from tests.unit.gateway.management.house import House, built
 
 pytestmark = pytest.mark.anyio
 
@@ -95,3 +99,32 @@ async def test_filtering_is_told_as_in_the_statistics(house: House) -> None:
         assert of(samples, "mcp_hub_tools_by_category_source", source=source) == tools
     assert of(samples, "mcp_hub_category_hit_ratio") == found["cacheHitRate"]
     assert ("mcp_hub_llm_cache_hit_ratio", frozenset()) not in samples, "no lookup is no data"
+
+
+async def test_each_view_is_told_by_itself(tmp_path: Path) -> None:
+    raw = stdio_entry(RAW, "--era", "handshake", "--tools", "2")
+    views = {
+        "few": {"toolFiltering": {"tools": {"allow": ["raw__raw_echo"]}}},
+        "asking": {"toolFiltering": {"mode": "prompt-based"}},
+    }
+    async with built({"mcpServers": {"raw": raw}, "views": views}, tmp_path) as house:
+        policies = {name: view.tool_filtering for name, view in house.document.views.items()}
+        house.deps.republish.apply_views(policies)
+        await until_ready(house, "raw")
+        found = (await house.get("/api/filtering/stats")).json()
+        samples = await scrape(house)
+    few, asking = found["views"]
+    assert (few["name"], asking["name"], asking["mode"]) == ("few", "asking", "prompt-based")
+    assert found["exposedTools"] == found["totalTools"] == few["totalTools"] == asking["exposedTools"]
+    assert (few["exposedTools"], few["visibleAtStart"], asking["visibleAtStart"]) == (1, 1, 0)
+    assert few["filterRate"] == round(1 - 1 / few["totalTools"], 4)
+    assert sum(rule["tools"] for rule in few["rules"]) == few["totalTools"]
+    assert 0 < few["tokens"]["atStart"] < few["tokens"]["all"] == found["tokens"]["all"]
+    assert few.keys() - {"name"} < found.keys()
+    for view in (few, asking):
+        assert of(samples, "mcp_hub_view_tools_exposed", view=view["name"]) == view["exposedTools"]
+        assert of(samples, "mcp_hub_view_tools_visible_at_start", view=view["name"]) == view["visibleAtStart"]
+        assert of(samples, "mcp_hub_view_list_tokens", view=view["name"], list="start") == view["tokens"]["atStart"]
+        for rule in view["rules"]:
+            labels = {"view": view["name"], "rule": rule["rule"], "allows": str(rule["allows"]).lower()}
+            assert of(samples, "mcp_hub_view_tools_by_rule", **labels) == rule["tools"]
