@@ -127,6 +127,13 @@ _ALL: Final = (
         "2025-11-25 server/utilities/logging; 2026-07-28 server/utilities/logging",
     ),
     Requirement(
+        "log-levels",
+        "A server with sessions is told the most verbose level that any of its clients wants; on a connection of its "
+        "own a session has its own.",
+        "hub decision; 2025-11-25 server/utilities/logging",
+        own=True,
+    ),
+    Requirement(
         "cancellation",
         "A call the client cancels is cancelled at the server.",
         "2025-11-25 basic/utilities/cancellation; 2026-07-28 basic/patterns/cancellation",
@@ -250,6 +257,13 @@ _ALL: Final = (
         upstream_eras=(HANDSHAKE,),
         impossible='2026-07-28 changelog, major change 6: "Move experimental tasks out of the core protocol and into '
         'an official extension".',
+    ),
+    Requirement(
+        "tasks-elsewhere",
+        "A task is polled, updated and cancelled from any replica, and its status reaches the session that made it; "
+        "one whose server went with its replica is said to be gone.",
+        "hub decision",
+        own=True,
     ),
     Requirement(
         "tasks-extension",

@@ -1,5 +1,6 @@
 """Several gateways, one hub: nothing depends on which replica a request hits."""
 
+import asyncio
 import json
 from collections.abc import Generator
 from contextlib import ExitStack
@@ -11,9 +12,10 @@ from tests.journeys.matrix import proves
 from tests.journeys.test_held_calls import CAPABLE, ROUNDS, accepted, required
 from tests.journeys.test_streams import fresh_key
 from tests.support import raw_http
-from tests.support.clients import RawClient
-from tests.support.processes import EVERYTHING, serving, stdio_entry
+from tests.support.clients import RawClient, raw_session
+from tests.support.processes import EVERYTHING, RAW, serving, stdio_entry
 from tests.support.raw_http import Answer
+from tests.support.raw_tasks import EXTENSION
 from tests.support.replicas import Replicas, replicas
 
 UPSTREAMS: Final = ("http", "stdio")
@@ -30,6 +32,9 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Generator[Replicas]:
             "http": {"url": stack.enter_context(serving(EVERYTHING, "--era", "handshake", "--name", "http"))},
             "stdio": stdio_entry(EVERYTHING, "--era", "handshake", "--name", "stdio"),
         }
+        for name, era in (("raw_old", "handshake"), ("raw", "stateless")):
+            servers[name] = stdio_entry(RAW, "--era", era, "--extras", "--tools", "3")
+        servers["raw_http_old"] = {"url": stack.enter_context(serving(RAW, "--era", "handshake", "--extras"))}
         yield stack.enter_context(replicas(servers, tmp_path_factory.mktemp("replicas")))
 
 
@@ -112,6 +117,70 @@ async def test_a_forged_state_is_refused_by_any_replica(pair: Replicas) -> None:
         "tools/call", _retry("http__test_input_required_result_elicitation", first, accepted(name="Eve"))
     )
     assert "another request" in stolen.json()["error"]["message"]
+
+
+async def _task(client: RawClient, upstream: str) -> str:
+    """The handle of a new task."""
+    params = {"name": f"{upstream}__raw_task", "arguments": {}}
+    if client.handshake:
+        return str((await client.request("tools/call", {**params, "task": {}})).json()["result"]["task"]["taskId"])
+    return str((await client.request("tools/call", params)).json()["result"]["taskId"])
+
+
+@proves("tasks-elsewhere")
+@pytest.mark.parametrize("upstream", ("raw_old", "raw_http_old"))
+async def test_a_task_is_polled_and_cancelled_from_any_replica(pair: Replicas, upstream: str) -> None:
+    """Each child counts its tasks from 1, so an id alone would name two of them."""
+    async with raw_session(pair.one.url) as here, raw_session(pair.other.url) as elsewhere:
+        there = RawClient(pair.other.url, here.session_id)
+        task_id, another = await _task(here, upstream), await _task(elsewhere, upstream)
+        assert task_id != another
+        assert (await there.request("tools/call", {"name": f"{upstream}__raw_seen", "arguments": {}})).status == 200
+        polled = (await there.request("tasks/get", {"taskId": task_id})).json()["result"]
+        assert (polled["taskId"], polled["status"]) == (task_id, "working")
+        result = (await there.request("tasks/result", {"taskId": task_id})).json()["result"]
+        assert result["_meta"]["io.modelcontextprotocol/related-task"]["taskId"] == task_id
+        assert (await elsewhere.request("tasks/get", {"taskId": task_id})).json()["result"]["status"] == "completed"
+        assert (await here.request("tasks/get", {"taskId": another})).json()["result"]["status"] == "working"
+        assert (await here.request("tasks/cancel", {"taskId": another})).json()["result"]["status"] == "cancelled"
+        assert (await elsewhere.request("tasks/get", {"taskId": another})).json()["result"]["status"] == "cancelled"
+
+
+@proves("tasks-elsewhere")
+async def test_the_status_of_a_task_reaches_its_session_on_another_replica(pair: Replicas) -> None:
+    async with raw_session(pair.one.url) as here:
+        there = RawClient(pair.other.url, here.session_id)
+        fields = {"Accept": "text/event-stream", **there.headers("", {})}
+        async with raw_http.opened("GET", pair.other.url, headers=fields) as stream:
+            events = stream.events()
+            task_id = await _task(here, "raw_old")
+            async with asyncio.timeout(TOLD_S):
+                told = json.loads(await anext(events))
+            assert told["method"] == "notifications/tasks/status"
+            assert (told["params"]["taskId"], told["params"]["status"]) == (task_id, "working")
+
+
+@proves("tasks-elsewhere")
+async def test_a_task_of_a_stateless_client_is_updated_from_any_replica(pair: Replicas) -> None:
+    capable = {"extensions": {EXTENSION: {}}}
+    here, there = (RawClient(hub.url, capabilities=capable) for hub in (pair.one, pair.other))
+    task_id = await _task(here, "raw")
+    assert (await there.request("tasks/get", {"taskId": task_id})).json()["result"]["status"] == "working"
+    assert "result" in (await there.request("tasks/update", {"taskId": task_id, "inputResponses": {}})).json()
+    assert (await there.request("tasks/get", {"taskId": task_id})).json()["result"]["status"] == "completed"
+
+
+@proves("tasks-elsewhere")
+async def test_a_task_of_a_replica_that_died_is_unknown(pair: Replicas) -> None:
+    async with raw_session(pair.one.url) as client:
+        there = RawClient(pair.other.url, client.session_id)
+        of_a_child, over_http = await _task(there, "raw_old"), await _task(there, "raw_http_old")
+        pair.other.kill()
+        gone = (await client.request("tasks/get", {"taskId": of_a_child})).json()["error"]
+        assert (gone["code"], "is gone" in gone["message"]) == (-32602, True)
+        assert (await client.request("tasks/get", {"taskId": over_http})).json()["result"]["status"] == "working"
+        pair.other.start_again()
+        await pair.other.until_ready(*UPSTREAMS, "raw_old", "raw")
 
 
 @proves("held-call-elsewhere")

@@ -22,9 +22,10 @@ from tests.support.waiting import until
 
 MANY: Final = 1_000
 AT_ONCE: Final = 32
-IN_FLIGHT: Final = 8
+IN_FLIGHT: Final = 20
+"""Sessions with a call, with a question, and with a stream: so many of each."""
 CALL_S: Final = 60.0
-TOLD_S: Final = 15.0
+TOLD_S: Final = 30.0
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.MCPDeprecationWarning")]
 
@@ -108,40 +109,89 @@ async def _ready_to_call(site: Site, client: RawClient) -> None:
     await until(lambda: _listed(client), lambda tools: "echo" in tools, TOLD_S, "the tools are listed")
 
 
-@proves("survives-kill")
-async def test_a_thousand_sessions_go_on_after_a_kill(site: Site) -> None:
-    clients: list[RawClient] = await _all([site.hub.url] * MANY, _opened)
-    ended, kept = clients[:20], clients[20:]
-    for client in ended:
-        assert (await raw_http.send("DELETE", site.hub.url, headers=client.headers("", {}))).status == 200
-    gate = fresh_key()
+class InUse:
+    """A session in the middle of something, and what its client sees when the hub dies."""
 
-    async def lost(client: RawClient) -> str:
+    def __init__(self, client: RawClient) -> None:
+        self.client = client
+        self.last_id = ""
+
+    async def listens(self, opened: list[None]) -> str:
+        """Hold the standing stream until it breaks."""
+        fields = {"Accept": "text/event-stream", **self.client.headers("", {})}
+        return await self._until_it_breaks("GET", b"", fields, opened)
+
+    async def asks(self, opened: list[None]) -> str:
+        """Call a tool that asks, and do not answer."""
+        params = {"name": "ask_watched", "arguments": {"key": fresh_key()}}
+        fields = {"Content-Type": "application/json", "Accept": raw_http.ACCEPT, **self.client.headers("", {})}
+        return await self._until_it_breaks("POST", self.client.body("tools/call", params), fields, opened)
+
+    async def calls(self, key: str) -> str:
+        """Call a tool that does not answer."""
         try:
-            params = {"name": "slow", "arguments": {"key": gate}}
-            answer = await client.request("tools/call", params, CALL_S)
+            answer = await self.client.request("tools/call", {"name": "slow", "arguments": {"key": key}}, CALL_S)
         except (OSError, asyncio.IncompleteReadError, ValueError, IndexError) as fault:
             return type(fault).__name__
         return f"answered: {answer}"
 
-    in_flight = [asyncio.ensure_future(lost(client)) for client in kept[:IN_FLIGHT]]
-    await until(
-        lambda: kept[-1].call("gate_state", {"key": gate}),
-        lambda answer: answer.json()["result"]["content"][0]["text"] == "waiting",
-        TOLD_S,
-        "the slow calls run",
-    )
-    await _again(site)
-    async with asyncio.timeout(TOLD_S):
-        assert not [outcome for outcome in await asyncio.gather(*in_flight) if outcome.startswith("answered")]
-    await _ready_to_call(site, kept[0])
+    async def _until_it_breaks(self, method: str, body: bytes, fields: dict[str, str], opened: list[None]) -> str:
+        messages = 0
+        try:
+            async with raw_http.opened(method, self.client.url, body, fields) as stream:
+                async for block in stream.blocks():
+                    self.last_id = raw_http.event_id(block) or self.last_id
+                    messages += raw_http.event_data(block) != b""
+                    if messages == (method == "POST"):
+                        opened.append(None)
+        except (OSError, asyncio.IncompleteReadError, ValueError) as fault:
+            return type(fault).__name__
+        return f"ended after {messages} messages"
+
+
+@proves("survives-kill")
+async def test_a_thousand_sessions_in_use_go_on_after_a_kill(site: Site) -> None:
+    """Each was used; sixty of them are in the middle of a call, of a question or of a stream when the hub dies."""
+    clients: list[RawClient] = await _all([site.hub.url] * MANY, _opened)
+    ended, kept = clients[:20], clients[20:]
+    for client in ended:
+        assert (await raw_http.send("DELETE", site.hub.url, headers=client.headers("", {}))).status == 200
 
     async def goes_on(client: RawClient) -> bool:
         return await _echoes(client, client.session_id or "")
 
     assert all(await _all(kept, goes_on))
+    gate, opened = fresh_key(), list[None]()
+    in_use = [InUse(client) for client in kept[: 3 * IN_FLIGHT]]
+    calling, asking, listening = (in_use[start::3] for start in range(3))
+    broken = [
+        *(asyncio.ensure_future(each.calls(gate)) for each in calling),
+        *(asyncio.ensure_future(each.asks(opened)) for each in asking),
+        *(asyncio.ensure_future(each.listens(opened)) for each in listening),
+    ]
+
+    async def under_way() -> tuple[str, int]:
+        state = await kept[-1].call("gate_state", {"key": gate})
+        return state.json()["result"]["content"][0]["text"], len(opened)
+
+    await until(under_way, lambda seen: seen == ("waiting", 2 * IN_FLIGHT), CALL_S, "all are under way")
+    await _again(site)
+    async with asyncio.timeout(TOLD_S):
+        outcomes = await asyncio.gather(*broken)
+    assert not [outcome for outcome in outcomes if outcome.startswith(("answered", "ended after 2"))]
+    await _ready_to_call(site, kept[0])
+    assert all(await _all(kept, goes_on)), "each session goes on, those that lost a call among them"
+    for each in asking:  # the call is lost, and the hub says so
+        lost = await _taken_up(each)
+        assert lost.status == 400
+        assert "the replica that kept it is gone" in lost.json()["error"]["message"]
     for client in ended:
         assert (await client.request("ping")).status == 404
+
+
+async def _taken_up(lost: InUse) -> raw_http.Answer:
+    headers = {"Accept": "text/event-stream", "Last-Event-ID": lost.last_id, **lost.client.headers("", {})}
+    return await raw_http.send("GET", lost.client.url, headers=headers)
 
 
 @proves("survives-kill")

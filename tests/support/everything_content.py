@@ -13,7 +13,7 @@ from mcp.shared.subscriptions import PromptsListChanged, ResourcesListChanged
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from tests.support.everything_asking import ask, content_of, elicitation
-from tests.support.everything_state import State
+from tests.support.everything_state import State, conversation
 from tests.support.everything_toolbox import Answer, Call, Ctx, Toolbox, schema
 from tests.support.everything_tools import APP_TYPE, PNG, app_uri
 
@@ -107,9 +107,9 @@ class Contents:
         self.state.subscribed.discard(params.uri)
         return types.EmptyResult()
 
-    async def set_level(self, _ctx: Ctx, params: types.SetLevelRequestParams) -> types.EmptyResult:
+    async def set_level(self, ctx: Ctx, params: types.SetLevelRequestParams) -> types.EmptyResult:
         """Answer `logging/setLevel` (handshake era)."""
-        self.state.threshold = params.level
+        self.state.thresholds[conversation(ctx)] = params.level
         return types.EmptyResult()
 
     async def list_prompts(self, _ctx: Ctx, _params: types.PaginatedRequestParams | None) -> types.ListPromptsResult:

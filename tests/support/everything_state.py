@@ -61,6 +61,11 @@ class Gate:
                     await self.changed.wait()
 
 
+def conversation(ctx: Any) -> str:
+    """What tells conversations apart over HTTP; over stdio there is one."""
+    return "" if ctx.request is None else str(ctx.request.headers.get("mcp-session-id", ""))
+
+
 class State:
     """Everything the tools share; one per server process. `name` tells servers with the same tools apart."""
 
@@ -70,15 +75,16 @@ class State:
         self.gates: dict[str, Gate] = {}
         self.sessions: list[ServerSession] = []
         self.subscribed: set[str] = set()
-        self.threshold: str = "debug"
+        self.thresholds: dict[str, str] = {}
+        """By conversation."""
 
     def gate(self, key: str) -> Gate:
         """The gate of that key, made on first use."""
         return self.gates.setdefault(key, Gate())
 
-    def logs(self, level: str) -> bool:
-        """Whether a log entry of this level passes the threshold set by `logging/setLevel`."""
-        return LEVELS.index(level) >= LEVELS.index(self.threshold)
+    def logs(self, ctx: Any, level: str) -> bool:
+        """Whether a log entry of this level passes the threshold that the conversation set by `logging/setLevel`."""
+        return LEVELS.index(level) >= LEVELS.index(self.thresholds.get(conversation(ctx), "debug"))
 
     async def joined(self, ctx: Any, _params: types.NotificationParams) -> None:
         """Remember a handshake conversation, so that later changes are announced on its standalone stream."""

@@ -12,6 +12,7 @@ import mcp_types as types
 from mcp.shared.exceptions import MCPError
 from mcp.shared.subscriptions import ResourceUpdated, ToolsListChanged
 
+from tests.support.everything_state import conversation
 from tests.support.everything_toolbox import Answer, Call, Toolbox, failure, schema
 
 PNG: Final = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg=="
@@ -154,7 +155,7 @@ def _add_contents(box: Toolbox) -> None:
 
 async def _log(call: Call, level: types.LoggingLevel, text: str) -> None:
     """Send a log entry on the call's stream when the threshold lets it pass."""
-    if call.stateless or call.state.logs(level):
+    if call.stateless or call.state.logs(call.ctx, level):
         await call.ctx.session.send_log_message(level, text, "everything", call.ctx.request_id)  # pyright: ignore[reportDeprecated]
 
 
@@ -163,6 +164,10 @@ def _add_streaming(box: Toolbox) -> None:
     async def log(call: Call) -> Answer:
         await _log(call, call.arguments.get("level", "info"), str(call.arguments["text"]))
         return "logged"
+
+    @box.tool("log_threshold", "Answer the level set by `logging/setLevel`, or `none`.")
+    async def threshold(call: Call) -> Answer:
+        return call.state.thresholds.get(conversation(call.ctx), "none")
 
     @box.tool(
         "progress",
@@ -203,7 +208,7 @@ def _add_streaming(box: Toolbox) -> None:
         await _log(call, "info", "After reconnect")
         return "Reconnection test completed"
 
-    _ = (log, progress, with_progress, reconnection)
+    _ = (log, threshold, progress, with_progress, reconnection)
 
 
 def _add_waiting(box: Toolbox) -> None:

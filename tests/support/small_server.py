@@ -243,7 +243,8 @@ class SmallServer:
         changes = {"listChanged": True}
         offered = {"tools": changes, "prompts": changes, "resources": {**changes, "subscribe": True}, "logging": {}}
         said = {} if self.instructions is None else {"instructions": self.instructions}
-        return {"capabilities": {**offered, "completions": {}, **self.capabilities}, **said}
+        declared = {**offered, "completions": {}, **self.capabilities}
+        return {"capabilities": {word: each for word, each in declared.items() if each is not None}, **said}
 
 
 def _event(message: dict[str, Any]) -> bytes:

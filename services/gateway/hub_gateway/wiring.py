@@ -48,6 +48,7 @@ from hub_gateway.routing.discovery import Discovery
 from hub_gateway.routing.elsewhere import Elsewhere
 from hub_gateway.routing.held import Holding
 from hub_gateway.routing.hello import Hello
+from hub_gateway.routing.log_levels import LogLevels
 from hub_gateway.routing.owners import owner_of
 from hub_gateway.routing.relay import Relay
 from hub_gateway.routing.republish import Republish
@@ -169,7 +170,9 @@ class Gateway:
         self._access = Access()
         self._locks: dict[str, Lock | None] = {}
         holding = Holding(self.peers.id, self._seal)
-        self.calls = calls = Calls(self.fleet, self.current, Usage(self.store), holding)
+        self._log_levels = LogLevels(self.fleet, lambda: len(self.sessions))
+        self.calls = calls = Calls(self.fleet, self.current, Usage(self.store), holding, self._log_levels)
+        calls.handles.replica = self.peers.id if settings.redis_url else ""
         self._subscriptions = Subscriptions(self.fleet, calls, lambda session: self.sessions.changed(session))
         self._archive = Archive(self.store, settings.session_idle_s * 2, self.peers.id)
         self._shared = SharedSessions(self.peers)
@@ -179,17 +182,17 @@ class Gateway:
             time.monotonic,
             self._forget,
             self._archive,
-            self._subscriptions.revive,
+            self._revive,
             self._shared,
             self.peers.id,
         )
-        self._shared.serve(self.sessions, self._subscriptions)
+        self._shared.serve(self.sessions, self._subscriptions, self._log_levels)
         satellites = (self.filter, self.categorizer)
         discovery = Discovery(calls, self.current, self.sessions, satellites)
         audiences = (self.sessions, self._subscriptions, calls)
         self.republish = Republish(self.current, self.fleet, audiences, satellites, self.document.tool_filtering)
         self._relay = Relay(self.sessions, self._subscriptions, calls.handles, self.republish.list_changed)
-        hello = Hello(self.fleet, self.current, self.sessions, look)
+        hello = Hello(self.fleet, self.current, self.sessions, self._log_levels, look)
         elsewhere = self._elsewhere = Elsewhere(self.peers, self.sessions, self._shared)
         router = Router(hello, calls, discovery, self._subscriptions, elsewhere, telemetry)
         elsewhere.serve(router.answer)
@@ -259,6 +262,7 @@ class Gateway:
         await self._subscriptions.close()
         self._mcp.stop()
         await self.calls.holding.close()
+        await self._log_levels.close()
         self.sessions.close_all()
         await self.workspaces.close()
         self._http.should_exit = True
@@ -369,7 +373,12 @@ class Gateway:
     def _told(self, upstream_name: str, session_id: str, message: Message) -> None:
         self._relay.of_session(upstream_name, session_id, message)
 
+    def _revive(self, session: Session) -> None:
+        self._subscriptions.revive(session)
+        self._log_levels.noticed(session)
+
     def _forget(self, session: Session) -> None:
+        self._log_levels.ended(session)
         self._subscriptions.forget(session)
         self.calls.handles.forget(session)
         self.fleet.end_session(session.id)

@@ -21,6 +21,7 @@ from hub_gateway.exposure.view import View
 from hub_gateway.routing import questions
 from hub_gateway.routing.exchange import Exchange, Response
 from hub_gateway.routing.held import Holding, MissingCapability, declared
+from hub_gateway.routing.log_levels import LogLevels
 from hub_gateway.routing.task_handles import TaskHandles
 from hub_gateway.routing.translate import error_for, result_for, visits_of, visits_required
 from hub_gateway.routing.usage import Usage
@@ -39,6 +40,9 @@ from hub_gateway.wire.errors import (
 )
 from hub_gateway.wire.revisions import Era
 
+Request = Callable[[rewrite.Members, Listener | None], Awaitable[Reply]]
+"""Makes a request to an upstream."""
+
 _NOT_FOUND = (RESOURCE_NOT_FOUND_HANDSHAKE, INVALID_PARAMS)
 
 
@@ -55,10 +59,11 @@ class HeaderMismatch(CallerError):
 class Calls:
     """The calls of all clients."""
 
-    def __init__(self, fleet: Fleet, current: Current, usage: Usage, holding: Holding) -> None:
+    def __init__(self, fleet: Fleet, current: Current, usage: Usage, holding: Holding, log_levels: LogLevels) -> None:
         self._fleet = fleet
         self.handles = TaskHandles(fleet, current)
         self._current = current
+        self.log_levels = log_levels
         self.holding = holding
         """Calls of stateless clients that wait for an answer."""
         self.usage = usage
@@ -204,11 +209,14 @@ class Calls:
         supervisor = self._fleet.get(upstream_name)
         if exchange.session is not None and supervisor.isolated:
             supervisor = await self._fleet.own(upstream_name, exchange.session.id)
+            await supervisor.log_level.want(exchange.session.log_level)
         method = exchange.message.method
         connection = supervisor.connection
         era = exchange.era if connection is None else connection.agreement.era
         request = partial(_request, supervisor, exchange, name, mirrored or ())
-        reply = await (request(params) if exchange.era is era else self._ask_across(exchange, request, params))
+        reply = await (
+            request(params) if exchange.era is era else self._ask_across(exchange, supervisor, request, params)
+        )
         if reply.error_raw:
             if not again and era is Era.STATELESS and read_error(reply.error_raw).code == HEADER_MISMATCH:
                 fresh = await _mirrored_anew(supervisor, name, params)
@@ -225,14 +233,25 @@ class Calls:
             result_raw = result_for(exchange.era, era, method, result_raw, info)
         return exchange.result(result_raw)
 
-    async def _ask_across(self, exchange: Exchange, request: _Again, params: rewrite.Members) -> Reply:
+    async def _ask_across(
+        self, exchange: Exchange, supervisor: Supervisor, request: _Again, params: rewrite.Members
+    ) -> Reply:
         """Ask an upstream of the other era: what it asks in turn takes another way there."""
         if exchange.session is not None:
             return await questions.answered(exchange, params, await request(params), request)
         if self.holding.owns(exchange):
             return await self.holding.resume(exchange)
         params = {key: value for key, value in params.items() if key != "inputResponses"}
-        return await self.holding.call(exchange, partial(request, params))
+        return await self.holding.call(exchange, partial(self._logging, supervisor, exchange, request, params))
+
+    async def _logging(
+        self, supervisor: Supervisor, exchange: Exchange, request: Request, params: rewrite.Members, listener: Listener
+    ) -> Reply:
+        """Make a stateless client's call, at the log level that it asks for: a server with sessions has one for all."""
+        if exchange.caller.log_level is None:
+            return await request(params, listener)
+        async with self.log_levels.raised(supervisor, exchange.caller.log_level):
+            return await request(params, listener)
 
     def _not_found(self, exchange: Exchange, uri: str) -> Response:
         # 2026-07-28 changelog, minor change 6: the code moved.

@@ -38,6 +38,7 @@ class _Asked(msgspec.Struct, frozen=True, array_like=True):
     message: bytes
     stateless: bool
     session_id: str
+    view_name: str
     caller: Caller
     headers: dict[bytes, bytes] | None
     streams: bool
@@ -133,6 +134,7 @@ class Elsewhere:
             codec.request(exchange.id_raw, message.method, message.params),
             exchange.era is Era.STATELESS,
             "" if session is None else session.id,
+            exchange.view_name,
             exchange.caller,
             None if exchange.headers is None else dict(exchange.headers),
             exchange.outlet is not None,
@@ -164,6 +166,7 @@ class Elsewhere:
             caller=asked.caller,
             session=session,
             outlet=(lambda message: say(_BEFORE + message)) if asked.streams else None,
+            view_name=asked.view_name,
         )
         exchange.headers = asked.headers
         say(_LAST + msgspec.msgpack.encode(await answered(exchange)))

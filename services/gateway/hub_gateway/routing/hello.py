@@ -5,6 +5,7 @@ Also what keeps a session's housekeeping: `ping`, `logging/setLevel`, `notificat
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from hub_gateway.errors import CallerError
 from hub_gateway.exposure.current import Audience, Current
 from hub_gateway.exposure.view import Look
 from hub_gateway.routing.exchange import Exchange, Response
+from hub_gateway.routing.log_levels import DEFAULT, LogLevels
 from hub_gateway.routing.task_handles import EXTENSION
 from hub_gateway.sessions.registry import Sessions
 from hub_gateway.sessions.session import LOG_LEVELS, Session
@@ -21,10 +23,6 @@ from hub_gateway.wire import rewrite
 from hub_gateway.wire.message import Message
 from hub_gateway.wire.meta import Caller
 from hub_gateway.wire.revisions import REVISIONS, Era, negotiate
-
-DEFAULT_LOG_LEVEL = "info"
-"""What a session that never set a level asks of stateless upstreams, which send no log message unasked (2025-11-25
-utilities/logging leaves the default to the server)."""
 
 _capabilities = msgspec.json.Decoder(dict[str, Any])
 
@@ -45,7 +43,8 @@ _UNION = ("experimental", "extensions", "tasks")
 class Hello:
     """Greets clients in the words of their era."""
 
-    def __init__(self, fleet: Fleet, current: Current, sessions: Sessions, look: Look) -> None:
+    def __init__(self, fleet: Fleet, current: Current, sessions: Sessions, log_levels: LogLevels, look: Look) -> None:
+        self._log_levels = log_levels
         self._fleet = fleet
         self._current = current
         self._sessions = sessions
@@ -68,8 +67,9 @@ class Hello:
         if asked is None:
             raise CallerError("Invalid params of initialize: protocolVersion must be a string")
         revision = negotiate(asked)
-        caller = Caller(bytes(params.get("clientInfo", b"")), _without_tasks(capabilities_raw), DEFAULT_LOG_LEVEL)
+        caller = Caller(bytes(params.get("clientInfo", b"")), _without_tasks(capabilities_raw), DEFAULT)
         session = self._sessions.open(revision, caller, capabilities, view_name)
+        self._log_levels.noticed(session)
         return session, rewrite.join(
             {
                 "protocolVersion": rewrite.encode_text(revision),
@@ -96,7 +96,8 @@ class Hello:
         return exchange.result(b"{}")
 
     async def set_level(self, exchange: Exchange) -> Response:
-        """Answer `logging/setLevel`: from now on the session gets log messages at or above the level.
+        """Answer `logging/setLevel`: from now on the session gets log messages at or above the level, and the servers
+        with sessions are told what is wanted of them.
 
         Raises:
             CallerError: no such level (2025-11-25 utilities/logging §Error Handling).
@@ -106,7 +107,7 @@ class Hello:
             raise CallerError(f"Invalid params of logging/setLevel: level must be one of {', '.join(LOG_LEVELS)}")
         if exchange.session is not None:
             exchange.session.set_log_level(level)
-            await self._sessions.changed(exchange.session)
+            await asyncio.gather(self._sessions.changed(exchange.session), self._log_levels.changed(exchange.session))
         return exchange.result(b"{}")
 
     def capabilities_raw(self, era: Era) -> bytes:

@@ -19,6 +19,7 @@ from hub_gateway.routing.exchange import Exchange, Response
 from hub_gateway.routing.hello import Hello
 from hub_gateway.routing.lists import answer_list
 from hub_gateway.routing.subscriptions import Subscriptions
+from hub_gateway.satellites.peers import PeerAbsent
 from hub_gateway.wire import rewrite
 from hub_gateway.wire.errors import INTERNAL_ERROR, METHOD_NOT_FOUND, error_object
 from hub_gateway.wire.meta import TRACEPARENT
@@ -61,7 +62,7 @@ class Router:
             "prompts/get": calls.get_prompt,
             "resources/read": calls.read_resource,
             "completion/complete": calls.complete,
-            **{f"tasks/{deed}": calls.handles.forward for deed in ("get", "result", "update", "cancel")},
+            **{f"tasks/{deed}": self._task for deed in ("get", "result", "update", "cancel")},
             "tasks/list": calls.handles.list_all,
             "resources/subscribe": subscriptions.subscribe,
             "resources/unsubscribe": subscriptions.unsubscribe,
@@ -123,6 +124,15 @@ class Router:
         if self._discovery.owns(exchange, name):
             return self._discovery.call(exchange, name)
         return self._calls.call_tool(exchange, name)
+
+    async def _task(self, exchange: Exchange) -> Response:
+        replica = self._calls.handles.elsewhere(exchange)
+        if replica is not None:
+            try:
+                return await self._elsewhere.answer(exchange, replica)
+            except PeerAbsent:
+                pass  # nobody was asked, and a server that is reached over HTTP may know its task by any connection
+        return await self._calls.handles.forward(exchange)
 
     async def _list(self, exchange: Exchange) -> Response:
         return answer_list(self._calls, exchange)

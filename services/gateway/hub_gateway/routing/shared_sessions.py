@@ -15,6 +15,7 @@ import msgspec
 
 from hub_gateway.exposure.audience import Opened
 from hub_gateway.routing.exchange import CANCELLED
+from hub_gateway.routing.log_levels import LogLevels
 from hub_gateway.routing.subscriptions import Subscriptions
 from hub_gateway.satellites.peers import Peers
 from hub_gateway.sessions.archive import Kept
@@ -74,15 +75,16 @@ class SharedSessions:
         self._holding: Counter[str] = Counter()
         self._sessions: Sessions | None = None
         self._subscriptions: Subscriptions | None = None
+        self._log_levels: LogLevels | None = None
 
     @property
     def alone(self) -> bool:
         """Whether there is nobody to share with."""
         return self._peers.alone
 
-    def serve(self, sessions: Sessions, subscriptions: Subscriptions) -> None:
+    def serve(self, sessions: Sessions, subscriptions: Subscriptions, log_levels: LogLevels) -> None:
         """Do with these what the others say."""
-        self._sessions, self._subscriptions = sessions, subscriptions
+        self._sessions, self._subscriptions, self._log_levels = sessions, subscriptions, log_levels
         self._peers.when_told(CHANGED, lambda _, body: self._adopt(_change.decode(body)))
         self._peers.when_told(ENDED, lambda _, body: self._end(body.decode()))
         self._peers.when_told(WHO_HOLDS, self._asked_for)
@@ -185,10 +187,11 @@ class SharedSessions:
 
     def _make(self, session: Session, state: _State) -> None:
         """Make a session what it is elsewhere."""
-        if self._sessions is None or self._subscriptions is None:
+        if self._sessions is None or self._subscriptions is None or self._log_levels is None:
             return
         if state.log_level is not None:
             session.set_log_level(state.log_level)
+            self._log_levels.noticed(session)
         session.opened = state.opened
         unsubscribed = session.subscribed - state.subscribed
         session.subscribed = set(state.subscribed)

@@ -1,12 +1,15 @@
 """Handles of long-running tasks: they carry their server, so that any replica routes a poll to it.
 
-Owns the public form of a task id, `safe(upstream)__id`, and its way back. Sources: 2025-11-25 basic/utilities/tasks,
-and the `io.modelcontextprotocol/tasks` extension of 2026-07-28. Does not know what a task is doing.
+Owns the public form of a task id, `safe(upstream)__id`, and its way back. Among replicas it is
+`safe(upstream)__~replica~id` where the server knows a task by the connection it was made on: it is asked there.
+Sources: 2025-11-25 basic/utilities/tasks, and the `io.modelcontextprotocol/tasks` extension of 2026-07-28. Does not
+know what a task is doing.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import msgspec
@@ -22,6 +25,8 @@ from hub_gateway.upstreams.fleet import Fleet
 from hub_gateway.wire import codec, rewrite
 from hub_gateway.wire.message import Message
 from hub_gateway.wire.revisions import Era
+
+_MARK = re.compile(r"^~([0-9a-f]{8})~")
 
 EXTENSION = "io.modelcontextprotocol/tasks"
 RELATED = "io.modelcontextprotocol/related-task"
@@ -51,6 +56,8 @@ class TaskHandles:
     def __init__(self, fleet: Fleet, current: Current) -> None:
         self._fleet = fleet
         self._current = current
+        self.replica = ""
+        """The id of this process where it has replicas."""
         self._owners: dict[str, Session] = {}
         self._early: dict[str, bytes] = {}
 
@@ -79,6 +86,9 @@ class TaskHandles:
         if owner is None or owner[0] not in self._current.of(exchange.view_name).allowed.upstreams:
             raise CallerError(f"Unknown task: {task_id}")
         upstream_name, local_id = owner
+        gone = self._made_by(task_id) not in ("", self.replica)
+        if gone and self._fleet.get(upstream_name).is_stdio:
+            raise CallerError(f"Unknown task: {task_id}: the replica whose server ran it is gone")
         params = {**exchange.params, "taskId": Raw(rewrite.encode_text(local_id))}
         supervisor = self._fleet.get(upstream_name)
         if exchange.session is not None and supervisor.isolated:
@@ -97,7 +107,13 @@ class TaskHandles:
 
     def owner(self, task_id: str) -> tuple[str, str] | None:
         """The upstream a handle names, and the task's id there; None where it names none."""
-        return self._current.exposure.catalog.split_prefix(task_id)
+        split = self._current.exposure.catalog.split_prefix(task_id)
+        return None if split is None else (split[0], _MARK.sub("", split[1]))
+
+    def elsewhere(self, exchange: Exchange) -> str | None:
+        """The replica to ask about the task of a request; None where it is this one, or any."""
+        replica = self._made_by(rewrite.text(exchange.params.get("taskId")) or "")
+        return replica if replica not in ("", self.replica) else None
 
     async def list_all(self, exchange: Exchange) -> Response:
         """Answer `tasks/list` of 2025-11-25 with the tasks of every upstream that lists them, on one page.
@@ -134,7 +150,7 @@ class TaskHandles:
 
     def public(self, upstream_name: str, object_raw: bytes | Raw, owner: Session | None) -> bytes:
         """Return an object with the ids of its task, and of the task it is related to, made public."""
-        prefix = self._current.exposure.catalog.own_prefixes.get(upstream_name, upstream_name) + DELIMITER
+        prefix = self._prefix(upstream_name)
         members = rewrite.members(object_raw)
         changed: dict[str, bytes | Raw] = {**members}
         if (local_id := rewrite.text(members.get("taskId"))) is not None:
@@ -147,6 +163,20 @@ class TaskHandles:
                 related = rewrite.replaced(meta[RELATED], "taskId", rewrite.encode_text(prefix + local_id))
                 changed["_meta"] = rewrite.replaced(members["_meta"], RELATED, related)
         return rewrite.join(changed)
+
+    def _prefix(self, upstream_name: str) -> str:
+        prefix = self._current.exposure.catalog.own_prefixes.get(upstream_name, upstream_name) + DELIMITER
+        supervisor = self._fleet.supervisors.get(upstream_name)
+        if not self.replica or supervisor is None:
+            return prefix
+        connection = supervisor.connection
+        bound = supervisor.is_stdio or (connection is not None and connection.era is Era.HANDSHAKE)
+        return f"{prefix}~{self.replica}~" if bound else prefix
+
+    def _made_by(self, task_id: str) -> str:
+        split = self._current.exposure.catalog.split_prefix(task_id)
+        found = None if split is None else _MARK.match(split[1])
+        return "" if found is None else found[1]
 
     async def _tasks_of(self, exchange: Exchange, upstream_name: str) -> list[bytes]:
         found: list[bytes] = []

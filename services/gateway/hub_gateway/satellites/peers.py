@@ -49,6 +49,10 @@ class PeerGone(SatelliteError):
     """The replica is not there, or the line to it broke."""
 
 
+class PeerAbsent(PeerGone):
+    """The replica is not there, and was not asked."""
+
+
 Say = Callable[[bytes], None]
 """Says one part on a line. Never blocks."""
 
@@ -151,7 +155,7 @@ class Peers:
         try:
             if replica == self.id or await self._send(replica, "?" + deed, line, 0, body) == 0:
                 over = True
-                raise PeerGone("the replica that has it is gone")
+                raise PeerAbsent("the replica that has it is gone")
             expected = 1
             while True:
                 async with asyncio.timeout(SILENCE_S):

@@ -91,6 +91,10 @@ class Fleet:
             return shared  # stopped or down: the shared one knows why
         return await self._isolation.supervisor(shared.config, session_id, shared.credential)
 
+    def owned_by(self, session_id: str) -> list[Supervisor]:
+        """The supervisors of the connections that a session has of its own."""
+        return self._isolation.owned_by(session_id)
+
     def end_session(self, session_id: str) -> None:
         """A session ended, and its own connections with it."""
         self._isolation.end_session(session_id)

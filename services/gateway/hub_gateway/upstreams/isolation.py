@@ -84,6 +84,10 @@ class Isolation:
             raise UpstreamDown(f"{config.name}: this session's own connection is not up yet") from None
         return own.supervisor
 
+    def owned_by(self, session_id: str) -> list[Supervisor]:
+        """The supervisors of a session's own connections."""
+        return [own.supervisor for (_, owner), own in self._own.items() if owner == session_id]
+
     def end_session(self, session_id: str) -> None:
         """End the connections of a session that ended."""
         self._end([key for key in self._own if key[1] == session_id], "its session ended")

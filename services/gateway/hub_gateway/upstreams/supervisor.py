@@ -35,6 +35,7 @@ from hub_gateway.upstreams.dialer import Dialer, has_authorization
 from hub_gateway.upstreams.gate import Gate
 from hub_gateway.upstreams.handshake import HUB
 from hub_gateway.upstreams.inbound import ACKNOWLEDGED
+from hub_gateway.upstreams.log_level import LogLevel
 from hub_gateway.upstreams.oauth.credential import Credential
 from hub_gateway.upstreams.pending import Listener, Owner, Reply
 from hub_gateway.upstreams.refresh import Refresh
@@ -91,6 +92,7 @@ class Supervisor:
         self.offering = Offering()
         """What the upstream offers now: nothing while there is no connection."""
         self.stats = Stats()
+        self.log_level = LogLevel(config.name)
         self._context = context
         self._ears = ears
         self._tasks = Tasks(f"upstream.{config.name}")
@@ -111,6 +113,11 @@ class Supervisor:
             self.status = Status("invalid", config.reason, time.time())
         else:
             self.status = Status("stopped", "disabled in the config" if config.disabled else None, time.time())
+
+    @property
+    def is_stdio(self) -> bool:
+        """Whether it is a process of this one's own."""
+        return isinstance(self.config, ServerConfig) and self.config.is_stdio
 
     @property
     def in_flight(self) -> int:
@@ -365,6 +372,7 @@ class Supervisor:
             tasks.spawn(subscription.listen(connection), "listen")
         self._refresh = refresh = Refresh(connection, self._known, min(_LIST_S, config.timeout_s))
         await refresh.run()
+        await self.log_level.link(connection)
         self.connection = connection
         self._up.set()
         self._breaker.success()
@@ -378,6 +386,7 @@ class Supervisor:
                 self._pause.reset()
 
     def _unlink(self) -> None:
+        self.log_level.unlink()
         self.connection = self._refresh = None
         self.offering = Offering()
 

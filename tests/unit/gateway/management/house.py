@@ -30,6 +30,7 @@ from hub_gateway.management.metrics import Metrics
 from hub_gateway.management.workspaces import Workspaces
 from hub_gateway.routing.calls import Calls
 from hub_gateway.routing.held import Holding
+from hub_gateway.routing.log_levels import LogLevels
 from hub_gateway.routing.republish import Republish
 from hub_gateway.routing.seal import Seal
 from hub_gateway.routing.subscriptions import Subscriptions
@@ -123,7 +124,7 @@ def _tied(
         metrics.observe,
         authorizations=authorizations,
     )
-    calls = Calls(fleet, current, Usage(store), Holding("", Seal()))
+    calls = Calls(fleet, current, Usage(store), Holding("", Seal()), LogLevels(fleet, lambda: 0))
     subscriptions = Subscriptions(fleet, calls, lambda session: sessions.changed(session))
     sessions = Sessions(100, 3600.0, time.monotonic, subscriptions.forget)
     satellites = (
