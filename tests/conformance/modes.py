@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 BY_SERVER: Final = {"mode": "allowlist", "servers": ["everything"]}
+NOBODY: Final = {"mode": "denylist", "servers": ["everything"]}
 BY_CATEGORY: Final = {"categories": ["suite"], "customMappings": {"*": "suite"}}
 
 
@@ -28,10 +29,17 @@ MODES: Final[dict[str, Mode]] = {
     "category": _filtering(mode="category", categoryFilter=BY_CATEGORY),
     "hybrid": _filtering(
         mode="hybrid",
-        serverFilter={"mode": "denylist", "servers": ["everything"]},
+        serverFilter=NOBODY,
         categoryFilter=BY_CATEGORY,
     ),
     "prompt-based": _filtering(mode="prompt-based", promptBasedFiltering={"defaultExposure": "all"}),
     "auto": _filtering(mode="auto"),
+    "view": Mode(
+        {
+            "toolFiltering": {"enabled": True, "mode": "server-allowlist", "serverFilter": NOBODY},
+            "views": {"suite": {"toolFiltering": {"serverFilter": BY_SERVER}}},
+        },
+        "/v/suite",
+    ),
     "rules": _filtering(tools={"allow": ["*"], "deny": ["*__secret_*"]}),
 }

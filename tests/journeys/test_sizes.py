@@ -193,6 +193,7 @@ async def test_a_client_that_does_not_read_costs_little(hub: Hub, name: str) -> 
 
 
 @proves("many-sessions")
+@pytest.mark.timeout(300)
 async def test_1000_sessions_are_served_at_once_and_cost_little(hub: Hub) -> None:
     """Each holds its standing stream open, and all call at once a server that takes eight calls at a time."""
     async with AsyncExitStack() as stack:
