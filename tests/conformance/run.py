@@ -250,15 +250,17 @@ def run_all(suite: Suite, arguments: argparse.Namespace, expected: dict[str, Any
     if arguments.url:
         return [run_suite(suite, Run(each, "server", "", ("--url", arguments.url)), expected) for each in revisions]
     modes = tuple(MODES) if arguments.filtering == "all" else (arguments.filtering,)
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        under_way = []
-        if arguments.side in ("client", "all"):
-            under_way.append(pool.submit(driven, suite, revisions, expected))
-        if arguments.side in ("server", "all"):
-            under_way += [pool.submit(against_hub, suite, mode, revisions, expected) for mode in modes]
+    found: list[Verdict] = []
+    if arguments.side in ("client", "all"):
+        # Alone: the suite starts the hubs of all its scenarios together.
+        found += driven(suite, revisions, expected)
+    if arguments.side in ("server", "all"):
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            under_way = [pool.submit(against_hub, suite, mode, revisions, expected) for mode in modes]
             if REVISIONS[-1] in revisions:
                 under_way.append(pool.submit(against_tasks, suite, expected))
-        return [verdict for each in under_way for verdict in each.result()]
+            found += [verdict for each in under_way for verdict in each.result()]
+    return found
 
 
 def main() -> int:
