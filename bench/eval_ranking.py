@@ -208,12 +208,21 @@ async def _timed(stub: Any, digest: str, prompt: str) -> float:
     return (time.perf_counter() - begin) * 1000
 
 
-def _installed_embedding() -> Embed | None:
+def installed_embedding() -> Embed | None:
+    """The word vectors the service ranks with; None, and a word about it, where they are not installed."""
     try:
         return embedding.load().embed
     except EmbeddingAbsent as absent:
         print(f"terms alone: {absent}", file=sys.stderr)
         return None
+
+
+def sets(data: Path) -> list[Path]:
+    """The sets that are a folder, or under it; a word about it where there are none."""
+    folders = [path.parent for path in sorted([*data.glob("catalog.jsonl"), *data.glob("*/catalog.jsonl")])]
+    if not folders:
+        print(f"{data}: no catalog.jsonl in it or in a folder below", file=sys.stderr)
+    return folders
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -222,13 +231,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("data", type=Path, help="a set, or a folder of sets")
     parser.add_argument("--rpc", action="store_true", help="also time searches through the running service")
     options = parser.parse_args(arguments)
-    folders = [
-        path.parent for path in sorted([*options.data.glob("catalog.jsonl"), *options.data.glob("*/catalog.jsonl")])
-    ]
+    folders = sets(options.data)
     if not folders:
-        print(f"{options.data}: no catalog.jsonl in it or in a folder below", file=sys.stderr)
         return 2
-    embed = _installed_embedding()
+    embed = installed_embedding()
     for folder in folders:
         print_set(folder, embed)
     if options.rpc:

@@ -13,7 +13,7 @@ from hub_gateway.catalog.effect import effect
 from hub_gateway.catalog.entry import Entry
 from hub_gateway.catalog.tokens import estimate
 
-TOKENS = 520
+TOKENS = 900
 """What the lines of an answer may cost unless a number of tools was asked for; the words around them come on top."""
 
 FULL_LINES = 8
@@ -21,6 +21,21 @@ FULL_LINES = 8
 
 LINES = 20
 """Tools an answer names at most unless more were asked for."""
+
+LEAST_LINES = 10
+"""Tools it names though the ranking holds fewer of them worth showing: a line more costs a model some twenty tokens, a
+second search hundreds."""
+
+
+NO_TOOL = "No tool fits. Say it in other words."
+
+
+def search_text(found: Sequence[str], searched: int, how: str) -> str:
+    """What a search answers: how to call, and the lines of what was found among so many tools."""
+    if not found:
+        return NO_TOOL
+    head = f"Best of {searched} tools; call one through {how} with its name and arguments:"
+    return "\n".join([head, *found])
 
 
 def lines(entries: Sequence[Entry], *, limit: int = 0, marked: bool = False) -> list[str]:

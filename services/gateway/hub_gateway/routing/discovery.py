@@ -127,7 +127,10 @@ class Discovery:
             await self._open(exchange, session, opened, replace=asked.replace)
             body["message"] = f"{more} tools opened" if more else "these tools were open already"
             body["nextStep"] = f"Call one of `tools` by its name, or through {_how(policy)} where your list lacks it."
-        body["tools"] = self._lines(policy, found)
+        lines = self._lines(policy, found)
+        body["tools"] = lines[: found.matches]
+        if others := lines[found.matches :]:
+            body["others"] = others
         return self._told(exchange, body)
 
     async def _search(self, exchange: Exchange, policy: Policy) -> Response:
@@ -145,10 +148,7 @@ class Discovery:
         limit = max(asked.limit, SHORTLIST)
         found = await self._find(exchange, policy, Wanted(asked.query, asked.context, scope, limit))
         lines = self._lines(policy, found, asked.limit)
-        if not lines:
-            return text_result(exchange, self._current.look, ["No tool fits. Say it in other words."])
-        head = f"Best of {len(scope)} tools; call one through {_how(policy)} with its name and arguments:"
-        return text_result(exchange, self._current.look, ["\n".join([head, *lines])])
+        return text_result(exchange, self._current.look, [answers.search_text(lines, len(scope), _how(policy))])
 
     async def _describe(self, exchange: Exchange, policy: Policy) -> Response:
         asked = _arguments(exchange, _Describe)
@@ -195,7 +195,9 @@ class Discovery:
 
     def _lines(self, policy: Policy, found: Found, limit: int = 0) -> list[str]:
         marked = policy.filtering.prompt_based_filtering.call_variants
-        return answers.lines(found.entries[: limit or found.shown], limit=limit, marked=marked)
+        return answers.lines(
+            found.entries[: limit or max(found.shown, answers.LEAST_LINES)], limit=limit, marked=marked
+        )
 
     async def _open(
         self, exchange: Exchange, session: Session, opened: Opened | None, *, replace: bool = False
