@@ -7,7 +7,7 @@ COMPOSE := docker compose -f deploy/docker-compose.yml
 CONFIG ?= mcp-servers.example.json
 PORT ?= 7000
 
-.PHONY: help setup run test check proto bench up down logs conformance matrix eval eval-categories
+.PHONY: help setup run test check proto bench up down logs conformance matrix eval eval-answers eval-categories replay
 
 help: ## Show these words
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -57,6 +57,12 @@ matrix: .venv/.dev ## Print every feature in every combination of client and ser
 
 eval: .venv/.dev ## Measure how well tools are found (DATA=folder of catalog.jsonl and queries.jsonl)
 	$(BIN)/python -m bench.eval_ranking $(DATA)
+
+eval-answers: .venv/.dev ## Measure what search answers cost and still hold (DATA as for eval)
+	$(BIN)/python -m bench.eval_answers $(DATA)
+
+replay: .venv/.dev ## Compute what a task costs when tools are listed, searched, or shown by mode auto (DATA=one set)
+	$(BIN)/python -m bench.replay $(DATA)
 
 eval-categories: .venv/.dev ## Measure how well entries are put into categories
 	$(BIN)/python -m bench.eval_categories

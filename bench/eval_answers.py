@@ -43,16 +43,21 @@ class Searching:
     """A catalog, searched and answered for as the hub does it."""
 
     def __init__(self, tools: Sequence[dict[str, Any]], embed: Embed | None) -> None:
-        self.entries = [entry(tool) for tool in tools]
+        self.entries = self.entries_of(tools)
         analysed = [analyse(document(tool)) for tool in tools]
         vectors = Vectors(embed([each.text for each in analysed]), embed) if embed else None
         self._ranking = Ranking(analysed, vectors)
 
-    def answer(self, prompt: str) -> Answer:
-        """What `hub__search_tools` says to this prompt."""
-        found = self._ranking.search(prompt, limit=SHORTLIST)
+    @staticmethod
+    def entries_of(tools: Sequence[dict[str, Any]]) -> list[Entry]:
+        """The lines of a catalog as the gateway lists them."""
+        return [entry(tool) for tool in tools]
+
+    def answer(self, prompt: str, limit: int = 0) -> Answer:
+        """What `hub__search_tools` says to this prompt; `limit` tools were asked for, or (0) no number."""
+        found = self._ranking.search(prompt, limit=max(limit, SHORTLIST))
         ranking = [self.entries[hit.index] for hit in found.hits]
-        lines = answers.lines(ranking[: max(found.cut, answers.LEAST_LINES)])
+        lines = answers.lines(ranking[: limit or max(found.cut, answers.LEAST_LINES)], limit=limit)
         return Answer(answers.search_text(lines, len(self.entries), CALL_TOOL), ranking[: len(lines)], ranking)
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 from hub_gateway.catalog.entry import Entry
+from hub_gateway.wire import rewrite
 
 OPTIONAL_SHOWN = 4
 """Optional parameters a signature names; a schema tells of the others."""
@@ -18,6 +19,7 @@ OPTIONAL_SHOWN = 4
 MAX_TYPE = 60
 """Characters of a type in a signature: what is longer is an enumeration better read in the schema."""
 
+_FOR_MODELS = ("name", "description", "inputSchema")
 _decoder = msgspec.json.Decoder()
 
 
@@ -91,6 +93,15 @@ def short_signature(entry: Entry) -> str:
 def _call(entry: Entry, described: Description, optional: list[str]) -> str:
     needed = [f"{p.name}: {p.type}" for p in described.parameters if p.required]
     return f"{entry.public_name}({', '.join(needed + optional)})"
+
+
+def for_models(definition_raw: bytes) -> str:
+    """What clients give a model of a tool's definition, as JSON: name, description and input schema."""
+    try:
+        members = rewrite.members(definition_raw)
+    except (msgspec.MsgspecError, RecursionError):
+        return ""
+    return rewrite.join({key: raw for key, raw in members.items() if key in _FOR_MODELS}).decode(errors="replace")
 
 
 def first_sentence(text: str, limit: int = 120) -> str:

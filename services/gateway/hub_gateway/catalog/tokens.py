@@ -34,11 +34,11 @@ def estimate(text: str) -> int:
     )
 
 
-def more_than(budget: int, texts: Iterable[bytes]) -> bool:
-    """Whether texts (UTF-8) cost more than a budget together; no further is counted than it takes to know."""
+def more_than(budget: int, texts: Iterable[str]) -> bool:
+    """Whether texts cost more than a budget together; no further is counted than it takes to know."""
     left = budget
     for text in texts:
-        left -= estimate(text.decode(errors="replace"))
+        left -= estimate(text)
         if left < 0:
             return True
     return False

@@ -338,7 +338,7 @@ class Auto(msgspec.Struct, frozen=True, rename="camel"):
             "client sees all of them. Else it sees those below, within the same budget, and finds the others with the "
             "hub's own tools.",
         ),
-    ] = 4_000
+    ] = 1_000
     pinned: Annotated[
         tuple[Text, ...],
         Meta(description="Globs of public names (`github__*`) of tools that every client sees, whatever they cost."),
@@ -348,8 +348,8 @@ class Auto(msgspec.Struct, frozen=True, rename="camel"):
         Meta(
             ge=0,
             le=100,
-            description="So many of the tools that were called most are seen too. They are chosen when servers or "
-            "their tools change, never by a call.",
+            description="At most so many of the tools that were called most are seen too, those whose definition costs "
+            "less than the searches it spares. They are chosen when servers or their tools change, never by a call.",
         ),
     ] = 8
 

@@ -20,6 +20,8 @@ class Opened(msgspec.Struct, frozen=True):
     meta_tools: bool = True
     call_variants: bool = False
     """Whether `hub__call_tool` is listed as its three variants."""
+    brief: bool = False
+    """Whether of the hub's own tools that are the same only one is listed."""
     categories: frozenset[str] = frozenset()
     upstreams: frozenset[str] = frozenset()
     public_names: frozenset[str] = frozenset()

@@ -45,8 +45,8 @@ class Exposure(msgspec.Struct, frozen=True):
     catalog: Catalog
     verdicts: Verdicts = EVERYTHING
     categories: Mapping[tuple[str, str], Category] = {}
-    most_used: tuple[str, ...] = ()
-    """Public names of tools, the most called first, as they were when the catalog became this one."""
+    most_used: Mapping[str, float] = {}
+    """Public names of tools with their share of all calls, as it was when the catalog became this one."""
     policy: Policy = Policy(ToolFiltering())
     at_start: Opened = DIRECT
     """What is seen before anything was asked for."""
@@ -109,7 +109,7 @@ class Audience:
             allows, category = exposure.verdicts.allows, exposure.category
             self._allowed = Allowed((e, category(e).name) for e in exposure.catalog.entries if allows(e))
         visible = self._allowed.opened(opened)
-        own = (opened.meta_tools, self.look, opened.call_variants, self.name)
+        own = (opened.meta_tools, self.look, opened.call_variants, self.name, opened.brief)
         view = self._views[opened] = View(exposure.catalog, visible, *own)
         if len(self._views) > MAX_VIEWS:
             self._views.popitem(last=False)

@@ -51,7 +51,7 @@ _ANALYZE_HANDSHAKE = _tool(
 _ANALYZE_STATELESS = _tool(
     ANALYZE_PROMPT,
     "Find tools for a prompt",
-    "Find the tools that fit a task, with the categories they belong to. The same search as `hub__search_tools`.",
+    "Like `hub__search_tools`, with categories.",
     _READS,
     properties={"prompt": _PROMPT, "context": _CONTEXT},
     required=["prompt"],
@@ -59,25 +59,24 @@ _ANALYZE_STATELESS = _tool(
 _SEARCH = _tool(
     SEARCH_TOOLS,
     "Search tools",
-    "Find tools for a task among all tools of this hub, also those that the tool list does not show. Returns "
-    "signatures, best match first; call one with `hub__call_tool`.",
+    "Find tools for a task, also tools that this list does not show. Returns signatures, best match first.",
     _READS,
     properties={
-        "query": {"type": "string", "description": "The task, in the user's own words; may ask for several things"},
+        "query": {"type": "string", "description": "The task, in the user's own words"},
         "context": _CONTEXT,
-        "limit": {"type": "integer", "minimum": 1, "maximum": 50, "description": "At most this many tools"},
-        "server": {"type": "string", "description": "Only tools of this server"},
-        "category": {"type": "string", "description": "Only tools of this category"},
+        "limit": {"type": "integer", "maximum": 50},
+        "server": {"type": "string", "description": "Only of this server"},
+        "category": {"type": "string", "description": "Only of this category"},
     },
     required=["query"],
 )
 _DESCRIBE = _tool(
     DESCRIBE_TOOL,
     "Describe tools",
-    "Show the full definition of tools, with every parameter. Only needed where a signature does not say enough.",
+    "Show full definitions, where a signature does not say enough.",
     _READS,
     properties={
-        "names": {"type": "array", "items": {"type": "string"}, "minItems": 1, "description": "Names of tools"},
+        "names": {"type": "array", "items": {"type": "string"}},
     },
     required=["names"],
 )
@@ -87,11 +86,11 @@ def _call(name: str, title: str, description: str, annotations: dict[str, bool])
     return _tool(
         name,
         title,
-        f"{description} Takes the tool's name and its own arguments.",
+        description,
         {**annotations, "openWorldHint": True},
         properties={
-            "name": {"type": "string", "description": "The tool's name, as a search returned it"},
-            "arguments": {"type": "object", "description": "The tool's own arguments"},
+            "name": {"type": "string", "description": "As a search returned it"},
+            "arguments": {"type": "object", "description": "The tool's own"},
         },
         required=["name"],
     )
@@ -114,18 +113,23 @@ _VARIANTS = (
     ),
 )
 
-_FIRST = {Era.HANDSHAKE: (_ANALYZE_HANDSHAKE, _DESCRIBE), Era.STATELESS: (_SEARCH, _DESCRIBE, _ANALYZE_STATELESS)}
+_FIRST = {
+    (Era.HANDSHAKE, False): (_ANALYZE_HANDSHAKE, _DESCRIBE),
+    (Era.HANDSHAKE, True): (_ANALYZE_HANDSHAKE, _DESCRIBE),
+    (Era.STATELESS, False): (_SEARCH, _DESCRIBE, _ANALYZE_STATELESS),
+    (Era.STATELESS, True): (_SEARCH, _DESCRIBE),
+}
 _DEFINITIONS = {
-    (era, variants): (*first, *(_VARIANTS if variants else (_CALL,)))
-    for era, first in _FIRST.items()
+    (era, variants, brief): (*first, *(_VARIANTS if variants else (_CALL,)))
+    for (era, brief), first in _FIRST.items()
     for variants in (False, True)
 }
 
 
-def definitions(era: Era, call_variants: bool = False) -> tuple[bytes, ...]:
-    """The definitions an era lists, in their fixed order.
+def definitions(era: Era, call_variants: bool = False, brief: bool = False) -> tuple[bytes, ...]:
+    """The definitions an era lists, in their fixed order; `brief` leaves out what is the same by another name.
 
     Handshake clients see opened tools in their own list. Those that do not follow changes of the list call through
     `hub__call_tool` what they were told of. All names of `NAMES` are answered in both eras.
     """
-    return _DEFINITIONS[era, call_variants]
+    return _DEFINITIONS[era, call_variants, brief]

@@ -7,14 +7,19 @@ there before, and the size only changes with the catalog, when lists change anyh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hub_common.globs import Globs
+from hub_gateway.catalog.description import for_models
 from hub_gateway.catalog.entry import Entry, EntryKind
 from hub_gateway.catalog.tokens import estimate, more_than
 from hub_gateway.exposure.audience import DIRECT, Opened, prompt_based
 from hub_gateway.exposure.current import Exposure
 from hub_gateway.exposure.policy import Policy
+
+SEARCH_WORTH = 200
+"""Tokens a definition may cost in every request to spare each task a search (`bench/replay.py`); one that spares every
+fifth task a search may cost a fifth."""
 
 
 def at_start(policy: Policy, exposure: Exposure) -> Opened:
@@ -24,31 +29,34 @@ def at_start(policy: Policy, exposure: Exposure) -> Opened:
     if policy.mode != "auto" or not policy.has_meta_tools:
         return DIRECT  # without the hub's own tools nothing else could ever be found
     tools = [e for e in exposure.catalog.entries if e.kind is EntryKind.TOOL and exposure.verdicts.allows(e)]
-    if not more_than(policy.filtering.auto.token_budget, (entry.listed_raw for entry in tools)):
+    if not more_than(policy.filtering.auto.token_budget, (for_models(entry.listed_raw) for entry in tools)):
         return DIRECT
     return Opened(
         everything=False,
+        brief=True,
         call_variants=policy.filtering.prompt_based_filtering.call_variants,
         public_names=frozenset(entry.public_name for entry in _direct(policy, tools, exposure.most_used)),
     )
 
 
-def _direct(policy: Policy, tools: Sequence[Entry], most_used: Sequence[str]) -> list[Entry]:
-    """The pinned tools, and as many of the most used as the budget takes."""
+def _direct(policy: Policy, tools: Sequence[Entry], most_used: Mapping[str, float]) -> list[Entry]:
+    """The pinned tools, and of the most used those that cost less than the searches they spare, within the budget."""
     auto = policy.filtering.auto
     pins = Globs(auto.pinned)
     pinned = [entry for entry in tools if pins.first(entry.public_name) is not None]
     by_name = {entry.public_name: entry for entry in tools}
-    used = [by_name[name] for name in most_used if name in by_name and by_name[name] not in pinned]
     left = auto.token_budget - sum(map(_cost, pinned))
     chosen: list[Entry] = []
-    for entry in used[: auto.most_used]:
-        left -= _cost(entry)
-        if left < 0:
-            break
-        chosen.append(entry)
+    for name in sorted(most_used, key=lambda name: (-most_used[name], name)):
+        entry = by_name.get(name)
+        if entry is None or entry in pinned or len(chosen) >= auto.most_used:
+            continue
+        cost = _cost(entry)
+        if cost <= min(left, SEARCH_WORTH * most_used[name]):
+            left -= cost
+            chosen.append(entry)
     return pinned + chosen
 
 
 def _cost(entry: Entry) -> int:
-    return estimate(entry.listed_raw.decode(errors="replace"))
+    return estimate(for_models(entry.listed_raw))

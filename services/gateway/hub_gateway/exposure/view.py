@@ -56,11 +56,12 @@ class View:
         look: Look,
         call_variants: bool = False,
         name: str = "",
+        brief: bool = False,
     ) -> None:
         self.catalog = catalog
         self.visible = tuple(visible)
-        self.own_tools = (with_meta_tools, with_meta_tools and call_variants)
-        """Whether the hub's own tools are listed, and whether with the variants of `hub__call_tool`."""
+        self.own_tools = (with_meta_tools, with_meta_tools and call_variants, with_meta_tools and brief)
+        """Whether the hub's own tools are listed, whether with the variants of `hub__call_tool`, whether in brief."""
         self.name = name
         """Of the view of the config that it is; "" is the default's."""
         self._shown = frozenset(map(id, self.visible))
@@ -116,8 +117,8 @@ class View:
         return result
 
     def _definitions(self, kind: EntryKind, era: Era) -> list[bytes]:
-        listed, call_variants = self.own_tools
-        own = meta_tools.definitions(era, call_variants) if kind is EntryKind.TOOL and listed else ()
+        listed, call_variants, brief = self.own_tools
+        own = meta_tools.definitions(era, call_variants, brief) if kind is EntryKind.TOOL and listed else ()
         return [*own, *(entry.listed_raw for entry in self.visible if entry.kind is kind)]
 
     def _generation(self, kind: EntryKind, era: Era) -> str:

@@ -62,6 +62,6 @@ def _sum(known: dict[str, int], tools: Iterable[Entry]) -> int:
 
 
 def _own(view: View) -> int:
-    listed, call_variants = view.own_tools
-    own = meta_tools.definitions(Era.HANDSHAKE, call_variants) if listed else ()
+    listed, call_variants, brief = view.own_tools
+    own = meta_tools.definitions(Era.HANDSHAKE, call_variants, brief) if listed else ()
     return sum(estimate(each.decode()) for each in own)

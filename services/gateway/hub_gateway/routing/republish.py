@@ -165,7 +165,9 @@ class Republish:
             await self._categorize(catalog, policies[""])
         answers = await asyncio.gather(*(self._decide(name, catalog, policy) for name, policy in policies.items()))
         counted = any(policy.mode == "auto" for policy in policies.values())
-        most_used = await self._calls.usage.most_used(catalog) if counted else ()
+        most_used: Mapping[str, float] = {}
+        if counted:
+            most_used = await self._calls.usage.most_used(catalog)
         exposures = {
             name: Exposure(catalog, verdicts, most_used=most_used, policy=policies[name])
             for name, verdicts in zip(policies, answers, strict=True)

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import cast
 
 import msgspec
@@ -22,7 +22,7 @@ from hub_gateway.catalog.entry import Entry, EntryKind
 from hub_gateway.catalog.snapshot import Catalog
 
 COUNTS, CHOICES = "tool-calls", "most-used-tools"
-"""Spaces of the store: by replica, the calls per public name; by catalog digest, the names chosen."""
+"""Spaces of the store: by replica, the calls per public name; by catalog digest, the names chosen and their shares."""
 
 FLUSH_S = 60.0
 KEPT_S = 30 * 86_400.0
@@ -31,7 +31,7 @@ CHOSEN = 100
 
 _log = logging.getLogger(__name__)
 _counts = msgspec.json.Decoder(dict[str, int])
-_names = msgspec.json.Decoder(tuple[str, ...])
+_shares = msgspec.json.Decoder(dict[str, float])
 
 
 class Usage:
@@ -43,7 +43,7 @@ class Usage:
         self._own: dict[str, int] = {}
         self._written: dict[str, int] = {}
         self._others: Counter[str] = Counter()
-        self._chosen: tuple[str, tuple[str, ...]] = ("", ())
+        self._chosen: tuple[str, Mapping[str, float]] = ("", {})
 
     def count(self, entry: Entry) -> None:
         """A tool is called."""
@@ -55,15 +55,15 @@ class Usage:
         counted = ((entry, self._own.get(entry.public_name, 0) + self._others[entry.public_name]) for entry in entries)
         return [(entry, calls) for entry, calls in counted if calls]
 
-    async def most_used(self, catalog: Catalog) -> tuple[str, ...]:
-        """The tools that were called most when this catalog was first seen, best first."""
+    async def most_used(self, catalog: Catalog) -> Mapping[str, float]:
+        """The tools that were called most when this catalog was first seen, with their share of all calls."""
         try:
             kept = await self._store.get(CHOICES, catalog.digest)
             if kept is None:
                 chosen = await self._choose(catalog)
                 await self._store.put(CHOICES, catalog.digest, msgspec.json.encode(chosen), KEPT_S)
             else:
-                chosen = _names.decode(kept)
+                chosen = _shares.decode(kept)
         except (StoreUnavailable, msgspec.MsgspecError) as fault:
             _log.debug("the most used tools are those of before: %s", fault)
             return self._chosen[1]
@@ -79,7 +79,7 @@ class Usage:
             digest, chosen = self._chosen
             try:
                 kept = await self._store.get(CHOICES, digest) if digest else None
-                if kept is not None and _names.decode(kept) != chosen:
+                if kept is not None and _shares.decode(kept) != chosen:
                     moved()
             except (StoreUnavailable, msgspec.MsgspecError) as fault:
                 _log.debug("not heard which tools are most used: %s", fault)
@@ -95,11 +95,13 @@ class Usage:
         except StoreUnavailable as fault:
             _log.debug("the calls of tools are not written yet: %s", fault)
 
-    async def _choose(self, catalog: Catalog) -> tuple[str, ...]:
+    async def _choose(self, catalog: Catalog) -> Mapping[str, float]:
         """From what is written, not from what this replica knows besides: others must come to the same."""
         calls = await self._read()
         tools = [e.public_name for e in catalog.entries if e.kind is EntryKind.TOOL and calls[e.public_name]]
-        return tuple(sorted(tools, key=lambda name: (-calls[name], name))[:CHOSEN])
+        total = sum(calls.values())
+        best = sorted(tools, key=lambda name: (-calls[name], name))[:CHOSEN]
+        return {name: round(calls[name] / total, 4) for name in best}
 
     async def _read(self, but: str = "") -> Counter[str]:
         total: Counter[str] = Counter()

@@ -41,4 +41,4 @@ def test_more_text_never_costs_less_than_a_token_less(one: str, other: str) -> N
 
 @given(st.lists(st.text(max_size=50), max_size=8), st.integers(0, 100))
 def test_more_than_a_budget(texts: list[str], budget: int) -> None:
-    assert more_than(budget, [text.encode() for text in texts]) == (sum(map(estimate, texts)) > budget)
+    assert more_than(budget, texts) == (sum(map(estimate, texts)) > budget)

@@ -25,7 +25,9 @@ CATEGORIES = {"write": "filesystem", "search": "version-control"}
 ALLOWED = Allowed((each, CATEGORIES.get(each.local_name, "other")) for each in CATALOG.entries)
 SETS = st.frozensets(st.sampled_from(("filesystem", "other", "version-control")))
 NAMES = st.frozensets(st.sampled_from([each.public_name for each in CATALOG.entries]))
-OPENED = st.builds(Opened, st.booleans(), st.booleans(), st.booleans(), SETS, st.frozensets(st.just("memory")), NAMES)
+OPENED = st.builds(
+    Opened, st.booleans(), st.booleans(), st.booleans(), st.booleans(), SETS, st.frozensets(st.just("memory")), NAMES
+)
 
 
 def shown(opened: Opened) -> set[str]:

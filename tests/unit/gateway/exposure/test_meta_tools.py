@@ -28,6 +28,8 @@ def _listed(era: Era, call_variants: bool = False) -> dict[str, dict[str, Any]]:
 def test_each_era_is_told_what_it_can_use() -> None:
     assert list(_listed(Era.HANDSHAKE)) == [ANALYZE_PROMPT, DESCRIBE_TOOL, CALL_TOOL]
     assert list(_listed(Era.STATELESS)) == [SEARCH_TOOLS, DESCRIBE_TOOL, ANALYZE_PROMPT, CALL_TOOL]
+    brief = [json.loads(raw)["name"] for raw in definitions(Era.STATELESS, brief=True)]
+    assert brief == [SEARCH_TOOLS, DESCRIBE_TOOL, CALL_TOOL], "analyzing is searching there"
     for era in Era:
         assert _listed(era).keys() - _listed(era, True).keys() == {CALL_TOOL}
         assert _listed(era, True).keys() - _listed(era).keys() == set(CALL_VARIANTS.values())

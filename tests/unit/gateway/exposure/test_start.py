@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hub_gateway.catalog.description import for_models
 from hub_gateway.catalog.entry import Offering
 from hub_gateway.catalog.tokens import estimate
 from hub_gateway.config.model import Auto, FilterMode, PromptBasedFiltering, ToolFiltering
 from hub_gateway.exposure.audience import DIRECT, Opened
 from hub_gateway.exposure.current import Exposure
 from hub_gateway.exposure.policy import effective
-from hub_gateway.exposure.start import at_start
+from hub_gateway.exposure.start import SEARCH_WORTH, at_start
 from hub_gateway.exposure.verdicts import Rule, decided
 from tests.unit.gateway.catalog.offerings import catalog
 
@@ -31,20 +32,22 @@ CATALOG = catalog(
     }
 )
 TOOLS = [entry for entry in CATALOG.entries if entry.kind.value == "tools"]
-COSTS = {entry.public_name: estimate(entry.listed_raw.decode()) for entry in TOOLS}
+COSTS = {entry.public_name: estimate(for_models(entry.listed_raw)) for entry in TOOLS}
 WHOLE = sum(COSTS.values())
 ONE = max(COSTS.values())
 
 
 def _start(used: tuple[str, ...] = (), hidden: frozenset[str] = frozenset(), **auto: Any) -> Opened:
     rules = [Rule("test", entry.public_name not in hidden) for entry in CATALOG.entries]
-    exposure = Exposure(CATALOG, decided(CATALOG, rules), most_used=used)
+    exposure = Exposure(
+        CATALOG, decided(CATALOG, rules), most_used={name: 1 - place / 1000 for place, name in enumerate(used)}
+    )
     return at_start(effective(ToolFiltering(mode="auto", auto=Auto(**auto)), 0), exposure)
 
 
 def test_a_small_catalog_is_seen_whole() -> None:
     assert _start(token_budget=WHOLE) == DIRECT
-    assert _start(token_budget=WHOLE - 1) == Opened(everything=False, public_names=frozenset())
+    assert _start(token_budget=WHOLE - 1) == Opened(everything=False, brief=True)
 
 
 def test_what_the_policy_hides_does_not_count() -> None:
@@ -61,6 +64,15 @@ def test_pinned_and_most_used_tools_are_seen() -> None:
     assert opened.meta_tools
     assert _start(used, token_budget=4 * ONE, most_used=2).public_names == {"mail__m3", "files__t1"}
     assert _start(used, token_budget=4 * ONE, most_used=0).public_names == frozenset()
+
+
+def test_a_tool_that_costs_more_than_it_spares_is_not_seen() -> None:
+    def opened(share: float) -> frozenset[str]:
+        exposure = Exposure(CATALOG, most_used={"files__t0": share})
+        return at_start(effective(ToolFiltering(mode="auto", auto=Auto(token_budget=ONE)), 0), exposure).public_names
+
+    assert opened(COSTS["files__t0"] / SEARCH_WORTH + 0.001) == {"files__t0"}
+    assert opened(COSTS["files__t0"] / SEARCH_WORTH - 0.001) == frozenset()
 
 
 @given(

@@ -256,7 +256,8 @@ async def test_auto_shows_everything_while_it_is_little(house: Menu) -> None:
 async def test_auto_shows_what_is_pinned_and_a_search_while_it_is_much(house: Menu) -> None:
     await house.house.filtering(mode="auto", auto={"tokenBudget": 100, "pinned": ["memory__*"]})
     before = _result_of(await house.stateless.request("tools/list"))
-    assert await listed(house.stateless) == {"memory__recall"} | OWN_STATELESS
+    assert await listed(house.stateless) == {"memory__recall"} | OWN_STATELESS - {ANALYZE}
+    assert names_of(await analyzed(house.stateless, WEATHER))[0] == "weather__forecast", "called it can be"
     async with raw_session(house.house.url) as session, standing(house.house, session.session_id) as heard:
         assert await listed(session) == {"memory__recall"} | OWN
         assert (await session.call("mail__list_inbox", {})).json()["error"]["code"] == -32602
@@ -284,7 +285,7 @@ async def test_auto_shows_what_was_used_most_when_the_tools_change(house: Menu) 
     house.servers["mail"].change("tools", [*MENU["mail"], tool("fresh")])
     try:
         await house.house.published(lambda gateway: knows(gateway, "fresh"), "the new tool is known")
-        assert await listed(house.stateless) == OWN_STATELESS | {"mail__list_inbox"}
+        assert await listed(house.stateless) == OWN_STATELESS - {ANALYZE} | {"mail__list_inbox"}
     finally:
         house.servers["mail"].change("tools", list(MENU["mail"]))
         await house.house.published(lambda gateway: not knows(gateway, "fresh"), "the new tool is gone")

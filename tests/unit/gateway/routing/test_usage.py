@@ -33,11 +33,11 @@ async def test_a_choice_is_made_once_for_a_catalog(store: Store) -> None:
     _called(usage, "a__z", "a__x", "a__z", "b__x")
     await usage.flush()
     first = await usage.most_used(CATALOG)
-    assert first == ("a__z", "a__x", "b__x"), "the most called first, then by name"
+    assert first == {"a__z": 0.5, "a__x": 0.25, "b__x": 0.25}
     _called(usage, *["b__x"] * 9)
     await usage.flush()
     assert await usage.most_used(CATALOG) == first, "calls do not move it"
-    assert await usage.most_used(OTHER) == ("b__x", "a__x"), "another catalog does"
+    assert await usage.most_used(OTHER) == {"b__x": 0.7692, "a__x": 0.0769}, "another catalog does"
     assert await usage.most_used(CATALOG) == first
 
 
@@ -47,8 +47,8 @@ async def test_replicas_and_restarts_agree(store: Store) -> None:
     _called(other, "a__y", "a__y", "a__x")
     await one.flush()
     await other.flush()
-    assert await one.most_used(CATALOG) == await other.most_used(CATALOG) == ("a__x", "a__y")
-    assert await Usage(store).most_used(CATALOG) == ("a__x", "a__y")
+    assert await one.most_used(CATALOG) == await other.most_used(CATALOG) == {"a__x": 0.5, "a__y": 0.5}
+    assert await Usage(store).most_used(CATALOG) == {"a__x": 0.5, "a__y": 0.5}
     await one.flush()
     assert {each.public_name: calls for each, calls in one.of(CATALOG.entries)} == {"a__x": 2, "a__y": 2}
 
@@ -56,7 +56,7 @@ async def test_replicas_and_restarts_agree(store: Store) -> None:
 async def test_what_is_not_written_yet_is_not_chosen_by(store: Store) -> None:
     usage = Usage(store)
     _called(usage, "a__x")
-    assert await usage.most_used(CATALOG) == ()
+    assert await usage.most_used(CATALOG) == {}
 
 
 async def test_garbage_in_the_store_is_nobody_s_call(store: Store) -> None:
@@ -64,9 +64,9 @@ async def test_garbage_in_the_store_is_nobody_s_call(store: Store) -> None:
     await store.put(COUNTS, "odd", b'{"a__x": "many"}')
     _called(usage, "a__y")
     await usage.flush()
-    assert await usage.most_used(CATALOG) == ("a__y",)
-    await store.put(CHOICES, OTHER.digest, b"{}")
-    assert await usage.most_used(OTHER) == ("a__y",), "the last choice holds"
+    assert await usage.most_used(CATALOG) == {"a__y": 1.0}
+    await store.put(CHOICES, OTHER.digest, b"[]")
+    assert await usage.most_used(OTHER) == {"a__y": 1.0}, "the last choice holds"
 
 
 async def test_while_the_store_is_away_the_last_choice_holds(tmp_path: Path) -> None:
@@ -74,14 +74,14 @@ async def test_while_the_store_is_away_the_last_choice_holds(tmp_path: Path) -> 
     usage = Usage(EmbeddedStore(place))
     _called(usage, "a__x")
     await usage.flush()
-    assert await usage.most_used(CATALOG) == ("a__x",)
+    assert await usage.most_used(CATALOG) == {"a__x": 1.0}
     for file in place.iterdir():
         file.unlink()
     place.rmdir()
     place.write_bytes(b"no directory")
     _called(usage, "a__y")
     await usage.flush()
-    assert await usage.most_used(OTHER) == ("a__x",)
+    assert await usage.most_used(OTHER) == {"a__x": 1.0}
     assert {each.public_name for each, _ in usage.of(CATALOG.entries)} == {"a__x", "a__y"}
 
 
@@ -92,8 +92,8 @@ class _Heard(Exception):
 async def test_another_choice_of_another_replica_is_heard_of(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FLUSH_S", 0.0)
     usage = Usage(store)
-    assert await usage.most_used(CATALOG) == ()
-    await store.put(CHOICES, CATALOG.digest, b'["a__x"]')
+    assert await usage.most_used(CATALOG) == {}
+    await store.put(CHOICES, CATALOG.digest, b'{"a__x":1.0}')
 
     def moved() -> None:
         raise _Heard
