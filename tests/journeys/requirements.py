@@ -465,6 +465,12 @@ _ALL: Final = (
         "hub decision",
     ),
     Requirement(
+        "find-tools",
+        "A client finds the tools for a prompt among hundreds and calls one, without any key.",
+        "hub decision",
+        own=True,
+    ),
+    Requirement(
         "killed-server",
         "A stdio server that is killed harms no other, is noticed within 5 seconds, told, and comes back.",
         "hub decision",
