@@ -23,6 +23,9 @@ app = typer.Typer(
 config_app = typer.Typer(help="Look at config files without running anything.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 
+filter_app = typer.Typer(help="Ask a running hub what its clients see, and why.", no_args_is_help=True)
+app.add_typer(filter_app, name="filter")
+
 
 def _print_version(wanted: bool) -> None:
     if wanted:
@@ -79,6 +82,22 @@ def config_check(files: Annotated[list[Path], typer.Argument(help="Config files,
     from hub_cli.config_check import check  # its imports take longer than `--help` should
 
     raise typer.Exit(check(files))
+
+
+@filter_app.command("explain")
+def filter_explain(
+    name: Annotated[str, typer.Argument(help="Name or URI of the entry, as clients see it.")],
+    kind: Annotated[str, typer.Option(help="tool, prompt, resource or template.")] = "tool",
+    view: Annotated[str, typer.Option(help="View of the config; without it, the default.")] = "",
+    session: Annotated[str, typer.Option(help="Session id: what that session sees.")] = "",
+    url: Annotated[str, typer.Option(help="Where the hub is.")] = "http://127.0.0.1:7000",
+    as_json: Annotated[bool, typer.Option("--json", help="The answer as the hub gives it.")] = False,
+) -> None:
+    """Say whether an entry is seen, by which rule, and where that rule stands."""
+    from hub_cli.filter_explain import explain  # its imports take longer than `--help` should
+
+    question = {kind: name, "view": view, "session": session}
+    raise typer.Exit(explain(url, {key: value for key, value in question.items() if value}, as_json=as_json))
 
 
 def main() -> None:

@@ -348,6 +348,7 @@ class Gateway:
             fleet=self.fleet,
             authorizations=self.authorizations,
             current=self.current,
+            calls=self.calls,
             sessions=self.sessions,
             republish=self.republish,
             filter=self.filter,

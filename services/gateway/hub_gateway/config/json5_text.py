@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import json5
 
+from hub_gateway.config.faults import member
+
 _JSON5_PLACE = re.compile(r"<string>:(\d+) (.*?)(?: at column (\d+))?", re.DOTALL)
 
 
@@ -66,3 +68,45 @@ def _told(message: str) -> str:
     line, what, column = found.groups()
     place = f"line {line}, column {column}" if column else f"line {line}"
     return f"{place}: {what[:1].lower()}{what[1:]}"
+
+
+_TOKEN = re.compile(
+    r"""(?P<space>\s+|//[^\n]*|/\*.*?\*/)
+    |(?P<other>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[{}\[\]:,]|[^\s{}\[\]:,"'/]+|/)""",
+    re.DOTALL | re.VERBOSE,
+)
+
+
+def places(text: str) -> dict[str, int]:
+    """The line of every value of a text that `decode` takes, by its path (`a.b[0]`); that of a member is its key's."""
+    tokens: list[tuple[str, int]] = []
+    line = 1
+    for match in _TOKEN.finditer(text):
+        if match.lastgroup == "other":
+            tokens.append((match[0], line))
+        line += match[0].count("\n")
+    found: dict[str, int] = {}
+    if tokens:
+        _place(tokens, 0, "", found)
+    return found
+
+
+def _place(tokens: list[tuple[str, int]], at: int, path: str, found: dict[str, int]) -> int:
+    """Note the value that begins at a token, and return where the next token is."""
+    sign, line = tokens[at]
+    found.setdefault(path, line)
+    if sign not in ("{", "["):
+        return at + 1
+    at, number = at + 1, 0
+    while tokens[at][0] not in ("}", "]"):
+        if sign == "[":
+            at = _place(tokens, at, f"{path}[{number}]", found)
+        else:
+            name, line = tokens[at]
+            key = str(json5.loads(name)) if name[0] in "\"'" else name
+            own = member(path, key)
+            found[own] = line
+            at = _place(tokens, at + 2, own, found)
+        number += 1
+        at += tokens[at][0] == ","
+    return at + 1

@@ -21,6 +21,7 @@ from hub_gateway.config.model import (
     Document,
     InvalidServer,
     OAuth,
+    Place,
     ServerConfig,
     ServerEntry,
     ToolFiltering,
@@ -54,6 +55,7 @@ class _Merged:
         self.has_servers = False
         self.servers: dict[str, _Written] = {}
         self.other: dict[str, _Written] = {}
+        self.places: dict[str, Place] = {}
 
 
 def load(paths: Sequence[Path]) -> Document:
@@ -83,14 +85,17 @@ def load(paths: Sequence[Path]) -> Document:
             servers[name] = server
         else:
             invalid[name] = server
-    return Document(servers, invalid, filtering, tuple(merged.sources), tuple(merged.findings.warnings), views)
+    return Document(
+        servers, invalid, filtering, tuple(merged.sources), tuple(merged.findings.warnings), views, merged.places
+    )
 
 
 def _read(path: Path, merged: _Merged) -> bool:
     """Add one file; False when it does not exist."""
     findings = merged.findings
     try:
-        parsed = json5_text.decode(path.read_bytes().decode("utf-8-sig"))
+        text = path.read_bytes().decode("utf-8-sig")
+        parsed = json5_text.decode(text)
     except FileNotFoundError:
         return False
     except UnicodeDecodeError:
@@ -110,7 +115,20 @@ def _read(path: Path, merged: _Merged) -> bool:
     for key in parsed.repeated:
         findings.warn(str(path), f"key {key!r} stands twice in one object; the last one counts")
     _merge(path, cast(dict[str, Any], document), merged)
+    _note_places(path, text, cast(dict[str, Any], document), merged)
     return True
+
+
+def _note_places(path: Path, text: str, document: dict[str, Any], merged: _Merged) -> None:
+    """Remember where the keys that decide stand; a later file's key replaces the earlier one's with all below it."""
+    for key in [key for key in ("toolFiltering", "views") if key in document]:
+        kept = {own: place for own, place in merged.places.items() if not _below(own, key)}
+        found = {own: Place(str(path), line) for own, line in json5_text.places(text).items() if _below(own, key)}
+        merged.places = {**kept, **found}
+
+
+def _below(path: str, key: str) -> bool:
+    return path == key or path.startswith((f"{key}.", f"{key}["))
 
 
 def _merge(path: Path, document: dict[str, Any], merged: _Merged) -> None:

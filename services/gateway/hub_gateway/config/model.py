@@ -494,6 +494,13 @@ class ViewConfig(msgspec.Struct, frozen=True):
         return f"ViewConfig({self.name!r})"
 
 
+class Place(msgspec.Struct, frozen=True):
+    """Where something is written."""
+
+    file: str
+    line: int
+
+
 class Document(msgspec.Struct, frozen=True):
     """All config files merged. Replaced as a whole when a file changes, never edited."""
 
@@ -507,3 +514,5 @@ class Document(msgspec.Struct, frozen=True):
     """Sentences a person should read; nothing was rejected for them."""
     views: dict[str, ViewConfig] = field(default_factory=dict[str, ViewConfig])
     """In the order they were written."""
+    places: dict[str, Place] = field(default_factory=dict[str, Place])
+    """Where the keys of `toolFiltering` and `views` are written, by path."""

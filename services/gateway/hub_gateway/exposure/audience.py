@@ -26,6 +26,11 @@ class Opened(msgspec.Struct, frozen=True):
     upstreams: frozenset[str] = frozenset()
     public_names: frozenset[str] = frozenset()
 
+    def opens(self, public_name: str, upstream_name: str, category: str) -> bool:
+        """Whether a tool of that name, upstream and category is among it."""
+        named = public_name in self.public_names or upstream_name in self.upstreams
+        return self.everything or named or category in self.categories
+
     def adding(self, categories: frozenset[str], public_names: frozenset[str]) -> Opened:
         """The same and more: analysis only ever adds."""
         return msgspec.structs.replace(

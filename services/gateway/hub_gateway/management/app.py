@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub_common.store import StoreUnavailable
 from hub_gateway.errors import HubError
-from hub_gateway.management import filtering, health, metrics, oauth, servers, tools, views, workspaces
+from hub_gateway.management import explain, filtering, health, metrics, oauth, servers, tools, views, workspaces
 from hub_gateway.management.bodies import answer, iso
 from hub_gateway.management.deps import Deps
 from hub_gateway.management.filter_stats import counted
@@ -57,6 +57,7 @@ def routes(deps: Deps) -> list[Route]:
         *oauth.routes(deps),
         *tools.routes(deps),
         *filtering.routes(deps, tokens),
+        *explain.routes(deps),
         *views.routes(deps),
         *workspaces.routes(deps.workspaces, deps.clock),
         *metrics.routes(deps.metrics, lambda: _read(deps, reach, tokens)),

@@ -10,6 +10,7 @@ from hub_gateway.config.model import Document
 from hub_gateway.exposure.current import Current
 from hub_gateway.management.metrics import Metrics
 from hub_gateway.management.workspaces import Workspaces
+from hub_gateway.routing.calls import Calls
 from hub_gateway.routing.republish import Republish
 from hub_gateway.satellites.categorizer import Categorizer
 from hub_gateway.satellites.filter import Filter
@@ -38,6 +39,7 @@ class Deps:
     fleet: Fleet
     authorizations: Authorizations
     current: Current
+    calls: Calls
     sessions: Sessions
     republish: Republish
     filter: Filter

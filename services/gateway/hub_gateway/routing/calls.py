@@ -16,6 +16,7 @@ from hub_gateway.catalog import links
 from hub_gateway.catalog.entry import Entry, EntryKind
 from hub_gateway.catalog.snapshot import parse
 from hub_gateway.errors import CallerError, UnknownEntry, UpstreamError
+from hub_gateway.exposure.audience import Opened
 from hub_gateway.exposure.current import Audience, Current
 from hub_gateway.exposure.view import View
 from hub_gateway.routing import questions
@@ -90,12 +91,16 @@ class Calls:
         return self._seen(self._current.of(view_name), None)
 
     def _seen(self, audience: Audience, session: Session | None) -> View:
+        return audience.view(self.opened(audience, session))
+
+    def opened(self, audience: Audience, session: Session | None) -> Opened:
+        """What a session of that audience has opened, the start included; None stands for who has no session."""
         opened = audience.exposure.at_start
         if session is not None and not opened.everything:
             for beyond in (session.opened, audience.opened_by_all):
                 if beyond is not None:
                     opened = opened.adding(beyond.categories, beyond.public_names)
-        return audience.view(opened)
+        return opened
 
     def call_tool(self, exchange: Exchange, name: str) -> Awaitable[Response]:
         """Answer `tools/call` for a tool of an upstream."""

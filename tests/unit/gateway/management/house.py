@@ -147,6 +147,7 @@ def _tied(
         fleet=fleet,
         authorizations=authorizations,
         current=current,
+        calls=calls,
         sessions=sessions,
         republish=republish,
         filter=satellites[0],

@@ -255,3 +255,37 @@ async def test_a_session_of_a_view_goes_on_elsewhere(house: Menu, tmp_path: Path
         assert recalled is not None
         assert recalled.view_name == "mail"
         assert STATELESS not in session.revision
+
+
+async def explained(house: Menu, question: str) -> tuple[int, Any]:
+    base = house.house.url.removesuffix("/mcp")
+    answer = await raw_http.send("GET", f"{base}/api/filtering/explain?{question}")
+    return answer.status, answer.json()
+
+
+async def test_why_an_entry_is_seen_or_not(house: Menu) -> None:
+    _, hidden = await explained(house, "tool=weather__forecast&view=mail")
+    assert (hidden["allowed"], hidden["visible"], hidden["callable"]) == (False, False, False)
+    assert (hidden["rule"], hidden["path"]) == ("tools.allow:no-match", "views.mail.toolFiltering.tools.allow")
+    assert hidden["place"] == {"file": str(house.house.directory / "mcp-servers.json"), "line": 1}
+    _, denied = await explained(house, "tool=mail__send_email&view=asking")
+    assert denied["rule"] == "tools.deny:mail__send_*"
+    assert denied["path"] == "views.asking.toolFiltering.tools.deny[0]"
+    _, shown = await explained(house, "resource=mail:inbox&view=mail")
+    assert (shown["visible"], shown["callable"], shown["rule"]) == (True, True, "tools.allow:mail__*")
+    async with raw_session(at(house, "asking")) as client:
+        question = f"tool=weather__forecast&session={client.session_id}"
+        _, before = await explained(house, question)
+        assert (before["allowed"], before["opened"], before["visible"]) == (True, False, False)
+        await analyzed(client, "what will the weather be like")
+        _, after = await explained(house, question)
+        assert (after["opened"], after["visible"], after["callable"]) == (True, True, True)
+
+
+async def test_what_cannot_be_explained(house: Menu) -> None:
+    assert (await explained(house, "view=mail"))[0] == 400
+    status, body = await explained(house, "tool=weather__forcast")
+    assert (status, body["data"]["nearest"][0]) == (404, "weather__forecast")
+    status, body = await explained(house, "tool=x&view=male")
+    assert (status, body["data"]["views"]) == (404, ["mail", "reader", "asking"])
+    assert (await explained(house, "tool=x&session=nobody"))[0] == 404
