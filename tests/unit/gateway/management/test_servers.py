@@ -145,7 +145,7 @@ async def test_timeout_must_be_positive(house: House) -> None:
 async def test_resource(house: House) -> None:
     answer = await house.post("/api/servers/resources", {"server_name": "far", "uri": "raw://anything"})
     assert answer.status == 200
-    assert b'{"uri":"raw://anything","text":"raw","x-n":1E5}' in answer.body
+    assert b'{"uri":"raw://anything","text":"raw","_meta":{},"x-n":1E5}' in answer.body
 
 
 async def test_prompt(house: House) -> None:
