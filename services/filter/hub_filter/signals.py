@@ -23,7 +23,7 @@ from hub_filter.vectors import Matrix, Vectors, unit
 
 _ENTRY_K1, _ENTRY_B = 1.4, 0.75
 _UPSTREAM_K1, _UPSTREAM_B = 2.5, 0.8
-_TERMS, _MEANING, _NAME = 0.6, 1.3, 0.6
+_TERMS, _MEANING, _NAME = 0.6, 1.3, 0.5
 _UPSTREAM_TERMS, _UPSTREAM_MEANING = 0.3, 0.5
 
 _MEANS_IT = 0.15
