@@ -1,7 +1,7 @@
 """The first table: what a `tools/call` costs through each subject, in turn, several rounds.
 
-Owns readiness, the proof that answers are right, and the figures of each round. Knows no subject's name but nginx,
-which the others are compared with.
+Owns readiness, the proof that answers are right, and the figures of each round. Each subject says what it is compared
+with.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench import tables
-from bench.client import FAULTS, Client, Request, eventually
+from bench.client import FAULTS, TEXT, Client, Request, eventually
 from bench.load import Load, press
 from bench.processes import Child, free_port, running
 from bench.subjects import UPSTREAM_TOOLS, Place, Subject, Unavailable
@@ -23,7 +23,6 @@ from bench.upstream import HANDSHAKE, STATELESS
 
 READY_TIMEOUT_S = 40.0
 _WARM_UP_S = 1.0
-_MEASURE = "nginx"
 
 
 class Ready(NamedTuple):
@@ -90,10 +89,10 @@ def table(subjects: Sequence[Subject], turns: dict[str, list[Turn]]) -> str:
     """Medians over the rounds; the ratio is taken within each round."""
     head = ("tools/call", "CPU µs/call", "(range)", "× nginx", "calls/s", "p50 ms", "p99 ms", "RSS MB", "errors")
     rows: list[tuple[str, ...]] = []
-    measured = turns.get(_MEASURE, [])
     for subject in subjects:
         if not (taken := turns.get(subject.name)):
             continue
+        measured = turns.get(subject.measure, [])
         cpu = [turn.cpu_us for turn in taken]
         ratios = [turn.cpu_us / floor.cpu_us for turn, floor in zip(taken, measured, strict=False) if floor.cpu_us]
         rows.append(
@@ -112,25 +111,25 @@ def table(subjects: Sequence[Subject], turns: dict[str, list[Turn]]) -> str:
     return tables.markdown(head, rows)
 
 
-def sessions(url: str, tool: str, count: int) -> Request:
-    """Open sessions and return the right call with all of their ids."""
+def sessions(url: str, subject: Subject) -> Request:
+    """Open as many sessions as connections and return the right call with all of their ids."""
     client, ids = Client(url, HANDSHAKE), list[str]()
     try:
-        for _ in range(count):
+        for _ in range(subject.connections):
             ids.append(client.open())
-        request = client.call(tool)
+        request = client.call(subject.tool, subject.text, subject.progress)
     finally:
         client.close()
     return request._replace(session_ids=tuple(filter(None, ids)))
 
 
-def greet(url: str, era: str, tool: str) -> Request:
-    """Call the echo tool once as a new client; the right answer is in what is returned."""
+def greet(url: str, era: str, tool: str, text: str = TEXT, progress: bool = False) -> Request:
+    """Call a tool once as a new client; the right answer is in what is returned."""
     client = Client(url, era)
     try:
         if era == HANDSHAKE:
             client.open()
-        return client.call(tool)
+        return client.call(tool, text, progress)
     finally:
         client.close()
 
@@ -145,21 +144,21 @@ def _start(subject: Subject, folder: Path, urls: dict[str, str], stack: ExitStac
     def attempt() -> Request:
         if child.process.poll() is not None:
             raise Unavailable(f"it ended with {child.process.returncode}: {child.tail()}")
-        return greet(url, subject.era, subject.tool)
+        return greet(url, subject.era, subject.tool, subject.text, subject.progress)
 
     try:
         request = eventually(attempt, READY_TIMEOUT_S)
     except FAULTS as fault:
         raise Unavailable(f"no right answer within {READY_TIMEOUT_S:g} s: {fault}; {child.tail()}") from fault
     if subject.era == HANDSHAKE:
-        request = sessions(url, subject.tool, subject.connections)
+        request = sessions(url, subject)
     return Ready(subject, child, url, request)
 
 
 def _take(ready: Ready, seconds: float) -> Turn:
-    before_s = ready.child.cpu_s()
+    before_s = ready.child.cpu_s(ready.subject.tree)
     figures = press(ready.url, ready.request, Load(ready.subject.connections, seconds))
-    spent_s = ready.child.cpu_s() - before_s
+    spent_s = ready.child.cpu_s(ready.subject.tree) - before_s
     if spent_s <= 0:
         raise RuntimeError(f"{ready.subject.name} used no CPU time: its processes are not the ones measured")
     return Turn(

@@ -17,6 +17,7 @@ from bench.upstream import HANDSHAKE, STATELESS_REVISION
 
 HANDSHAKE_REVISION = "2025-11-25"
 TEXT = "hello world"
+PROGRESS_TOKEN = "the client's own"
 REQUEST_ID = 1_000_000
 """Of every request; where it stands in a request that is sent again, each time has another of as many digits."""
 _INFO = {"name": "bench", "version": "1.0"}
@@ -63,16 +64,21 @@ class Client:
         self._post(note, self._headers("notifications/initialized", None))
         return session_id
 
-    def call(self, tool: str) -> Request:
-        """Call the echo tool and return the request that can be sent again.
+    def call(self, tool: str, text: str = TEXT, progress: bool = False) -> Request:
+        """Call a tool and return the request that can be sent again. With `progress` it is asked for.
 
         Raises:
-            WrongAnswer: it does not give the text back.
+            WrongAnswer: it does not answer with that text, or tells no progress.
         """
-        request = self._ask("tools/call", {"name": tool, "arguments": {"text": TEXT}}, tool)
+        params: dict[str, Any] = {"name": tool, "arguments": {"text": TEXT}}
+        if progress:
+            params["_meta"] = {"progressToken": PROGRESS_TOKEN}
+        request = self._ask("tools/call", params, tool)
         result = _result(request.expected)
-        if result.get("isError") or [item.get("text") for item in result.get("content", [])] != [TEXT]:
+        if result.get("isError") or [item.get("text") for item in result.get("content", [])] != [text]:
             raise WrongAnswer(f"tools/call {tool}: {request.expected[:300]!r}")
+        if progress and b'"progressToken":"%b"' % PROGRESS_TOKEN.encode() not in request.expected:
+            raise WrongAnswer(f"tools/call {tool} tells no progress: {request.expected[:300]!r}")
         return request
 
     def tools(self) -> tuple[Request, list[str]]:
@@ -93,7 +99,8 @@ class Client:
         if self.era != HANDSHAKE:
             prefix = "io.modelcontextprotocol/"
             known = {"protocolVersion": STATELESS_REVISION, "clientInfo": _INFO, "clientCapabilities": {}}
-            params = {**params, "_meta": {prefix + key: value for key, value in known.items()}}
+            own = {prefix + key: value for key, value in known.items()}
+            params = {**params, "_meta": {**params.get("_meta", {}), **own}}
         body, headers = _body(method, params), self._headers(method, name)
         answer, _ = self._post(body, headers)
         headers.pop("Mcp-Session-Id", None)

@@ -39,8 +39,11 @@ class Child:
         self.process = process
         self.log = log
 
-    def cpu_s(self) -> float:
-        """CPU seconds of the tree since it began: of what runs, and of what has finished and was waited for."""
+    def cpu_s(self, tree: bool = True) -> float:
+        """CPU seconds of the tree since it began: of what runs, and of what has finished and was waited for. Without
+        `tree` those of the process itself."""
+        if not tree:
+            return sum(map(int, (_stat(self.process.pid) or [])[11:13])) * _TICK_S
         return sum(sum(map(int, fields[11:15])) for fields in self._stats()) * _TICK_S
 
     def rss_bytes(self) -> int:

@@ -14,8 +14,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from bench.client import TEXT
 from bench.processes import ROOT
-from bench.upstream import HANDSHAKE, STATELESS
+from bench.upstream import HANDSHAKE, MEGABYTE, MEGABYTE_TEXT, STATELESS, STREAMED
 
 FASTMCP = "fastmcp>=4,<5"
 INSTALL_TIMEOUT_S = 150.0
@@ -45,6 +46,10 @@ class Subject(NamedTuple):
         command: makes the command line, and whatever file it names.
         filters: it is to hide the server "other" and to count its calls at /metrics.
         connections: fewer for what is so slow that calls cut off at the end would outweigh those answered.
+        text: what the tool answers.
+        progress: the call asks for progress.
+        measure: name of the subject that it is compared with.
+        tree: the CPU of its children is its own; not where the server that is called is one of them.
     """
 
     name: str
@@ -54,12 +59,16 @@ class Subject(NamedTuple):
     command: Callable[[Place], list[str]]
     filters: bool = False
     connections: int = CONNECTIONS
+    text: str = TEXT
+    progress: bool = False
+    measure: str = "nginx"
+    tree: bool = True
 
 
-def document(url: str) -> dict[str, object]:
-    """A config with two servers, of which the filter allows the first."""
+def document(url: str, fast: Mapping[str, object] | None = None) -> dict[str, object]:
+    """A config with two servers, of which the filter allows the first: `fast`, or the one at the URL."""
     return {
-        "mcpServers": {"fast": {"url": url}, "other": {"url": url}},
+        "mcpServers": {"fast": fast or {"url": url}, "other": {"url": url}},
         "toolFiltering": {
             "enabled": True,
             "mode": "server-allowlist",
@@ -68,16 +77,22 @@ def document(url: str) -> dict[str, object]:
     }
 
 
-def hub_command(folder: Path, port: int, upstream_url: str) -> list[str]:
-    """The hub in front of the server at that URL."""
+def hub_command(folder: Path, port: int, upstream_url: str, fast: Mapping[str, object] | None = None) -> list[str]:
+    """The hub in front of the server at that URL, and of `fast` where that is another."""
     path = folder / "mcp-servers.json"
-    path.write_text(json.dumps(document(upstream_url), indent=1))
+    path.write_text(json.dumps(document(upstream_url, fast), indent=1))
     command = str(Path(sys.executable).with_name("mcp-hub"))
     return [command, "serve", "--port", str(port), "--config", str(path)]
 
 
 def _hub(era: str) -> Callable[[Place], list[str]]:
     return lambda place: hub_command(place.folder, place.port, place.upstream_urls[era])
+
+
+def _hub_stdio(place: Place) -> list[str]:
+    arguments = ["-m", "bench.upstream", "--stdio", "--era", HANDSHAKE]
+    fast = {"command": sys.executable, "args": arguments, "cwd": str(ROOT)}
+    return hub_command(place.folder, place.port, place.upstream_urls[HANDSHAKE], fast)
 
 
 def _nginx(place: Place) -> list[str]:
@@ -141,17 +156,47 @@ def install_fastmcp() -> None:
     (wanted / _WHOLE).touch()
 
 
+_MEGABYTE_CONNECTIONS = 4
+
 SUBJECTS = (
     Subject("nginx", "nginx, plain reverse proxy", HANDSHAKE, "echo", _nginx),
     Subject("hub", "**hub**, session era", HANDSHAKE, "fast__echo", _hub(HANDSHAKE), True),
     Subject("hub-stateless", "**hub**, stateless era", STATELESS, "fast__echo", _hub(STATELESS), True),
+    Subject("hub-old-to-new", "hub, session client, stateless server", HANDSHAKE, "fast__echo", _hub(STATELESS), True),
+    Subject("hub-new-to-old", "hub, stateless client, session server", STATELESS, "fast__echo", _hub(HANDSHAKE), True),
+    Subject("hub-stdio", "hub, session era, stdio server", HANDSHAKE, "fast__echo", _hub_stdio, True, tree=False),
+    Subject("hub-sse", "hub, the server answers by SSE", HANDSHAKE, f"fast__{STREAMED}", _hub(HANDSHAKE), True),
+    Subject(
+        "hub-progress",
+        "hub, progress (SSE both ways)",
+        STATELESS,
+        "fast__echo",
+        _hub(STATELESS),
+        True,
+        progress=True,
+    ),
+    Subject(
+        "nginx-1mib",
+        "nginx, 1 MiB result (4 connections)",
+        HANDSHAKE,
+        MEGABYTE,
+        _nginx,
+        connections=_MEGABYTE_CONNECTIONS,
+        text=MEGABYTE_TEXT,
+        measure="nginx-1mib",
+    ),
+    Subject(
+        "hub-1mib",
+        "hub, 1 MiB result (4 connections), × nginx with the same",
+        HANDSHAKE,
+        f"fast__{MEGABYTE}",
+        _hub(HANDSHAKE),
+        True,
+        connections=_MEGABYTE_CONNECTIONS,
+        text=MEGABYTE_TEXT,
+        measure="nginx-1mib",
+    ),
     Subject("sdk", "Python SDK server alone, JSON answers", HANDSHAKE, "echo", _sdk),
     Subject("fastmcp", "FastMCP multi-server proxy (4 connections)", HANDSHAKE, "fast_echo", _fastmcp, connections=4),
 )
 """In the order in which they take turns."""
-
-CROSSED = (
-    Subject("hub-old-to-new", "hub, session client, stateless server", HANDSHAKE, "fast__echo", _hub(STATELESS), True),
-    Subject("hub-new-to-old", "hub, stateless client, session server", STATELESS, "fast__echo", _hub(HANDSHAKE), True),
-)
-"""Measured when they are named: with translation between the eras."""

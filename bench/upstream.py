@@ -1,13 +1,15 @@
-"""A very fast MCP server: `python -m bench.upstream --port N --era handshake [--tools N]`.
+"""A very fast MCP server: `python -m bench.upstream (--port N | --stdio) --era handshake [--tools N]`.
 
 Owns a server that costs so little that what stands before it is what is measured. It speaks one era only, so that no
-translation between eras is measured by accident, and knows of HTTP and of MCP what the measurements need.
+translation between eras is measured by accident, and knows of HTTP and of MCP what the measurements need. The tool
+`streamed` is answered by an event stream, and so is a call that asks for progress; `megabyte` gives 1 MiB.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import secrets
 from typing import NamedTuple, cast
 
@@ -23,6 +25,10 @@ _META = b'"_meta":{"io.modelcontextprotocol/serverInfo":' + _INFO + b"}"
 _VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
 _DRESS = b',"resultType":"complete",' + _META
 _FRESH = b',"ttlMs":60000,"cacheScope":"public"'
+STREAMED, MEGABYTE = "streamed", "megabyte"
+MEGABYTE_TEXT = "x" * 1_048_576
+_NAMES = ("echo", STREAMED, MEGABYTE)
+_PROGRESS_TOKEN = "progressToken"
 
 
 class _Arguments(msgspec.Struct):
@@ -30,6 +36,7 @@ class _Arguments(msgspec.Struct):
 
 
 class _Params(msgspec.Struct):
+    name: str = ""
     arguments: _Arguments = msgspec.field(default_factory=_Arguments)
     revision: str = msgspec.field(name="protocolVersion", default="")
     meta: dict[str, Raw] = msgspec.field(name="_meta", default_factory=dict[str, Raw])
@@ -52,11 +59,11 @@ class Answer(NamedTuple):
 
 
 def definitions(count: int) -> bytes:
-    """The array of `count` tools; the first is `echo`."""
+    """The array of `count` tools; the first are `echo`, `streamed` and `megabyte`."""
     return msgspec.json.encode(
         [
             {
-                "name": f"tool_{number}" if number else "echo",
+                "name": _NAMES[number] if number < len(_NAMES) else f"tool_{number}",
                 "description": f"Gives back the text it is given. Variant {number} reads, writes, finds and lists.",
                 "inputSchema": {
                     "type": "object",
@@ -91,7 +98,8 @@ class Server:
             dress = fresh = b""
         if request.method == "tools/call":
             head = b'{"content":[{"type":"text","text":'
-            return Answer(b"".join((head, params.arguments.text, b'}],"isError":false', dress, b"}")))
+            text = _MEGABYTE_RAW if params.name == MEGABYTE else params.arguments.text
+            return Answer(b"".join((head, text, b'}],"isError":false', dress, b"}")))
         if request.method == "tools/list":
             return Answer(b"".join((self._tools, dress, fresh, b"}")))
         if request.method == "server/discover" and self._stateless:
@@ -103,6 +111,24 @@ class Server:
         if request.method == "ping" and not self._stateless:
             return Answer(b"{}")
         return _fault(-32601, f"Method not found: {request.method}")
+
+
+_MEGABYTE_RAW = msgspec.json.encode(MEGABYTE_TEXT)
+
+
+def encoded(request: _Request, answer: Answer) -> bytes:
+    """The response to a request."""
+    member, raw = (b"error", answer.error_raw) if answer.error_raw else (b"result", answer.result_raw)
+    return b"".join((b'{"jsonrpc":"2.0","id":', request.id, b',"', member, b'":', raw, b"}"))
+
+
+def stream(request: _Request) -> list[bytes] | None:
+    """The messages before the response, where it comes on an event stream; else None."""
+    token_raw = request.params.meta.get(_PROGRESS_TOKEN)
+    if token_raw is not None:
+        head = b'{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":'
+        return [b"".join((head, token_raw, b',"progress":1,"total":2}}'))]
+    return [] if request.params.name == STREAMED else None
 
 
 def _fault(code: int, message: str, data: object = None) -> Answer:
@@ -143,9 +169,12 @@ class Link(asyncio.Protocol):
         if not len(request.id):
             self._socket.write(b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n")
             return
-        answer = self._server.answer(request)
-        member, raw = (b"error", answer.error_raw) if answer.error_raw else (b"result", answer.result_raw)
-        out = b"".join((b'{"jsonrpc":"2.0","id":', request.id, b',"', member, b'":', raw, b"}"))
+        out = encoded(request, self._server.answer(request))
+        if (before := stream(request)) is not None:
+            events = b"".join([b"data: %b\r\n\r\n" % message for message in (*before, out)])
+            head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+            self._socket.write(b"%b%x\r\n%b\r\n0\r\n\r\n" % (head, len(events), events))
+            return
         session = self._server.session_line if request.method == "initialize" else b""
         self._socket.write(
             b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n%bcontent-length: %d\r\n\r\n%b"
@@ -168,14 +197,32 @@ async def _serve(port: int, server: Server) -> None:
         await listening.serve_forever()
 
 
+def _serve_stdio(server: Server) -> None:
+    """Answer every line that came with one write, until the input ends."""
+    rest = b""
+    while data := os.read(0, 1 << 18):
+        *lines, rest = (rest + data).split(b"\n")
+        requests = [_decode(line) for line in lines if line]
+        answers = [encoded(request, server.answer(request)) + b"\n" for request in requests if len(request.id)]
+        out = memoryview(b"".join(answers))
+        while out:
+            out = out[os.write(1, out) :]
+
+
 def main() -> None:
     """Serve until the process is ended."""
     parser = argparse.ArgumentParser(description="A very fast MCP server to put gateways in front of.")
-    parser.add_argument("--port", type=int, required=True)
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--port", type=int)
+    where.add_argument("--stdio", action="store_true")
     parser.add_argument("--era", choices=(HANDSHAKE, STATELESS), required=True)
     parser.add_argument("--tools", type=int, default=10)
     given = parser.parse_args()
-    uvloop.run(_serve(given.port, Server(given.era, given.tools)))
+    server = Server(given.era, given.tools)
+    if given.stdio:
+        _serve_stdio(server)
+    else:
+        uvloop.run(_serve(given.port, server))
 
 
 if __name__ == "__main__":
