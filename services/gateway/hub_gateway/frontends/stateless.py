@@ -7,6 +7,7 @@ answers.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -57,6 +58,39 @@ def speaks_stateless(headers: Headers, message: Message) -> bool:
         return False
 
 
+class _Said(msgspec.Struct, frozen=True):
+    """What a `_meta` says. Shared by all requests that have the same one: its members are not changed."""
+
+    members: rewrite.Members
+    fault: str = ""
+    revision: str = ""
+    caller: meta.Caller = meta.Caller()
+
+
+def _said(meta_raw: msgspec.Raw) -> _Said:
+    """Read a `_meta`. A client sends the same one with most of its requests, so a short one is read once."""
+    return (_read_once if len(meta_raw) <= meta.SHORT_BYTES else _read)(bytes(meta_raw))
+
+
+def _read(meta_raw: bytes) -> _Said:
+    found = rewrite.members(meta_raw)
+    missing = [key for key in (meta.PROTOCOL_VERSION, meta.CLIENT_CAPABILITIES) if key not in found]
+    if missing:
+        return _Said(found, f"lacks {', '.join(missing)}")
+    revision = rewrite.text(found[meta.PROTOCOL_VERSION])
+    if revision is None:
+        return _Said(found, f"{meta.PROTOCOL_VERSION} must be a string")
+    for key in (meta.CLIENT_CAPABILITIES, meta.CLIENT_INFO):
+        if key in found and bytes(found[key])[:1] != b"{":
+            return _Said(found, f"{key} must be an object")
+    if meta.LOG_LEVEL in found and rewrite.text(found[meta.LOG_LEVEL]) not in LOG_LEVELS:
+        return _Said(found, f"{meta.LOG_LEVEL} must be one of {', '.join(LOG_LEVELS)}")
+    return _Said(found, "", revision, meta.read_caller(found))
+
+
+_read_once = lru_cache(1_024)(_read)
+
+
 def open_exchange(headers: Headers, message: Message, outlet: Outlet | None, view_name: str = "") -> Exchange:
     """Climb the ladder and return the exchange of a client that asks for this view.
 
@@ -66,30 +100,20 @@ def open_exchange(headers: Headers, message: Message, outlet: Outlet | None, vie
     id_raw = own(message.id)
     try:
         params = rewrite.members(message.params)
-        found = rewrite.members(params.get("_meta", msgspec.Raw(b"")))
+        said = _said(params.get("_meta", msgspec.Raw(b"")))
     except msgspec.MsgspecError:
         raise Refusal(id_raw, INVALID_PARAMS, "Invalid params: _meta must be an object") from None
-    missing = [key for key in (meta.PROTOCOL_VERSION, meta.CLIENT_CAPABILITIES) if key not in found]
-    if missing:
-        raise Refusal(id_raw, INVALID_PARAMS, f"Invalid params: _meta lacks {', '.join(missing)}")
-    revision = rewrite.text(found[meta.PROTOCOL_VERSION])
-    if revision is None:
-        raise Refusal(id_raw, INVALID_PARAMS, f"Invalid params: _meta {meta.PROTOCOL_VERSION} must be a string")
-    for key in (meta.CLIENT_CAPABILITIES, meta.CLIENT_INFO):
-        if key in found and bytes(found[key])[:1] != b"{":
-            raise Refusal(id_raw, INVALID_PARAMS, f"Invalid params: _meta {key} must be an object")
-    level = rewrite.text(found.get(meta.LOG_LEVEL, msgspec.Raw(b"")))
-    if meta.LOG_LEVEL in found and level not in LOG_LEVELS:
-        why = f"Invalid params: _meta {meta.LOG_LEVEL} must be one of {', '.join(LOG_LEVELS)}"
-        raise Refusal(id_raw, INVALID_PARAMS, why)
+    if said.fault:
+        raise Refusal(id_raw, INVALID_PARAMS, f"Invalid params: _meta {said.fault}")
+    revision = said.revision
     _check_headers(headers, message, params, revision)
     if revision not in STATELESS_REVISIONS:
         data = {"supported": list(REVISIONS), "requested": revision}
         raise Refusal(id_raw, UNSUPPORTED_PROTOCOL_VERSION, "Unsupported protocol version", data)
-    caller = meta.read_caller(found)
+    caller = said.caller
     exchange = Exchange(message, era=Era.STATELESS, caller=caller, session=None, outlet=outlet, view_name=view_name)
     exchange.headers = headers
-    exchange.cut(params, found)
+    exchange.cut(params, said.members)
     return exchange
 
 
