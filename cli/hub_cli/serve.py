@@ -30,7 +30,7 @@ from hub_gateway.config.dotenv import load_dotenv
 from hub_gateway.config.placeholders import resolve_text
 from hub_gateway.errors import ConfigError, HubError
 from hub_gateway.settings import PREFIX, GatewaySettings
-from hub_gateway.wiring import Gateway
+from hub_gateway.wiring import Gateway, spare_the_collector
 
 _log = logging.getLogger("hub_cli")
 
@@ -146,6 +146,7 @@ async def _serve(settings: GatewaySettings, filtering: FilterSettings, categoriz
         )
         paths = [Path(path) for path in settings.config or (DEFAULT_CONFIG,)]
         gateway = Gateway(settings, paths, traced["gateway"], progress.changed)
+        spare_the_collector()
         loop = asyncio.get_running_loop()
         for each in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(each, gateway.stop)

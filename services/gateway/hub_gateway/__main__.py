@@ -17,7 +17,7 @@ from hub_common.settings import SettingsError, load
 from hub_gateway.config.dotenv import load_dotenv
 from hub_gateway.errors import ConfigError, HubError
 from hub_gateway.settings import PREFIX, GatewaySettings
-from hub_gateway.wiring import Gateway
+from hub_gateway.wiring import Gateway, spare_the_collector
 
 _log = logging.getLogger("hub_gateway")
 
@@ -32,6 +32,7 @@ async def serve(settings: GatewaySettings, paths: list[Path]) -> None:
     """
     tracing = telemetry.configure("gateway")
     gateway = Gateway(settings, paths, tracing)
+    spare_the_collector()
     loop = asyncio.get_running_loop()
     for each in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(each, gateway.stop)

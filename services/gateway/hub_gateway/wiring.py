@@ -82,6 +82,13 @@ _COLLECT_EVERY = 10_000
 _KEEP_ALIVE_S = 75
 
 
+def spare_the_collector() -> None:
+    """Have garbage looked for more rarely, and not among what is there at the start and stays. For a process to call,
+    once it has made its gateway: calls leave no garbage behind, and every look delays those that are under way."""
+    gc.freeze()
+    gc.set_threshold(_COLLECT_EVERY, *gc.get_threshold()[1:])
+
+
 class PortBusy(HubError):
     """Another process listens on the port."""
 
@@ -249,7 +256,6 @@ class Gateway:
         await self.fleet.apply(self.document)
         self.republish.notice()
         self.state = "ready"
-        _spare_the_collector()
         stopped = self._tasks.spawn(self._stop.wait(), "stop")
         await asyncio.wait((serving, stopped), return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
@@ -416,11 +422,3 @@ class Gateway:
                 continue
             await self.apply(document)
             _log.info("config applied: %s", ", ".join(map(str, self.config_files)))
-
-
-def _spare_the_collector() -> None:
-    """Leave out of garbage collection what was made at the start, which stays, and look for garbage more rarely: a call
-    leaves none, and every look costs all calls that wait for it."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_COLLECT_EVERY, *gc.get_threshold()[1:])
