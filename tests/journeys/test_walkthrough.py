@@ -87,7 +87,7 @@ async def test_a_session_opens_the_right_tools_and_calls_one(hub: Hub) -> None:
 @proves("find-tools")
 async def test_a_session_whose_client_keeps_its_list_calls_through_the_hub(hub: Hub) -> None:
     async with session(hub.url) as client:
-        arguments = {"name": WANTED, "arguments": {}}
+        arguments: dict[str, Any] = {"name": WANTED, "arguments": {}}
         assert WANTED in await _analyzed(client)
         assert (await _called(client, "hub__call_tool", arguments))["name"] == "list_notifications"
 
