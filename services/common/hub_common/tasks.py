@@ -92,8 +92,9 @@ class Workers(Generic[T]):
                 await self._work(piece)
             except Exception:
                 _log.exception("task %s.%s failed", self._tasks.name, self._name)
-            if len(self._idle) >= self._MAX_IDLE:
-                return
+            me = asyncio.current_task()
+            if len(self._idle) >= self._MAX_IDLE or (me is not None and me.cancelling()):
+                return  # a cancellation that the piece swallowed is not for the next one
             turn: asyncio.Future[T] = loop.create_future()
             self._idle.append(turn)
             piece = await turn

@@ -201,7 +201,8 @@ class Gateway:
         discovery = Discovery(calls, self.current, self.sessions, satellites)
         audiences = (self.sessions, self._subscriptions, calls)
         self.republish = Republish(self.current, self.fleet, audiences, satellites, self.document.tool_filtering)
-        self._relay = Relay(self.sessions, self._subscriptions, calls.handles, self.republish.list_changed)
+        handles, list_changed = calls.handles, self.republish.list_changed
+        self._relay = Relay(self.sessions, self._subscriptions, handles, self.current, list_changed)
         hello = Hello(self.fleet, self.current, self.sessions, self._log_levels, look)
         elsewhere = self._elsewhere = Elsewhere(self.peers, self.sessions, self._shared)
         router = Router(hello, calls, discovery, self._subscriptions, elsewhere, telemetry)

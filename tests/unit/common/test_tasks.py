@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 
 import pytest
 
@@ -150,4 +151,25 @@ async def test_what_is_given_after_the_end_is_not_done() -> None:
     workers.give(2)
     await asyncio.sleep(0)
     assert done == [1]
+    await tasks.close()
+
+
+async def test_a_cancellation_that_a_piece_swallows_is_not_for_the_next_one() -> None:
+    done: asyncio.Queue[int] = asyncio.Queue()
+
+    async def work(piece: int) -> None:
+        me = asyncio.current_task()
+        assert me is not None
+        if piece == 0:
+            me.cancel()
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)
+        done.put_nowait(me.cancelling())
+
+    tasks = Tasks("owner")
+    workers = Workers(tasks, "work", work)
+    for piece, cancelling in ((0, 1), (1, 0)):
+        workers.give(piece)
+        assert await done.get() == cancelling
+        await asyncio.sleep(0)
     await tasks.close()

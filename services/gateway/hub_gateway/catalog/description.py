@@ -19,6 +19,10 @@ OPTIONAL_SHOWN = 4
 MAX_TYPE = 60
 """Characters of a type in a signature: what is longer is an enumeration better read in the schema."""
 
+MAX_LINE = 1_000
+"""Characters of a signature."""
+
+_BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _FOR_MODELS = ("name", "description", "inputSchema")
 _decoder = msgspec.json.Decoder()
 
@@ -82,17 +86,23 @@ def signature(entry: Entry) -> str:
     shown = optional[:OPTIONAL_SHOWN]
     rest = [f"…+{len(optional) - len(shown)}"] if len(optional) > len(shown) else []
     sentence = first_sentence(described.text or described.title)
-    return _call(entry, described, shown + rest) + (f": {sentence}" if sentence else "")
+    return _one_line(_call(entry, described, shown + rest) + (f": {sentence}" if sentence else ""))
 
 
 def short_signature(entry: Entry) -> str:
     """The same with the required parameters only."""
-    return _call(entry, describe(entry), [])
+    return _one_line(_call(entry, describe(entry), []))
 
 
 def _call(entry: Entry, described: Description, optional: list[str]) -> str:
     needed = [f"{p.name}: {p.type}" for p in described.parameters if p.required]
     return f"{entry.public_name}({', '.join(needed + optional)})"
+
+
+def _one_line(text: str) -> str:
+    """What an upstream wrote, in such a way that no part of it passes for a line of the hub's."""
+    line = _BREAKS.sub(" ", text)
+    return line if len(line) <= MAX_LINE else line[:MAX_LINE] + "…"
 
 
 def for_models(definition_raw: bytes) -> str:

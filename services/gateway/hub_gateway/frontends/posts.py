@@ -40,6 +40,8 @@ class Post(msgspec.Struct, eq=False):
     """The response is out."""
     _wake: asyncio.Future[None] | None = None
     _chunked: bool = False
+    _begun: bool = False
+    """The head of the response is out."""
 
     def answer(self, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Send a whole response in one write."""
@@ -70,6 +72,7 @@ class Post(msgspec.Struct, eq=False):
             self._chunked = not any(name == b"content-length" for name, _ in headers)
             if self._chunked:
                 headers.append((b"transfer-encoding", b"chunked"))
+            self._begun = True
             link.transport.write(self._head(message["status"], headers))
             return
         if link.flow.write_paused:
@@ -80,6 +83,14 @@ class Post(msgspec.Struct, eq=False):
         if body and not self.gone:
             link.transport.write(body)
         if not more:
+            self._end()
+
+    def fail(self) -> None:
+        """Nobody will end the response: say so, or break off what has begun, so that it does not pass for whole."""
+        self.keep = False
+        if not self._begun:
+            self.answer(500, b"", [(b"content-length", b"0")])
+        elif not self.gone:
             self._end()
 
     def lose(self) -> None:
@@ -169,8 +180,8 @@ class Link(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
-        """The server stops: an answer under way is the last one."""
-        if self._answering is not None:
+        """The server stops: an answer under way is the last one; a body that is not whole is not waited for."""
+        if self._answering is not None and not self._missing:
             self._answering.keep = False
         else:
             super().shutdown()
@@ -246,8 +257,7 @@ def link(answer: Answered, limit_bytes: int, tasks: Tasks) -> type[Link]:
             await answer(post)
         finally:
             if not post.ended:
-                post.keep = False
-                post.answer(500, b"", [(b"content-length", b"0")])
+                post.fail()
 
     class Bound(Link):
         workers = Workers(tasks, "post", answered)

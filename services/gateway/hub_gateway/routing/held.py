@@ -54,6 +54,7 @@ class Held:
         self.exchange = exchange
         self.method = exchange.message.method
         self.subject = _subject(exchange)
+        self.view_name = exchange.view_name
         self.questions: dict[str, tuple[str, bytes]] = {}
         self.answers: dict[str, Answer] = {}
         self.missing: dict[str, Any] | None = None
@@ -161,7 +162,8 @@ class Holding:
         held = self._waiting.get(token)
         if held is None:
             raise CallerError(f"Invalid requestState: {GONE}")
-        if (held.method, held.subject) != (exchange.message.method, _subject(exchange)):
+        asked = (exchange.view_name, exchange.message.method, _subject(exchange))
+        if (held.view_name, held.method, held.subject) != asked:
             raise CallerError("Invalid requestState: it belongs to another request")
         try:
             responses = rewrite.members(exchange.params.get("inputResponses", Raw(b"")))

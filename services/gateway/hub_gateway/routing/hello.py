@@ -69,13 +69,14 @@ class Hello:
         revision = negotiate(asked)
         caller = Caller(bytes(params.get("clientInfo", b"")), _without_tasks(capabilities_raw), DEFAULT)
         session = self._sessions.open(revision, caller, capabilities, view_name)
+        audience = self._current.of(view_name)
         self._log_levels.noticed(session)
         return session, rewrite.join(
             {
                 "protocolVersion": rewrite.encode_text(revision),
-                "capabilities": self.capabilities_raw(Era.HANDSHAKE),
+                "capabilities": self._capabilities_raw(Era.HANDSHAKE, audience),
                 "serverInfo": self._look.server_info_raw,
-                **self._instructions(self._current.of(view_name)),
+                **self._instructions(audience),
             }
         )
 
@@ -85,7 +86,7 @@ class Hello:
         body = rewrite.join(
             {
                 "supportedVersions": msgspec.json.encode(REVISIONS),
-                "capabilities": self.capabilities_raw(Era.STATELESS),
+                "capabilities": self._capabilities_raw(Era.STATELESS, audience),
                 **self._instructions(audience),
             }
         )
@@ -110,13 +111,14 @@ class Hello:
             await asyncio.gather(self._sessions.changed(exchange.session), self._log_levels.changed(exchange.session))
         return exchange.result(b"{}")
 
-    def capabilities_raw(self, era: Era) -> bytes:
-        """The union of the hub's own capabilities and the upstreams' extensions and experiments, as far as clients of
-        this era can use them: tasks are one thing in the one and another in the other, and neither crosses (SEP-2663
-        §Backward Compatibility)."""
+    def _capabilities_raw(self, era: Era, audience: Audience) -> bytes:
+        """The union of the hub's own capabilities and the extensions and experiments of the upstreams that the filter
+        does not hide, as far as clients of this era can use them: tasks are one thing in the one and another in the
+        other, and neither crosses (SEP-2663 §Backward Compatibility)."""
         union: dict[str, dict[str, bytes | msgspec.Raw]] = {}
+        shown = audience.allowed.upstreams
         for supervisor in self._fleet.supervisors.values():
-            if supervisor.connection is None:
+            if supervisor.connection is None or supervisor.name not in shown:
                 continue
             offered = _members(supervisor.connection.capabilities_raw)
             same = supervisor.connection.era is era

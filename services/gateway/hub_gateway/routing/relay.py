@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from hub_gateway.exposure.current import Current
 from hub_gateway.routing.subscriptions import Subscriptions
 from hub_gateway.routing.task_handles import TaskHandles
 from hub_gateway.sessions.registry import Sessions
@@ -25,8 +26,14 @@ class Relay:
     """Sends unasked messages on. List changes go to `republish`, which alone decides who is told."""
 
     def __init__(
-        self, sessions: Sessions, subscriptions: Subscriptions, handles: TaskHandles, list_changed: ListChanged
+        self,
+        sessions: Sessions,
+        subscriptions: Subscriptions,
+        handles: TaskHandles,
+        current: Current,
+        list_changed: ListChanged,
     ) -> None:
+        self._current = current
         self._handles = handles
         self._sessions = sessions
         self._subscriptions = subscriptions
@@ -46,7 +53,7 @@ class Relay:
             elif message.method == VISITED:
                 self._visited(message)
             elif message.method == "notifications/message":
-                self._log(message)
+                self._log(upstream_name, message)
         except msgspec.MsgspecError:
             return
 
@@ -76,11 +83,13 @@ class Relay:
             if session.reverse.was_sent_to(elicitation_id):
                 session.tell(encoded)
 
-    def _log(self, message: Message) -> None:
-        """A log line outside any call goes to the sessions that want its level. The stateless era has no such thing
-        (2026-07-28 utilities/logging: request-scoped)."""
+    def _log(self, upstream_name: str, message: Message) -> None:
+        """A log line outside any call goes to the sessions that want its level and may see the upstream. The stateless
+        era has no such thing (2026-07-28 utilities/logging: request-scoped)."""
         level = rewrite.text(rewrite.members(message.params).get("level"))
         encoded = codec.notification(message.method, message.params)
         for session in self._sessions:
-            if session.log_level is not None and session.wants_log(level):
+            if session.log_level is None or not session.wants_log(level):
+                continue
+            if upstream_name in self._current.of(session.view_name).allowed.upstreams:
                 session.tell(encoded)

@@ -120,7 +120,12 @@ class Subscriptions:
             uri: [Owned(*owner) for owner in self._calls.owners(view, uri)] for uri in wanted.resourceSubscriptions
         }
         owners = {task_id: handles.owner(task_id) for task_id in wanted.taskIds}
-        wishes |= {task_id: [Owned(*owner, is_task=True)] for task_id, owner in owners.items() if owner is not None}
+        shown = self._calls.allowed(exchange).upstreams
+        wishes |= {
+            task_id: [Owned(*owner, is_task=True)]
+            for task_id, owner in owners.items()
+            if owner is not None and owner[0] in shown
+        }
         self._listening.add(listening)
         takes = [
             self._tasks.spawn(self._taken(listening, subject, owned), "take")

@@ -245,6 +245,12 @@ class Peers:
             self._hears = True
             return
         self._seen[letter.sender] = self._clock()
+        try:
+            self._heed(letter)
+        except Exception:  # of another version, perhaps: nobody else shall become inaudible for it
+            _log.warning("what another replica said of %r cannot be used", letter.deed[:40], exc_info=True)
+
+    def _heed(self, letter: _Letter) -> None:
         if letter.line and letter.deed[:1] == "?":
             if (letter.sender, letter.line) in self._answering:
                 return  # published twice over a line that broke

@@ -5,12 +5,18 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import cast
 from urllib.parse import urlsplit
 
 import pytest
+import uvicorn
 
+from hub_common.tasks import Tasks
+from hub_gateway.frontends.posts import Answered, Link, Post, link
+from tests.support.waiting import until
 from tests.unit.gateway.frontends.conftest import Front
 
 pytestmark = pytest.mark.anyio
@@ -72,50 +78,114 @@ async def connected(front: Front) -> AsyncGenerator[Socket]:
 
 
 async def test_a_post_may_come_in_any_pieces(front: Front) -> None:
-    async with connected(front) as socket:
-        request = socket.ping(1)
+    async with connected(front) as client:
+        request = client.ping(1)
         body_at = request.index(b"\r\n\r\n") + 4
         for number, cuts in enumerate(
             ((4,), (30,), (body_at - 2,), (body_at,), (body_at + 5,), (body_at, body_at + 9)), 10
         ):
-            request = socket.ping(number)
+            request = client.ping(number)
             places = [0, *cuts, len(request)]
-            await socket.write(*(request[start:stop] for start, stop in itertools.pairwise(places)))
-            assert await socket.answer() == (200, number)
+            await client.write(*(request[start:stop] for start, stop in itertools.pairwise(places)))
+            assert await client.answer() == (200, number)
 
 
 async def test_pipelined_requests_are_answered_in_their_order(front: Front) -> None:
-    async with connected(front) as socket:
-        await socket.write(b"".join(map(socket.ping, range(5))))
-        assert [await socket.answer() for _ in range(5)] == [(200, number) for number in range(5)]
-        cut = socket.ping(5)
-        await socket.write(cut[:-7], cut[-7:] + socket.ping(6) + socket.ping(7, chunked=True))
-        assert [await socket.answer() for _ in range(3)] == [(200, 5), (200, 6), (200, 7)]
+    async with connected(front) as client:
+        await client.write(b"".join(map(client.ping, range(5))))
+        assert [await client.answer() for _ in range(5)] == [(200, number) for number in range(5)]
+        cut = client.ping(5)
+        await client.write(cut[:-7], cut[-7:] + client.ping(6) + client.ping(7, chunked=True))
+        assert [await client.answer() for _ in range(3)] == [(200, 5), (200, 6), (200, 7)]
 
 
 async def test_one_socket_carries_requests_of_every_shape(front: Front) -> None:
-    async with connected(front) as socket:
+    async with connected(front) as client:
         for number, request in enumerate(
             (
-                socket.ping(0),
-                socket.ping(1, chunked=True),
-                socket.ping(2),
-                socket.ping(3, extra="X-Twice: a\r\nX-Twice: b\r\n"),
-                socket.ping(4, extra="Connection: keep-alive\r\n"),
+                client.ping(0),
+                client.ping(1, chunked=True),
+                client.ping(2),
+                client.ping(3, extra="X-Twice: a\r\nX-Twice: b\r\n"),
+                client.ping(4, extra="Connection: keep-alive\r\n"),
             )
         ):
-            await socket.write(request)
-            assert await socket.answer() == (200, number)
-        await socket.write(socket.ping(5, extra="Connection: close\r\n"))
-        assert await socket.answer() == (200, 5)
-        assert await socket.ended()
+            await client.write(request)
+            assert await client.answer() == (200, number)
+        await client.write(client.ping(5, extra="Connection: close\r\n"))
+        assert await client.answer() == (200, 5)
+        assert await client.ended()
 
 
 @pytest.mark.parametrize(
     "extra", ("Content-Length: 3\r\n", "Transfer-Encoding: chunked\r\n", "A B: c\r\n", "A: b\r\n c\r\n")
 )
 async def test_a_head_that_can_be_read_in_two_ways_is_refused(front: Front, extra: str) -> None:
-    async with connected(front) as socket:
-        await socket.write(socket.ping(1, extra=extra))
-        assert await socket.answer() == (400, None)
-        assert await socket.ended()
+    async with connected(front) as client:
+        await client.write(client.ping(1, extra=extra))
+        assert await client.answer() == (400, None)
+        assert await client.ended()
+
+
+@asynccontextmanager
+async def served(answered: Answered) -> AsyncGenerator[tuple[uvicorn.Server, int]]:
+    """Something else that answers POSTs, and its port."""
+
+    async def no_app(_scope: object, _receive: object, _send: object) -> None:
+        raise AssertionError("every request here is an ordinary POST")
+
+    tasks = Tasks("posts")
+    config = uvicorn.Config(no_app, http=link(answered, 1_000, tasks), lifespan="off", log_config=None)
+    server = uvicorn.Server(config)
+    listening = socket.create_server(("127.0.0.1", 0))
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    try:
+        yield server, listening.getsockname()[1]
+    finally:
+        server.should_exit = True
+        async with asyncio.timeout(TIMEOUT_S):
+            await serving
+        await tasks.close()
+
+
+HEAD = b"POST /mcp HTTP/1.1\r\nContent-Length: 2\r\n\r\n"
+
+
+async def test_an_answer_that_breaks_off_does_not_pass_for_whole(caplog: pytest.LogCaptureFixture) -> None:
+    async def answered(post: Post) -> None:
+        if post.body == b"no":
+            raise RuntimeError("at once")
+        await post({"type": "http.response.start", "status": 200, "headers": []})
+        await post({"type": "http.response.body", "body": b"half", "more_body": True})
+        raise RuntimeError("later")
+
+    async with served(answered) as (_, port):
+        for body, expected in (
+            (b"no", b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"),
+            (b"so", b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n"),
+        ):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(HEAD + body)
+            async with asyncio.timeout(TIMEOUT_S):
+                assert await reader.read() == expected
+            writer.close()
+    assert len(caplog.records) == 2
+
+
+async def test_a_body_that_never_comes_keeps_no_server_from_its_end() -> None:
+    async def answered(_: Post) -> None:
+        raise AssertionError("it is not whole")
+
+    async with served(answered) as (server, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HEAD + b"x")
+
+        async def waiting() -> bool:
+            links = cast("set[Link]", server.server_state.connections)
+            return any(each._missing for each in links)  # pyright: ignore[reportPrivateUsage]
+
+        await until(waiting, bool, TIMEOUT_S, "a part of the body is there")
+        server.should_exit = True
+        async with asyncio.timeout(TIMEOUT_S):
+            assert await reader.read() == b""
+        writer.close()

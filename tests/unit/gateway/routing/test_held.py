@@ -119,3 +119,15 @@ async def test_closing_cancels_what_waits() -> None:
     async with holding() as held:
         await held.call(exchange(), upstream.request)
     await upstream.saw_cancel()
+
+
+async def test_a_state_of_another_view_is_refused() -> None:
+    upstream = Upstream()
+    async with holding() as held:
+        state = state_of(await held.call(exchange(), upstream.request))
+        other = exchange(requestState=state, inputResponses={})
+        other.view_name = "other"
+        with pytest.raises(CallerError, match="another request"):
+            await held.resume(other)
+        answers = {"elicitation-1": {"action": "decline"}}
+        assert (await held.resume(exchange(requestState=state, inputResponses=answers))).result_raw

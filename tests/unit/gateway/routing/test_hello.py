@@ -81,7 +81,9 @@ async def test_what_an_upstream_says_of_an_extension_keeps_its_bytes(house: Hous
 
 async def test_an_upstream_that_is_hidden_says_nothing_to_the_client(house: House) -> None:
     await house.filtering(enabled=True, mode="server-allowlist", serverFilter={"mode": "allowlist", "servers": ["two"]})
-    assert (await hello(house))["instructions"] == "## two\n\nUse y last."
+    for said in (await hello(house), await discover(house)):
+        assert said["instructions"] == "## two\n\nUse y last."
+        assert said["capabilities"]["experimental"] == {"com.example/both": {"of": "two"}}
     await house.filtering(enabled=True, mode="server-allowlist", serverFilter={"mode": "allowlist", "servers": []})
     assert "instructions" not in await discover(house)
 

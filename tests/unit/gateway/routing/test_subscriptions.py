@@ -162,6 +162,16 @@ async def test_the_states_of_tasks_are_told_to_who_listens_for_them(tmp_path: Pa
             }
 
 
+async def test_the_tasks_of_a_server_that_is_hidden_are_not_told(tmp_path: Path) -> None:
+    async with place(tmp_path, STATELESS) as at:
+        hidden: dict[str, Any] = {"mode": "allowlist", "servers": []}
+        await at.house.filtering(enabled=True, mode="server-allowlist", serverFilter=hidden)
+        client = RawClient(at.house.url, capabilities=CAPABLE)
+        async with at.listening(client, taskIds=["a__t1"]) as stream:
+            assert (await stream.next())["params"]["notifications"] == {}
+        assert at.listens() == []
+
+
 @pytest.mark.parametrize("method", ("subscriptions/listen", "tasks/get", "tasks/update", "tasks/cancel"))
 async def test_who_does_not_declare_tasks_is_told_what_is_missing(tmp_path: Path, method: str) -> None:
     async with place(tmp_path, STATELESS) as at:

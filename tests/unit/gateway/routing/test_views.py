@@ -191,6 +191,22 @@ async def test_a_listener_is_told_of_its_own_view(house: Menu) -> None:
     await house.house.filtering()
 
 
+async def test_logs_of_a_hidden_server_are_not_heard(house: Menu) -> None:
+    async with raw_session(at(house, "mail")) as mail, raw_session(at(house)) as plain:
+        for client in (mail, plain):
+            await client.request("logging/setLevel", {"level": "info"})
+        async with (
+            raw_http.opened("GET", mail.url, headers={"Accept": "text/event-stream", **mail.headers("", {})}) as one,
+            standing(house.house, plain.session_id) as all_of_them,
+        ):
+            for server in ("weather", "mail"):
+                house.servers[server].tell("notifications/message", level="error", data=server)
+                told = await all_of_them.until(lambda message: message["method"] == "notifications/message")
+                assert told[-1]["params"]["data"] == server
+            heard = await Stream(one).until(lambda message: message["method"] == "notifications/message")
+    assert heard[-1]["params"]["data"] == "mail"
+
+
 async def test_a_view_that_goes_takes_its_sessions_along(house: Menu) -> None:
     async with raw_session(at(house, "mail")) as mail, raw_session(at(house)) as plain:
         await house.house.views({})

@@ -229,3 +229,16 @@ async def test_an_answer_nobody_waits_for_ends(pair: tuple[Replica, Replica], mo
     async with asyncio.timeout(BOUND_S):
         await forever.cancelled.wait()
     await asking.aclose()
+
+
+async def test_what_cannot_be_used_makes_nobody_deaf(pair: tuple[Replica, Replica]) -> None:
+    one, other = pair
+
+    def broken(_: str, body: bytes) -> None:
+        body.decode()
+
+    other.peers.when_told("broken", broken)
+    one.peers.tell("broken", b"\xff", other.peers.id)
+    one.peers.tell("stop", b"no number", other.peers.id)
+    one.peers.tell("news", b"later", other.peers.id)
+    await seen(lambda: other.told == [(one.peers.id, b"later")], "it hears the next thing")
