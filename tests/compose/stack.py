@@ -141,7 +141,8 @@ class Stack:
         params = {"name": "hub__analyze_prompt", "arguments": {"prompt": prompt}, "_meta": dict(meta or {})}
         sent = {**self.client.headers("tools/call", params), **headers}
         answer = await raw_http.post(self.url, self.client.body("tools/call", params), sent)
-        return [tool["name"] for tool in _result(answer)["structuredContent"]["tools"]]
+        (text,) = _result(answer)["content"]
+        return [line.partition("(")[0] for line in json.loads(text["text"])["tools"]]
 
     def logs(self) -> str:
         """The end of every service's log but the receiver's, for a failed test."""
