@@ -100,6 +100,19 @@ def filter_explain(
     raise typer.Exit(explain(url, {key: value for key, value in question.items() if value}, as_json=as_json))
 
 
+@filter_app.command("dry-run")
+def filter_dry_run(
+    file: Annotated[Path, typer.Argument(help="Config file, or a `toolFiltering` object alone, in JSON5.")],
+    view: Annotated[str, typer.Option(help="View the policy is for; without it, the default.")] = "",
+    url: Annotated[str, typer.Option(help="Where the hub is.")] = "http://127.0.0.1:7000",
+    as_json: Annotated[bool, typer.Option("--json", help="The answer as the hub gives it.")] = False,
+) -> None:
+    """Say what a policy would show and hide, of all that a running hub has now; nothing is changed."""
+    from hub_cli.filter_dry_run import dry_run  # its imports take longer than `--help` should
+
+    raise typer.Exit(dry_run(url, file, view, as_json=as_json))
+
+
 def main() -> None:
     """Run the command line."""
     app()

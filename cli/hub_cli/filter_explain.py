@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any, cast
-from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode
-from urllib.request import urlopen
 
 from rich.console import Console
 from rich.table import Table
 
+from hub_cli.filter_asking import Unanswered, ask
+
 OK, FAILED = 0, 1
-TIMEOUT_S = 20.0
 
 
 def explain(url: str, question: dict[str, str], *, as_json: bool, console: Console | None = None) -> int:
     """Ask the hub at `url` and print its answer; the exit code is 1 where there is none."""
-    console = console or Console(highlight=False)
+    console = console or Console(highlight=False, soft_wrap=True)
     try:
-        with urlopen(f"{url.rstrip('/')}/api/filtering/explain?{urlencode(question)}", timeout=TIMEOUT_S) as answer:
-            said: dict[str, Any] = json.load(answer)
-    except HTTPError as refused:
-        said = cast("dict[str, Any]", json.load(refused))
-        near = said.get("data", {}).get("nearest") or said.get("data", {}).get("views") or ()
-        console.print(said["error"] + (f"; there are {', '.join(near)}" if near else ""), markup=False)
-        return FAILED
-    except URLError as fault:
-        console.print(f"No hub answers at {url}: {fault.reason}", markup=False)
+        said = ask(url, f"/api/filtering/explain?{urlencode(question)}")
+    except Unanswered as fault:
+        console.print(str(fault), markup=False)
         return FAILED
     if as_json:
         console.print_json(data=said)

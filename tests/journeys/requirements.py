@@ -371,6 +371,36 @@ _ALL: Final = (
         own=True,
     ),
     Requirement(
+        "views",
+        "A view shows what its policy says at a URL of its own, in lists and to whoever calls, in both eras.",
+        "hub decision",
+        own=True,
+    ),
+    Requirement(
+        "view-credentials",
+        "A view with credentials is for who has one of them, by its URL and without; any other token is answered 401.",
+        "hub decision; 2025-11-25 and 2026-07-28 basic/authorization §Error Handling",
+        own=True,
+    ),
+    Requirement(
+        "entry-rules",
+        "Globs over names, and what a tool's annotations say, hide single entries of every kind.",
+        "hub decision",
+        own=True,
+    ),
+    Requirement(
+        "explained",
+        "`mcp-hub filter explain` says by which rule an entry is seen or not, and in which file and line it stands.",
+        "hub decision",
+        own=True,
+    ),
+    Requirement(
+        "dry-run",
+        "`mcp-hub filter dry-run` says what a policy would show and hide of all there is now, and changes nothing.",
+        "hub decision",
+        own=True,
+    ),
+    Requirement(
         "ping",
         "The hub answers ping.",
         "2025-11-25 basic/utilities/ping; removed in 2026-07-28",

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from hub_common import globs
-from hub_gateway.config.faults import Findings, did_you_mean
+from hub_gateway.config.faults import Findings, checked, did_you_mean
 from hub_gateway.config.model import CATEGORIES, CategoryFilter, ToolFiltering
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9]")
@@ -34,6 +34,17 @@ def servers_of(entries: Mapping[str, Any]) -> Servers:
     chosen = {_chosen(entry) for entry in entries.values()} - {None}
     own = {_UNSAFE.sub("_", name) for name in entries}
     return Servers(tuple(entries), frozenset(own | {each for each in chosen if each}), "" in chosen)
+
+
+def policy_of(written: Any, servers: Servers, path: str, own: Findings) -> ToolFiltering | None:
+    """The document's own policy, from what stands at `path`; None after a fault, all of which are in `own`."""
+    filtering = checked(written, ToolFiltering, path, own)
+    if filtering is not None:
+        before = len(own.faults)
+        check(filtering, servers, filtering.category_filter, path, own)
+        check_mode(filtering, path, own)
+        return filtering if len(own.faults) == before else None
+    return None
 
 
 def check(

@@ -15,7 +15,7 @@ import msgspec
 
 from hub_gateway.config import json5_text
 from hub_gateway.config.faults import Findings, checked, member, url_fault
-from hub_gateway.config.filtering import Servers, check, check_mode, servers_of
+from hub_gateway.config.filtering import Servers, policy_of, servers_of
 from hub_gateway.config.model import (
     ConnectionPool,
     Document,
@@ -177,10 +177,7 @@ def _tool_filtering(merged: _Merged) -> ToolFiltering:
     if written is None:
         return ToolFiltering()
     own = Findings()
-    filtering = checked(written.value, ToolFiltering, written.path, own)
-    if filtering is not None:
-        check(filtering, _known(merged), filtering.category_filter, written.path, own)
-        check_mode(filtering, written.path, own)
+    filtering = policy_of(written.value, _known(merged), written.path, own)
     _take(own, written.source, merged.findings)
     return filtering or ToolFiltering()
 

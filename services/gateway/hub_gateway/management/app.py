@@ -20,7 +20,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub_common.store import StoreUnavailable
 from hub_gateway.errors import HubError
-from hub_gateway.management import explain, filtering, health, metrics, oauth, servers, tools, views, workspaces
+from hub_gateway.management import (
+    dry_run,
+    explain,
+    filtering,
+    health,
+    metrics,
+    oauth,
+    servers,
+    tools,
+    views,
+    workspaces,
+)
 from hub_gateway.management.bodies import answer, iso
 from hub_gateway.management.deps import Deps
 from hub_gateway.management.filter_stats import counted
@@ -58,6 +69,7 @@ def routes(deps: Deps) -> list[Route]:
         *tools.routes(deps),
         *filtering.routes(deps, tokens),
         *explain.routes(deps),
+        *dry_run.routes(deps, tokens),
         *views.routes(deps),
         *workspaces.routes(deps.workspaces, deps.clock),
         *metrics.routes(deps.metrics, lambda: _read(deps, reach, tokens)),

@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from hub_gateway.catalog.entry import EntryKind
 from hub_gateway.exposure.current import Audience
+from hub_gateway.exposure.difference import count
 from hub_gateway.exposure.view import View
 from hub_gateway.management.bodies import answer, iso
 from hub_gateway.management.deps import Deps
@@ -61,4 +61,4 @@ def _view(
 
 
 def _counts(view: View) -> dict[str, int]:
-    return {kind.value: sum(entry.kind is kind for entry in view.visible) for kind in EntryKind}
+    return {kind.value: number for kind, number in count(view).items()}

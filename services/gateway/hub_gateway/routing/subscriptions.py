@@ -14,6 +14,7 @@ import msgspec
 
 from hub_common.tasks import Tasks
 from hub_gateway.errors import CallerError, HubError, UnknownEntry
+from hub_gateway.exposure.view import View
 from hub_gateway.routing.calls import Calls
 from hub_gateway.routing.exchange import Exchange, Response
 from hub_gateway.routing.holds import Holds, Owned
@@ -224,12 +225,14 @@ class Subscriptions:
         members = meta.retagged(rewrite.members(message.params), b"")
         told = rewrite.text(members.get("uri")) or ""
         for session, uris in list(self._sessions.items()):
-            for uri in _matching(uris, upstream_name, told, session_id):
-                params = {**members, "uri": msgspec.Raw(rewrite.encode_text(uri))}
-                session.tell(codec.notification(message.method, rewrite.join(params)))
+            for uri, part in _matching(uris, upstream_name, told, session_id):
+                if self._sees(self._calls.session_view(session), upstream_name, uri, uri + part):
+                    params = {**members, "uri": msgspec.Raw(rewrite.encode_text(uri + part))}
+                    session.tell(codec.notification(message.method, rewrite.join(params)))
         for listening in list(self._listening):
-            for uri in _matching(listening.subjects, upstream_name, told, session_id):
-                listening.tell(message.method, {**members, "uri": msgspec.Raw(rewrite.encode_text(uri))})
+            for uri, part in _matching(listening.subjects, upstream_name, told, session_id):
+                if self._sees(self._calls.view(listening.exchange), upstream_name, uri, uri + part):
+                    listening.tell(message.method, {**members, "uri": msgspec.Raw(rewrite.encode_text(uri + part))})
 
     def task_told(self, upstream_name: str, message: Message) -> None:
         """Pass `notifications/tasks` to whoever listens for that task, under its handle (SEP-2663 §Task Status
@@ -252,6 +255,13 @@ class Subscriptions:
                 listening.ended.set_result(None)
         await self._tasks.close()
         await self._holds.close()
+
+    def _sees(self, view: View, upstream_name: str, *uris: str) -> bool:
+        """Whether who subscribed may still read all these; nothing hides what the catalog has nothing of."""
+        owners = [{name for name, _ in self._calls.owners(view, uri)} for uri in set(uris)]
+        if all(upstream_name in names for names in owners):
+            return True
+        return not any(entry.upstream_name == upstream_name for entry in view.catalog.entries)
 
     def _owned(self, owner: tuple[str, str], session: Session) -> Owned:
         return Owned(*owner, session.id if self._fleet.get(owner[0]).isolated else "")
@@ -296,8 +306,9 @@ class Subscriptions:
             return  # it is told again when it is back
 
 
-def _matching(subjects: dict[str, Owned], upstream_name: str, told: str, session_id: str) -> list[str]:
-    """The public URIs, among those subscribed to, that an update of an upstream's URI is to be told under.
+def _matching(subjects: dict[str, Owned], upstream_name: str, told: str, session_id: str) -> list[tuple[str, str]]:
+    """The public URIs, among those subscribed to, that an update of an upstream's URI is to be told under, each with
+    what is to follow it.
 
     What an upstream tells may be a sub-resource of what was subscribed to (2025-11-25 schema,
     ResourceUpdatedNotificationParams); then it is told as it is.
@@ -307,7 +318,7 @@ def _matching(subjects: dict[str, Owned], upstream_name: str, told: str, session
         for uri, each in subjects.items()
         if each[0] == upstream_name and each[2:] == (session_id, False)
     ]
-    if exact := [uri for uri, local in own if local == told]:
+    if exact := [(uri, "") for uri, local in own if local == told]:
         return exact
     below = [(uri, told[len(local) :]) for uri, local in own if local and told.startswith(local)]
-    return [uri + rest for uri, rest in below if uri[-1:] in _PARTS or rest[:1] in _PARTS][:1]
+    return [(uri, rest) for uri, rest in below if uri[-1:] in _PARTS or rest[:1] in _PARTS][:1]

@@ -70,6 +70,15 @@ class Usage:
         self._chosen = (catalog.digest, chosen)
         return chosen
 
+    async def foreseen(self, catalog: Catalog) -> Mapping[str, float]:
+        """What `most_used` would say, without choosing for anybody."""
+        try:
+            kept = await self._store.get(CHOICES, catalog.digest)
+            return await self._choose(catalog) if kept is None else _shares.decode(kept)
+        except (StoreUnavailable, msgspec.MsgspecError) as fault:
+            _log.debug("not heard which tools are most used: %s", fault)
+            return self._chosen[1]
+
     async def run(self, moved: Callable[[], None]) -> None:
         """Write now and then, until cancelled. `moved` is told where another replica chose otherwise, which happens
         when two see a new catalog in the same moment."""

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import random
-from typing import Any
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hub.filter.v1 import filter_pb2 as pb
 from hub_filter import rules, servicer
 from hub_filter.index import Index
+from hub_filter.servicer import start
+from hub_filter.settings import Settings as FilterSettings
 from hub_gateway.catalog.entry import EntryKind, Offering
 from hub_gateway.catalog.snapshot import Catalog
 from hub_gateway.config.model import (
@@ -37,7 +42,8 @@ from tests.unit.gateway.catalog.offerings import catalog, offering, raw
 NAMES = ("git", "mail", "web")
 CATEGORIES = ("search", "web", "other")
 GLOBS = ("*", "git__*", "*__read*", "mail__[a-r]*", "r:*", "web__?", "*__*:*")
-MODES: tuple[Any, ...] = (None, "server-allowlist", "category", "hybrid", "prompt-based")
+MODES: tuple[Any, ...] = (None, "server-allowlist", "category", "hybrid", "prompt-based", "auto")
+MENUS = 500
 
 
 def _offering(dice: random.Random) -> Offering:
@@ -67,30 +73,43 @@ def _filtering(dice: random.Random) -> ToolFiltering:
     )
 
 
-def _exposure(dice: random.Random) -> Exposure:
-    found: Catalog = catalog({name: _offering(dice) for name in dice.sample(NAMES, dice.randrange(1, 4))})
-    policy = effective(_filtering(dice), len(found.entries))
-    categories = {(e.upstream_name, e.digest): Category(dice.choice(CATEGORIES)) for e in found.entries}
-    verdicts = EVERYTHING
-    if policy.in_force:
-        sent = satellite._policy(policy.filtering, policy.mode)  # pyright: ignore[reportPrivateUsage]
-        told = servicer._policy(pb.DecideRequest(policy=sent))  # pyright: ignore[reportPrivateUsage]
-        index = Index(satellite._catalog(found), lambda _: _never())  # pyright: ignore[reportPrivateUsage]
-        answer = rules.decide(index.subjects, told, [categories[e.upstream_name, e.digest].name for e in found.entries])
-        verdicts = decided(found, [Rule(*answer.rules[place]) for place in answer.rule_of_entry])
-    exposure = Exposure(found, verdicts, categories, policy=policy)
-    return msgspec.structs.replace(exposure, at_start=at_start(policy, exposure))
+class Menu(NamedTuple):
+    """A catalog, and the filter's index of it."""
+
+    catalog: Catalog
+    known: Index
+
+
+@cache
+def _menu(number: int) -> Menu:
+    """One of `MENUS` random catalogs; making one costs more than all else here."""
+    dice = random.Random(number)
+    found = catalog({name: _offering(dice) for name in dice.sample(NAMES, dice.randrange(1, 4))})
+    told = satellite._catalog(found)  # pyright: ignore[reportPrivateUsage]
+    return Menu(found, Index(told, lambda _: _never()))
 
 
 def _never() -> Any:
     raise AssertionError("nothing is ranked here")
 
 
-@settings(max_examples=10_000, deadline=None)
-@given(st.integers(0, 2**63))
-def test_explain_says_what_is_decided(seed: int) -> None:
-    dice = random.Random(seed)
-    exposure = _exposure(dice)
+def _undecided(dice: random.Random, menu: Menu) -> Exposure:
+    found = menu.catalog
+    categories = {(e.upstream_name, e.digest): Category(dice.choice(CATEGORIES)) for e in found.entries}
+    return Exposure(found, EVERYTHING, categories, policy=effective(_filtering(dice), len(found.entries)))
+
+
+def _decided(exposure: Exposure, rules_: list[Rule]) -> Exposure:
+    exposure = msgspec.structs.replace(exposure, verdicts=decided(exposure.catalog, rules_))
+    return msgspec.structs.replace(exposure, at_start=at_start(exposure.policy, exposure))
+
+
+def _names(exposure: Exposure) -> list[str]:
+    return [exposure.category(entry).name for entry in exposure.catalog.entries]
+
+
+def _agrees(dice: random.Random, exposure: Exposure) -> None:
+    """Explain every entry to somebody who has opened some, and hold it against what they see."""
     audience = Audience("", Look(b"{}"))
     audience.swap(exposure)
     opened = audience.at_start
@@ -108,6 +127,44 @@ def test_explain_says_what_is_decided(seed: int) -> None:
         assert said.visible == (said.allowed and said.opened)
         assert said.callable == (said.visible and is_up)
         assert Rule(said.rule, said.allowed) == exposure.verdicts.rule(entry)
+
+
+@settings(max_examples=10_000, deadline=None)
+@given(st.integers(0, 2**63))
+def test_explain_says_what_is_decided(seed: int) -> None:
+    dice = random.Random(seed)
+    menu = _menu(dice.randrange(MENUS))
+    exposure = _undecided(dice, menu)
+    policy = exposure.policy
+    if policy.in_force:
+        sent = satellite._policy(policy.filtering, policy.mode)  # pyright: ignore[reportPrivateUsage]
+        told = servicer._policy(pb.DecideRequest(policy=sent))  # pyright: ignore[reportPrivateUsage]
+        answer = rules.decide(menu.known.subjects, told, _names(exposure))
+        exposure = _decided(exposure, [Rule(*answer.rules[place]) for place in answer.rule_of_entry])
+    _agrees(dice, exposure)
+
+
+@pytest.mark.anyio
+async def test_explain_says_what_the_service_decides(tmp_path: Path) -> None:
+    server = await start(FilterSettings(), f"unix:{tmp_path}/filter")
+    client = satellite.Filter(server.address, timeout_s=20.0)
+    shown = hidden = 0
+    try:
+        for seed in range(300):
+            dice = random.Random(seed)
+            exposure = _undecided(dice, _menu(dice.randrange(MENUS)))
+            policy = exposure.policy
+            if policy.in_force:
+                names = _names(exposure) if policy.needs_categories else []
+                found = await client.decide(exposure.catalog, policy.filtering, policy.mode, names)
+                exposure = _decided(exposure, found)
+                shown += sum(rule.allows for rule in found)
+                hidden += sum(not rule.allows for rule in found)
+            _agrees(dice, exposure)
+    finally:
+        await client.close()
+        await server.stop(0)
+    assert min(shown, hidden) > 100, "both were decided"
 
 
 def test_who_is_like_a_name_that_nobody_has() -> None:

@@ -7,9 +7,11 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from hub_gateway.catalog.tokens import estimate
+from hub_gateway.config.model import ToolFiltering
 from hub_gateway.exposure import meta_tools
 from hub_gateway.wire.revisions import Era
 from tests.support.processes import RAW, stdio_entry
@@ -175,3 +177,52 @@ async def test_satellites_away(pair: House) -> None:
     assert found["llm"]["enabled"] is found["llmCacheSize"] is found["cacheHitRate"] is None
     tools = (await pair.get("/api/tools")).json()["tools"]
     assert {t["rule"] for t in tools} == {"filter-unavailable:closed"}
+
+
+async def dry_run(house: House, filtering: object) -> dict[str, Any]:
+    """What would be of the default view by this policy."""
+    answer = await house.post("/api/filtering/dry-run", {"toolFiltering": filtering})
+    assert answer.status == 200, answer.body
+    return answer.json()
+
+
+async def test_a_dry_run_says_what_the_switch_then_does(pair: House) -> None:
+    exposure = pair.deps.current.exposure
+    for policy in (
+        {"mode": "server-allowlist", "enabled": True, "serverFilter": {"mode": "denylist", "servers": ["two"]}},
+        {"mode": "category", "enabled": True, "categoryFilter": {"categories": ["search"]}},
+        {"mode": "prompt-based", "enabled": True},
+        {"mode": "auto", "auto": {"tokenBudget": 10}},
+    ):
+        before = await stats(pair)
+        said = await dry_run(pair, policy)
+        assert {**await stats(pair), "timestamp": ""} == {**before, "timestamp": ""}
+        assert pair.deps.current.exposure is exposure, "nothing was put in force"
+        pair.deps.republish.apply(msgspec.convert(policy, ToolFiltering))
+        await pair.deps.republish.settled()
+        exposure, found = pair.deps.current.exposure, await stats(pair)
+        assert (said["mode"], said["allowed"]["then"]["tools"]) == (found["mode"], found["exposedTools"])
+        assert said["visibleAtStart"]["then"]["tools"] == found["visibleAtStart"]
+        assert said["tokens"]["then"] == {key: found["tokens"][key] for key in ("all", "exposed", "atStart")}
+        assert [{key: rule[key] for key in ("rule", "allows", "tools", "entries")} for rule in said["rules"]] == found[
+            "rules"
+        ]
+
+
+async def test_a_dry_run_with_other_mappings_asks_for_other_categories(pair: House) -> None:
+    mapped = {"categories": ["mine"], "customMappings": {"one__*": "mine"}}
+    said = await dry_run(pair, {"enabled": True, "mode": "category", "categoryFilter": mapped})
+    assert said["allowed"]["then"]["tools"] == 14
+    assert (await stats(pair))["categories"].get("mine") is None
+
+
+async def test_a_dry_run_that_has_no_answer(pair: House) -> None:
+    answer = await pair.post("/api/filtering/dry-run", {"toolFiltering": {"mode": "categry"}})
+    assert (answer.status, answer.json()["code"]) == (400, "CONFIG_ERROR")
+    (fault,) = answer.json()["data"]["faults"]
+    assert fault.startswith("toolFiltering.mode: ")
+    assert "'category'" in fault
+    assert (await pair.post("/api/filtering/dry-run", {})).status == 400
+    await pair.filter_server.stop(0)
+    answer = await pair.post("/api/filtering/dry-run", {"toolFiltering": {"tools": {"deny": ["one__*"]}}})
+    assert (answer.status, answer.json()["code"]) == (503, "SATELLITE_ERROR")

@@ -191,3 +191,26 @@ async def test_a_session_that_ends_gives_back_what_only_it_wanted(tmp_path: Path
             assert UPDATED not in await heard_before(at.house, stays.session_id, heard)
         await at.server.saw_method(UNSUBSCRIBE)
         assert at.asked(UNSUBSCRIBE) == ["x:1"]
+
+
+@pytest.mark.parametrize("uri", ("x:2", "a__x:2"))
+async def test_who_may_see_a_resource_no_more_is_not_told_of_it(tmp_path: Path, uri: str) -> None:
+    async with place(tmp_path) as at, raw_session(at.house.url) as client:
+        for wanted in ("x:1", uri):
+            await client.request(SUBSCRIBE, {"uri": wanted})
+        async with (
+            standing(at.house, client.session_id) as heard,
+            at.listening(RawClient(at.house.url), resourceSubscriptions=["x:1", uri]) as listener,
+        ):
+            await listener.next()
+            await at.house.filtering(tools={"deny": ["x:2"]})
+            for told in ("x:2", "x:2/part", "x:1"):
+                at.server.tell(UPDATED, uri=told)
+            for stream in (heard, listener):
+                updates = await stream.until(lambda message: message.get("params", {}).get("uri") == "x:1")
+                assert [each["params"]["uri"] for each in updates if each["method"] == UPDATED] == ["x:1"]
+            await at.house.filtering()
+            at.server.tell(UPDATED, uri="x:2")
+            for stream in (heard, listener):
+                updates = await stream.until(lambda message: message["method"] == UPDATED)
+                assert updates[-1]["params"]["uri"] == uri
