@@ -15,12 +15,9 @@ from starlette.types import Send
 
 from hub_gateway.errors import CallerError
 from hub_gateway.frontends.guards import Headers, send_body
-from hub_gateway.frontends.posts import MCP_PATH
+from hub_gateway.frontends.posts import MCP_PATH, VIEWS_PATH
 from hub_gateway.wire import codec
 from hub_gateway.wire.errors import INVALID_REQUEST, error_object
-
-VIEWS_PATH = MCP_PATH + "/v/"
-"""What stands before the name of a view in its URL."""
 
 _SCHEME = b"bearer "
 

@@ -47,7 +47,7 @@ class App:
             await self._management(scope, receive, send)
 
     def post(self, post: Post) -> Awaitable[None]:
-        """Answer one ordinary POST to the MCP endpoint: most of all requests, without ASGI between."""
+        """Answer one ordinary POST to the endpoint or a view's URL: most of all requests, without ASGI between."""
         why = self._guard.refusal(post.headers)
         return self._mcp.post(post) if why is None else _refuse(MCP_PATH, why, post)
 

@@ -8,6 +8,7 @@ too long, pipelined behind another, HTTP/1.0, its head in two pieces or of an un
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -20,7 +21,11 @@ from hub_common.tasks import Tasks, Workers
 from hub_gateway.wire.head_fields import Fields, body_size, keeps, read_fields
 
 MCP_PATH = "/mcp"
+VIEWS_PATH = MCP_PATH + "/v/"
+"""What stands before the name of a view in its URL."""
+
 _REQUEST_LINE = b"POST %b HTTP/1.1\r\n" % MCP_PATH.encode()
+_VIEW_LINE = re.compile(rb"POST %b([A-Za-z0-9][A-Za-z0-9_-]{0,63}) HTTP/1\.1\r\n" % VIEWS_PATH.encode())
 
 Answered = Callable[["Post"], Awaitable[None]]
 """Answers one POST, whatever happens."""
@@ -33,6 +38,8 @@ class Post(msgspec.Struct, eq=False):
     headers: Fields
     keep: bool
     """The socket may carry another request."""
+    view: str = ""
+    """The view that its URL asks for; "" is none in particular."""
     body: bytes = b""
     gone: bool = False
     """The client closed its end."""
@@ -193,8 +200,14 @@ class Link(HttpToolsProtocol):
 
     def _begin(self, data: bytes) -> bool:
         """Take data that begins with the head of an ordinary POST; False where it does not."""
-        end = data.find(b"\r\n\r\n") if data.startswith(_REQUEST_LINE) else -1
-        fields = None if end < 0 else read_fields(data[len(_REQUEST_LINE) : end].split(b"\r\n"))
+        view, head = b"", len(_REQUEST_LINE)
+        if not data.startswith(_REQUEST_LINE):
+            line = _VIEW_LINE.match(data)
+            if line is None:
+                return False
+            view, head = line[1], line.end()
+        end = data.find(b"\r\n\r\n")
+        fields = None if end < 0 else read_fields(data[head:end].split(b"\r\n"))
         if fields is None or b"expect" in fields or b"upgrade" in fields:
             return False
         keep, size = keeps(fields), body_size(fields)
@@ -205,7 +218,7 @@ class Link(HttpToolsProtocol):
             return False
         if self.timeout_keep_alive_task is not None:
             self._unset_keepalive_if_required()
-        self._answering = post = Post(self, fields, keep)
+        self._answering = post = Post(self, fields, keep, view.decode())
         start = end + 4
         if len(data) == start + size:
             post.body = data[start:]

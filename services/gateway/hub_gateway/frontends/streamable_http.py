@@ -102,7 +102,7 @@ class StreamableHttp:
     def post(self, post: Post) -> Awaitable[None]:
         """Answer one POST whose body is there."""
         try:
-            view_name = self._access.view_name("", post.headers)
+            view_name = self._access.view_name(post.view, post.headers)
         except Denied as denied:
             return deny(post, denied)
         return self._take(post.headers, view_name, post.body, post.receive, post)

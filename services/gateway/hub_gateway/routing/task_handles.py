@@ -83,7 +83,8 @@ class TaskHandles:
         needs_extension(exchange)
         task_id = exchange.text("taskId")
         owner = self.owner(task_id)
-        if owner is None or owner[0] not in self._current.of(exchange.view_name).allowed.upstreams:
+        shown = self._current.of(exchange.view_name).allowed.upstreams
+        if owner is None or owner[0] not in shown or not self._is_of(task_id, exchange.view_name):
             raise CallerError(f"Unknown task: {task_id}")
         upstream_name, local_id = owner
         gone = self._made_by(task_id) not in ("", self.replica)
@@ -118,7 +119,8 @@ class TaskHandles:
     async def list_all(self, exchange: Exchange) -> Response:
         """Answer `tasks/list` of 2025-11-25 with the tasks of every upstream that lists them, on one page.
 
-        An upstream that fails is left out: its tasks are still found by their handles.
+        An upstream that fails is left out: its tasks are still found by their handles. So are, where there are views,
+        those of sessions that ended: whose they were nobody knows.
         """
         shown = self._current.of(exchange.view_name).allowed.upstreams
         able = [
@@ -130,7 +132,14 @@ class TaskHandles:
             and "list" in (supervisor.connection.capabilities.get("tasks") or {})
         ]
         pages = await asyncio.gather(*(self._tasks_of(exchange, supervisor.name) for supervisor in able))
-        return exchange.result(b'{"tasks":[' + b",".join(task for page in pages for task in page) + b"]}")
+        unknown = not self._current.named
+        tasks = [
+            task_raw
+            for page in pages
+            for task_id, task_raw in page
+            if self._is_of(task_id, exchange.view_name, unknown=unknown)
+        ]
+        return exchange.result(b'{"tasks":[' + b",".join(tasks) + b"]}")
 
     def status(self, upstream_name: str, message: Message) -> None:
         """Pass a task's status notification to the session that started it."""
@@ -178,15 +187,23 @@ class TaskHandles:
         found = None if split is None else _MARK.match(split[1])
         return "" if found is None else found[1]
 
-    async def _tasks_of(self, exchange: Exchange, upstream_name: str) -> list[bytes]:
-        found: list[bytes] = []
+    def _is_of(self, task_id: str, view_name: str, *, unknown: bool = True) -> bool:
+        """Whether who asks for this view may hear of a task: one that was made in another may be of a tool that this
+        one hides. `unknown` is the answer for a task whose session is not known."""
+        owner = self._owners.get(task_id)
+        return unknown if owner is None else owner.view_name == view_name
+
+    async def _tasks_of(self, exchange: Exchange, upstream_name: str) -> list[tuple[str, bytes]]:
+        """The public ids and the tasks of one upstream."""
+        found: list[tuple[str, bytes]] = []
         params: rewrite.Members = {}
         try:
             while True:
                 reply = await self._fleet.get(upstream_name).request("tasks/list", params, caller=exchange.caller)
                 page = rewrite.members(reply.result_raw)
                 tasks = rewrite.items(page.get("tasks", Raw(b"[]")))
-                found += [self.public(upstream_name, task, None) for task in tasks]
+                public = [self.public(upstream_name, task, None) for task in tasks]
+                found += [(rewrite.text(rewrite.members(task).get("taskId")) or "", task) for task in public]
                 cursor = page.get("nextCursor")
                 if cursor is None or not tasks:
                     return found

@@ -189,3 +189,26 @@ async def test_a_body_that_never_comes_keeps_no_server_from_its_end() -> None:
         async with asyncio.timeout(TIMEOUT_S):
             assert await reader.read() == b""
         writer.close()
+
+
+async def test_a_post_to_the_url_of_a_view_goes_the_short_way(caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[str] = []
+
+    async def answered(post: Post) -> None:
+        seen.append(post.view)
+        post.answer_json(b"{}")
+
+    async with served(answered) as (_, port):
+        for path, status in (
+            (b"/mcp", b"200"),
+            (b"/mcp/v/reader", b"200"),
+            (b"/mcp/v/r-2_B", b"200"),
+            *((path, b"500") for path in (b"/mcp/v/", b"/mcp/v/a%62", b"/mcp/v/a/b", b"/mcp/v/a?b", b"/mcp/v/a/")),
+        ):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(HEAD.replace(b"/mcp", path) + b"{}")
+            async with asyncio.timeout(TIMEOUT_S):
+                assert (await reader.readline()).split()[1] == status
+            writer.close()
+    assert seen == ["", "reader", "r-2_B"]
+    assert len(caplog.records) == 5, "the rest is uvicorn's"

@@ -11,8 +11,9 @@ import pytest
 
 from tests.support import raw_http
 from tests.support.clients import STATELESS, RawClient, raw_session
-from tests.support.gateway import Stream, heard_before, posted, standing
+from tests.support.gateway import Stream, gateway, heard_before, posted, standing
 from tests.support.raw_http import Answer
+from tests.support.small_server import Call, small_server, tool
 from tests.unit.gateway.routing.menu import ALL, ANALYZE, CALL, Menu, analyzed, listed, menu, names_of
 
 pytestmark = pytest.mark.anyio
@@ -205,6 +206,32 @@ async def test_logs_of_a_hidden_server_are_not_heard(house: Menu) -> None:
                 assert told[-1]["params"]["data"] == server
             heard = await Stream(one).until(lambda message: message["method"] == "notifications/message")
     assert heard[-1]["params"]["data"] == "mail"
+
+
+async def test_tasks_belong_to_the_view_they_were_made_in(tmp_path: Path) -> None:
+    async def made(_: Call) -> dict[str, Any]:
+        return {"task": {"taskId": "1", "status": "working"}}
+
+    async def told(_: Call) -> dict[str, Any]:
+        return {"taskId": "1", "status": "working"}
+
+    async def all_of_them(_: Call) -> dict[str, Any]:
+        return {"tasks": [{"taskId": "1", "status": "working"}]}
+
+    async with small_server(tool("secret"), tool("plain")) as server:
+        server.capabilities = {"tasks": {"list": {}, "requests": {"tools": {"call": {}}}}}
+        server.handlers |= {"secret": made, "tasks/get": told, "tasks/list": all_of_them}
+        async with gateway({"a": {"url": server.url}}, tmp_path) as house:
+            await house.views({"low": {"toolFiltering": {"tools": {"allow": ["a__plain"]}}}})
+            async with raw_session(house.url) as plain, raw_session(f"{house.url}/v/low") as low:
+                params: dict[str, Any] = {"name": "a__secret", "arguments": {}, "task": {}}
+                task_id = (await plain.request("tools/call", params)).json()["result"]["task"]["taskId"]
+                for client, seen in ((plain, [task_id]), (low, [])):
+                    listed_ids = (await client.request("tasks/list")).json()["result"]["tasks"]
+                    assert [each["taskId"] for each in listed_ids] == seen
+                assert "result" in (await plain.request("tasks/get", {"taskId": task_id})).json()
+                refused = (await low.request("tasks/get", {"taskId": task_id})).json()
+                assert refused["error"]["message"] == f"Unknown task: {task_id}"
 
 
 async def test_a_view_that_goes_takes_its_sessions_along(house: Menu) -> None:
