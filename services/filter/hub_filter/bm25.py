@@ -49,8 +49,8 @@ class Postings:
         rarity = np.log(1 + (len(documents) - holders + 0.5) / (holders + 0.5))
         gains = frequency * (k1 + 1) / (frequency + damping[self._positions]) * rarity[column]
         self._gains = gains.astype(np.float32)
-        ends = starts.tolist()
-        self._columns = {term: slice(ends[at], ends[at + 1]) for term, at in columns.items()}
+        self._columns = columns
+        self._starts, self._lengths = starts[:-1], holders
 
     def __contains__(self, term: str) -> bool:
         """Whether any document holds the term."""
@@ -59,10 +59,18 @@ class Postings:
     def scores(self, queries: Sequence[Weights]) -> NDArray[np.float32]:
         """Return a row per query and a column per document: 0 where they share no term, else above 0."""
         scores = np.zeros((len(queries), self._documents), dtype=np.float32)
-        for row, query in zip(scores, queries, strict=True):
-            for term, weight in query.items():
-                column = self._columns.get(term)
-                if column is not None:
-                    # A document holds a term once, so that plain indexed addition adds every gain.
-                    row[self._positions[column]] += self._gains[column] * weight
+        found = [
+            (row, column, weight)
+            for row, query in enumerate(queries)
+            for term, weight in query.items()
+            if (column := self._columns.get(term)) is not None
+        ]
+        if found:
+            # All gains in one addition: a prompt has hundreds of terms, and most of them few documents.
+            rows, columns, weights = (np.array(values) for values in zip(*found, strict=True))
+            lengths = self._lengths[columns]
+            ends = np.cumsum(lengths)
+            places = np.arange(int(ends[-1])) + np.repeat(self._starts[columns] - ends + lengths, lengths)
+            gains = self._gains[places] * np.repeat(weights.astype(np.float32), lengths)
+            np.add.at(scores.reshape(-1), self._positions[places] + np.repeat(rows * self._documents, lengths), gains)
         return scores

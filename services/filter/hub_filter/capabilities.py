@@ -72,7 +72,7 @@ def implied(text: str) -> list[int]:
     found: list[Capability] = []
     if _FILE.search(text):
         found += [WRITE_FILE, READ_FILE] if _MAKES.search(text) else [READ_FILE]
-    if _ADDRESS.search(text):
+    if ("://" in text or "www." in text) and _ADDRESS.search(text):
         found.append(FETCH_PAGE)
     if _RECENT.search(text):
         found.append(READ_NEWS)

@@ -39,14 +39,12 @@ class Names:
         # The longest first, so that those with a first, a second, a third word are the first so many.
         order = np.argsort(-lengths, kind="stable")
         self._places = np.argsort(order)
-        columns = [
+        self._columns = [
             np.array([spelled[at][depth] for at in order[: (lengths > depth).sum()]], dtype=np.intp)
             for depth in range(lengths.max(initial=0))
         ]
-        self._columns = [
-            (column, (rarity[column] / whole[order[: len(column)]]).astype(np.float32)[:, np.newaxis])
-            for column in columns
-        ]
+        self._rarity = rarity.astype(np.float32)[:, np.newaxis]
+        self._shares = (1 / whole).astype(np.float32)
         self._embed = embed
         self._known: dict[str, Matrix] = {}
         self._vectors = self._embedded(list(places))
@@ -57,16 +55,24 @@ class Names:
         rows = [[places.setdefault(word, len(places)) for word in text] for text in texts]
         if not places:
             return np.zeros((len(texts), len(self._places)), dtype=np.float32)
-        likeness = self._likeness(self._remembered(list(places)))
-        of_words = np.zeros((len(texts), len(self._vectors)), dtype=np.float32)
-        for row, words in zip(of_words, rows, strict=True):
+        cosines = self._remembered(list(places)) @ self._vectors.T
+        nearest = np.zeros((len(texts), len(self._vectors)), dtype=np.float32)
+        for row, words in zip(nearest, rows, strict=True):
             if words:
-                likeness[words].max(axis=0, out=row)
-        by_word = np.ascontiguousarray(of_words.T)
+                first, last = min(words), max(words)
+                # Most often words that follow each other: these need not be copied.
+                together = last - first < len(words)
+                (cosines[first : last + 1] if together else cosines.take(words, axis=0)).max(axis=0, out=row)
+        by_word = np.ascontiguousarray(_likeness(nearest).T)
+        by_word *= self._rarity
         said = np.zeros((len(self._places), len(texts)), dtype=np.float32)
-        for words, shares in self._columns:
-            said[: len(words)] += by_word[words] * shares
-        return said.T.take(self._places, axis=1)
+        room = np.empty_like(said)
+        for words in self._columns:
+            # Into the same room each time, and unbuffered, which is what the mode is for: no place is out of range.
+            said[: len(words)] += by_word.take(words, axis=0, out=room[: len(words)], mode="clip")
+        by_text = np.ascontiguousarray(said[self._places].T)
+        by_text *= self._shares
+        return by_text
 
     def _remembered(self, words: Sequence[str]) -> Matrix:
         """The vectors of the words of prompts, which are much the same from prompt to prompt."""
@@ -80,9 +86,9 @@ class Names:
     def _embedded(self, words: Sequence[str]) -> Matrix:
         return unit(self._embed(words)[:, :_DIMENSIONS].astype(np.float32))
 
-    def _likeness(self, vectors: Matrix) -> Matrix:
-        """How like each word with one of these vectors is to each word of a name: the cube of the cosine, since words
-        of one field are all a little alike, and that says nothing."""
-        cosines = vectors @ self._vectors.T
-        np.maximum(cosines, 0, out=cosines)
-        return cosines * cosines * cosines
+
+def _likeness(cosines: Matrix) -> Matrix:
+    """How alike words are: the cube of the cosine, since words of one field are all a little alike, and that says
+    nothing."""
+    positive = np.maximum(cosines, 0)
+    return positive * positive * positive

@@ -11,8 +11,11 @@ from typing import NamedTuple
 
 from hub_filter import glossary, words
 
-PARTS = 40
-"""What is scored of a prompt's parts, and of its sentences."""
+_SENTENCES, _PARTS = 12, 20
+"""How many of a prompt's sentences and of its parts are scored for themselves, from the first; the whole holds all."""
+
+_LEAST_TERMS = 2
+"""A word alone says too little of what it is about: "fast", between two commas, would lift every entry that says so."""
 
 _HINT_WEIGHT = 0.4
 _GLOSS_WEIGHT = 0.7
@@ -30,24 +33,24 @@ class Pieces(NamedTuple):
 
 
 def taken_apart(query: str) -> Pieces:
-    """Cut a prompt into its pieces; those without a term are left out, the whole is not."""
+    """Cut a prompt into its pieces; those of less than two terms are left out, the whole is not."""
     places: dict[str, int] = {query: 0}
     weights = [weigh(query)]
 
-    def place(texts: Iterator[str]) -> list[int]:
+    def place(texts: Iterator[str], most: int) -> list[int]:
         placed: list[int] = []
         for text in map(str.strip, texts):
             if text in places:
                 placed.append(places[text])
-            elif found := weigh(text):
+            elif len(found := weigh(text)) >= _LEAST_TERMS:
                 placed.append(places.setdefault(text, len(weights)))
                 weights.append(found)
-            if len(placed) == PARTS:
+            if len(placed) == most:
                 break
         return placed if len(placed) > 1 else []
 
-    sentences = place(words.sentences(query))
-    parts = place(words.parts(query))
+    sentences = place(words.sentences(query), _SENTENCES)
+    parts = place(words.parts(query), _PARTS)
     texts = [f"{english}. {text}" if (english := glossary.english(text)) else text for text in places]
     return Pieces(texts, weights, sentences, parts)
 

@@ -95,7 +95,8 @@ class _Meaning:
     """What the entries, their names and their upstreams mean."""
 
     def __init__(self, entries: Sequence[Analysed], vectors: Vectors, upstream_of: NDArray[np.intp]) -> None:
-        self.vectors = vectors
+        # Number by number, not entry by entry: so a product with all of them takes two thirds of the time.
+        self.vectors = vectors._replace(entries=np.asfortranarray(vectors.entries))
         self.names = Names([entry.name for entry in entries], vectors.embed)
         together = np.zeros((int(upstream_of.max()) + 1, vectors.entries.shape[1]), dtype=np.float32)
         np.add.at(together, upstream_of, vectors.entries)

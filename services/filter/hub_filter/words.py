@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
 
@@ -96,10 +96,10 @@ def hints(text: str) -> list[str]:
     """Return terms for what `text` says without the word: `report.xlsx` is about excel, `/tmp/x` about a file."""
     if "." not in text and "/" not in text:
         return []
-    said = [_MEANS.get(ending.lower(), "") for ending in _FILE_ENDING.findall(text)]
-    if _URL.search(text):
+    said = [_MEANS.get(ending.lower(), "") for ending in _FILE_ENDING.findall(text)] if "." in text else []
+    if ("://" in text or "www." in text) and _URL.search(text):
         said.append("url web page")
-    if _PATH.search(text):
+    if "/" in text and _PATH.search(text):
         said.append("file")
     return list(dict.fromkeys(terms(" ".join(said))))
 
@@ -114,8 +114,9 @@ def sentences(text: str) -> Iterator[str]:
     yield from _SENTENCE_END.split(text)
 
 
-def _runs(text: str) -> list[str]:
-    """The unbroken runs of letters and digits."""
+@lru_cache(maxsize=256)
+def _runs(text: str) -> Sequence[str]:
+    """The unbroken runs of letters and digits; terms and plain words of a piece are wanted shortly after each other."""
     return _RUN.findall(text if text.isascii() else _plain(text))
 
 
