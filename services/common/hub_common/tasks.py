@@ -65,15 +65,19 @@ class Workers(Generic[T]):
     Args:
         tasks: owns them; when it is closed they end, and what is given from then on is not done.
         work: does one piece. A failure is logged and ends nothing; cancelling ends the task that does the piece.
+        after: called with each piece whose work has begun, however it ended.
     """
 
     _MAX_IDLE = 64
     """Kept for the next pieces; there are as many at work as there are pieces."""
 
-    def __init__(self, tasks: Tasks, name: str, work: Callable[[T], Awaitable[None]]) -> None:
+    def __init__(
+        self, tasks: Tasks, name: str, work: Callable[[T], Awaitable[None]], after: Callable[[T], None] | None = None
+    ) -> None:
         self._tasks = tasks
         self._name = name
         self._work = work
+        self._after = after
         self._idle: list[asyncio.Future[T]] = []
 
     def give(self, piece: T) -> None:
@@ -86,13 +90,15 @@ class Workers(Generic[T]):
         self._tasks.spawn(self._run(piece), self._name)
 
     async def _run(self, piece: T) -> None:
-        loop = asyncio.get_running_loop()
+        loop, me = asyncio.get_running_loop(), asyncio.current_task()
         while True:
             try:
                 await self._work(piece)
             except Exception:
                 _log.exception("task %s.%s failed", self._tasks.name, self._name)
-            me = asyncio.current_task()
+            finally:
+                if self._after is not None:
+                    self._after(piece)
             if len(self._idle) >= self._MAX_IDLE or (me is not None and me.cancelling()):
                 return  # a cancellation that the piece swallowed is not for the next one
             turn: asyncio.Future[T] = loop.create_future()

@@ -17,6 +17,7 @@ from hub_gateway.config import json5_text
 from hub_gateway.config.faults import Findings, checked, member, url_fault
 from hub_gateway.config.filtering import Servers, policy_of, servers_of
 from hub_gateway.config.model import (
+    MAX_CONNECTIONS,
     ConnectionPool,
     Document,
     InvalidServer,
@@ -163,13 +164,16 @@ def _take(own: Findings, source: Path, findings: Findings) -> None:
 
 
 def _connection_pool(merged: _Merged) -> Mapping[str, Any]:
-    """What remote servers start from, every key given."""
+    """What remote servers start from: every key, but `maxConnections` only where it is written."""
     written = merged.other.get("connectionPool")
     own = Findings()
     pool = checked(written.value, ConnectionPool, written.path, own) if written else None
     if written:
         _take(own, written.source, merged.findings)
-    return msgspec.to_builtins(pool or ConnectionPool())
+    given = cast(dict[str, Any], msgspec.to_builtins(pool or ConnectionPool()))
+    if pool is None or written is None or "maxConnections" not in written.value:
+        del given["maxConnections"]
+    return given
 
 
 def _tool_filtering(merged: _Merged) -> ToolFiltering:
@@ -213,8 +217,10 @@ def _server(name: str, written: _Written, pool: Mapping[str, Any], findings: Fin
     if entry is None or faults:
         return InvalidServer(name, "; ".join(faults), config_source, faults)
     given = msgspec.to_builtins(entry)
-    own_pool = {key: given["connectionPool"][key] for key in written.value.get("connectionPool", ()) if key in pool}
-    given["connectionPool"] = {**pool, **own_pool}
+    own_pool = given["connectionPool"]
+    least = min(max(own_pool["maxConnections"], entry.max_in_flight), MAX_CONNECTIONS)
+    own_pool = {key: own_pool[key] for key in written.value.get("connectionPool", ()) if key in own_pool}
+    given["connectionPool"] = {"maxConnections": least, **pool, **own_pool}
     return msgspec.convert({**given, "key": name, "configSource": config_source}, ServerConfig)
 
 

@@ -42,6 +42,9 @@ Retries = Annotated[int, Meta(ge=0, le=10)]
 Temperature = Annotated[float, Meta(ge=0, le=2)]
 
 
+MAX_CONNECTIONS = 1_000
+
+
 class ConnectionPool(msgspec.Struct, frozen=True, rename="camel"):
     """How HTTP connections to one remote server are kept. Times are in milliseconds, as they are written."""
 
@@ -52,7 +55,15 @@ class ConnectionPool(msgspec.Struct, frozen=True, rename="camel"):
     keep_alive_max_timeout_ms: Annotated[
         int, Meta(ge=1_000, le=3_600_000, description="The most a server may ask for in `Keep-Alive`, in milliseconds.")
     ] = field(default=600_000, name="keepAliveMaxTimeout")
-    max_connections: Annotated[int, Meta(ge=1, le=1_000, description="Connections open at one time.")] = 50
+    max_connections: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=MAX_CONNECTIONS,
+            description="Connections open at one time. Where it is not written, `maxInFlight` if that is more, so that "
+            "no call that has its turn waits again for a connection.",
+        ),
+    ] = 50
     max_free_connections: Annotated[int, Meta(ge=0, le=100, description="Idle connections kept.")] = 10
     timeout_ms: Annotated[
         int, Meta(ge=1_000, le=300_000, description="How long opening a connection may take, in milliseconds.")

@@ -41,6 +41,7 @@ SSE_HEADERS = [
 ]
 
 StatusOf = Callable[[Response], int]
+"""The HTTP status of an error; every result has 200."""
 
 
 class Watches:
@@ -105,20 +106,36 @@ class Answering(msgspec.Struct, eq=False):
         """Wait for the response and send it in whatever form the answer has taken by then."""
         self._task = asyncio.current_task(self._watches.loop)
         self._watches.add(self, exchange)
-        response: Response | None = None
+        session, response, cancel = self._session, None, None
+        if session is not None:
+            cancel = session.running[exchange.id_raw] = self.cancel
         try:
-            response = await answered
-        except asyncio.CancelledError:
-            if not self.cancelled or self._task is None:
-                raise
-            self._task.uncancel()
+            try:
+                response = await answered
+            except asyncio.CancelledError:
+                if not self.cancelled or self._task is None:
+                    raise
+                self._task.uncancel()
+            finally:
+                self._task = None  # from here on there is nothing to cancel: the answer is being sent
+                self._watches.discard(self)
+                if self._watcher is not None:
+                    self._watcher.cancel()
+                if response is None and self._why is None and self._stream is not None:
+                    self._stream.end()
+            send = self._send
+            if response is None or response.error_code is not None or self._stream is not None:
+                await self._finish(exchange, response, status_of)
+            elif isinstance(send, Post):
+                send.answer_json(response.body)
+            else:
+                await send_body(send, 200, response.body)
         finally:
-            self._task = None  # from here on there is nothing to cancel: the answer is being sent
-            self._watches.discard(self)
-            if self._watcher is not None:
-                self._watcher.cancel()
-            if response is None and self._why is None and self._stream is not None:
-                self._stream.end()
+            if session is not None and session.running.get(exchange.id_raw) is cancel:  # not another's of the same id
+                del session.running[exchange.id_raw]
+
+    async def _finish(self, exchange: Exchange, response: Response | None, status_of: StatusOf) -> None:
+        """Send what is no plain result: an error, the end of a stream, or nothing."""
         if response is None and self._why is not None:
             response = exchange.error(error_object(SERVER_ERROR, self._why))
         if self._stream is not None and self._writer is not None:
@@ -127,11 +144,7 @@ class Answering(msgspec.Struct, eq=False):
             self._stream.end()
             await asyncio.wait((self._writer,))
         elif response is not None:
-            status = status_of(response)
-            if status == 200 and isinstance(self._send, Post):
-                self._send.answer_json(response.body)
-            else:
-                await send_body(self._send, status, response.body)
+            await send_body(self._send, status_of(response), response.body)
         else:
             # Cancelled by the client: no response is due (2025-11-25 utilities/cancellation), but HTTP wants an end.
             await send_body(self._send, 202, b"")

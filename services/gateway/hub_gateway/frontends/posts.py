@@ -265,15 +265,12 @@ class Link(HttpToolsProtocol):
 def link(answer: Answered, limit_bytes: int, tasks: Tasks) -> type[Link]:
     """The protocol for uvicorn's `http` option; `tasks` owns the answering."""
 
-    async def answered(post: Post) -> None:
-        try:
-            await answer(post)
-        finally:
-            if not post.ended:
-                post.fail()
+    def after(post: Post) -> None:
+        if not post.ended:
+            post.fail()
 
     class Bound(Link):
-        workers = Workers(tasks, "post", answered)
+        workers = Workers(tasks, "post", answer, after)
         body_limit_bytes = limit_bytes
 
     return Bound

@@ -116,38 +116,36 @@ class StreamableHttp:
         if body is not None:
             await self._take(headers, view_name, body, receive, send)
 
-    async def _take(self, headers: Headers, view_name: str, body: bytes, receive: Receive, send: Send) -> None:
+    # From here to `Answering.answer` nothing is a coroutine that need not be: each is woken on the way of each answer.
+
+    def _take(self, headers: Headers, view_name: str, body: bytes, receive: Receive, send: Send) -> Awaitable[None]:
         try:
             message = codec.decode(body)
         except MalformedMessage as fault:
             if codec.is_batch(body):
-                await self._batch(headers, view_name, body, send)
-            else:
-                await send_body(send, 400, fault.reply)
-            return
+                return self._batch(headers, view_name, body, send)
+            return send_body(send, 400, fault.reply)
         if speaks_stateless(headers, message):
-            await self._stateless(headers, view_name, message, receive, send)
-        elif message.method == "initialize" and message.is_request:
-            await self._initialize(message, view_name, send)
-        elif (
-            session := self._known(headers, view_name) or await self._session(headers, view_name, send, message)
-        ) is not None:
-            await self._in_session(session, message, headers, receive, send)
+            return self._stateless(headers, view_name, message, receive, send)
+        if message.method == "initialize" and message.is_request:
+            return self._initialize(message, view_name, send)
+        session = self._known(headers, view_name)
+        if session is None:
+            return self._in_some_session(headers, view_name, message, receive, send)
+        return self._in_session(session, message, headers, receive, send)
 
-    async def _stateless(
+    def _stateless(
         self, headers: Headers, view_name: str, message: Message, receive: Receive, send: Send
-    ) -> None:
+    ) -> Awaitable[None]:
         if not message.is_request:
             # The revision defines no client notification over HTTP, and forbids responses; both are taken and dropped.
-            await send_body(send, 202 if message.kind is Kind.NOTIFICATION else 400, b"")
-            return
+            return send_body(send, 202 if message.kind is Kind.NOTIFICATION else 400, b"")
         answering = Answering(receive, send, None, _accepts_stream(headers), self._tasks, self._watches)
         try:
             exchange = open_exchange(headers, message, answering.outlet, view_name)
         except Refusal as fault:
-            await send_body(send, 400, fault.reply)
-            return
-        await answering.answer(exchange, self._answered(exchange, headers), http_status)
+            return send_body(send, 400, fault.reply)
+        return answering.answer(exchange, self._answered(exchange, headers), http_status)
 
     async def _initialize(self, message: Message, view_name: str, send: Send) -> None:
         id_raw = own(message.id)
@@ -186,21 +184,22 @@ class StreamableHttp:
             return None
         return session
 
-    async def _in_session(
-        self, session: Session, message: Message, headers: Headers, receive: Receive, send: Send
+    async def _in_some_session(
+        self, headers: Headers, view_name: str, message: Message, receive: Receive, send: Send
     ) -> None:
+        session = await self._session(headers, view_name, send, message)
+        if session is not None:
+            await self._in_session(session, message, headers, receive, send)
+
+    def _in_session(
+        self, session: Session, message: Message, headers: Headers, receive: Receive, send: Send
+    ) -> Awaitable[None]:
         if not message.is_request:
             self._shared.take(session, message)
-            await send_body(send, 202, b"")
-            return
+            return send_body(send, 202, b"")
         answering = Answering(receive, send, session, _accepts_stream(headers), self._tasks, self._watches)
         exchange = Exchange(message, era=Era.HANDSHAKE, caller=session.caller, session=session, outlet=answering.outlet)
-        cancel = session.running[exchange.id_raw] = answering.cancel
-        try:
-            await answering.answer(exchange, self._answered(exchange, headers), _ok)
-        finally:
-            if session.running.get(exchange.id_raw) is cancel:  # not another's of the same id
-                del session.running[exchange.id_raw]
+        return answering.answer(exchange, self._answered(exchange, headers), _ok)
 
     def _answered(self, exchange: Exchange, headers: Headers) -> Coroutine[Any, Any, Response]:
         traceparent = headers.get(b"traceparent")

@@ -218,10 +218,11 @@ class Calls:
         method = exchange.message.method
         connection = supervisor.connection
         era = exchange.era if connection is None else connection.agreement.era
-        request = partial(_request, supervisor, exchange, name, mirrored or ())
-        reply = await (
-            request(params) if exchange.era is era else self._ask_across(exchange, supervisor, request, params)
-        )
+        if exchange.era is era:
+            reply = await _request(supervisor, exchange, name, mirrored or (), params)
+        else:
+            request = partial(_request, supervisor, exchange, name, mirrored or ())
+            reply = await self._ask_across(exchange, supervisor, request, params)
         if reply.error_raw:
             if not again and era is Era.STATELESS and read_error(reply.error_raw).code == HEADER_MISMATCH:
                 fresh = await _mirrored_anew(supervisor, name, params)

@@ -61,7 +61,8 @@ class Held:
         """The capabilities the upstream needs and the client lacks."""
         self.task: asyncio.Task[Reply | HubError] | None = None
         self.expiry: asyncio.TimerHandle | None = None
-        self.asked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when the upstream has asked something, or the call has ended."""
         self._count = 0
 
     def relay(self, message: Message) -> None:
@@ -86,8 +87,12 @@ class Held:
             key = f"{needed}-{self._count}"
             self.questions[key] = (message.method, own(message.params))
             self.answers[key] = answer
-        if not self.asked.done():
-            self.asked.set_result(None)
+        self.wake()
+
+    def wake(self, _: object = None) -> None:
+        """There is something to tell the client."""
+        if not self.turn.done():
+            self.turn.set_result(None)
 
     def result_raw(self, request_state: str) -> bytes:
         """The `InputRequiredResult` for the open questions."""
@@ -146,6 +151,7 @@ class Holding:
         """
         held = Held(exchange)
         held.task = self._tasks.spawn(_made(request, held), "call")
+        held.task.add_done_callback(held.wake)
         return await self._outcome(held)
 
     async def resume(self, exchange: Exchange) -> Reply:
@@ -173,10 +179,10 @@ class Holding:
         if held.expiry is not None:
             held.expiry.cancel()
         held.exchange = exchange
-        held.asked = asyncio.get_running_loop().create_future()
+        held.turn = asyncio.get_running_loop().create_future()
         held.take(responses)
-        if held.questions:
-            held.asked.set_result(None)
+        if held.questions or held.task is None or held.task.done():
+            held.wake()
         return await self._outcome(held)
 
     async def close(self) -> None:
@@ -193,7 +199,7 @@ class Holding:
         if task is None:
             raise CallerError("the call was never made")
         try:
-            await asyncio.wait((task, held.asked), return_when=asyncio.FIRST_COMPLETED)
+            await held.turn
         except asyncio.CancelledError:
             task.cancel()
             raise

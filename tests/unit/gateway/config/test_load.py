@@ -56,6 +56,20 @@ def test_every_key_of_a_server(tmp_path: Path) -> None:
     assert far.connection_pool.keep_alive_timeout_ms == 60_000
 
 
+def test_as_many_connections_as_calls_unless_their_number_is_written(tmp_path: Path) -> None:
+    server = {"url": "https://example.com/mcp"}
+    servers = {
+        "plain": server,
+        "few": {**server, "maxInFlight": 3},
+        "many": {**server, "maxInFlight": 70, "connectionPool": {"timeout": 1000}},
+        "huge": {**server, "maxInFlight": 10_000},
+        "own": {**server, "maxInFlight": 70, "connectionPool": {"maxConnections": 7}},
+    }
+    for pool, expected in (({}, [64, 50, 70, 1000, 7]), ({"maxConnections": 50}, [50, 50, 50, 50, 7])):
+        document = loaded(tmp_path, {"mcpServers": servers, "connectionPool": pool})
+        assert [each.connection_pool.max_connections for each in document.servers.values()] == expected
+
+
 def test_a_later_file_replaces_whole_servers_and_whole_keys(tmp_path: Path) -> None:
     one = write(
         tmp_path,
