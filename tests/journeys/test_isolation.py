@@ -113,6 +113,7 @@ async def test_overlapping_calls_are_asked_each_its_own(hub: Hub, upstream: str)
 
 
 @proves("own-questions", "isolation")
+@of_each_era
 async def test_calls_of_one_session_that_overlap_are_asked_all(hub: Hub, upstream: str) -> None:
     """Whichever call a question belongs to, it is this session's."""
     heard, asked, both = set[str](), list[str](), anyio.Event()
