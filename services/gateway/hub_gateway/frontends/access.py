@@ -93,7 +93,8 @@ def asked_view(path: str) -> str | None:
     """The view that a path of the MCP endpoint asks for, "" for none in particular; None where it is another path."""
     if path in (MCP_PATH, MCP_PATH + "/"):
         return ""
-    return path[len(VIEWS_PATH) :].removesuffix("/") if path.startswith(VIEWS_PATH) else None
+    # Without a name it is no path of the endpoint, and not the default view either.
+    return path[len(VIEWS_PATH) :].removesuffix("/") or None if path.startswith(VIEWS_PATH) else None
 
 
 async def deny(send: Send, denied: Denied) -> None:
