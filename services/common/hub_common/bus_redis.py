@@ -78,24 +78,28 @@ class RedisBus:
             raise BusUnavailable(str(fault)) from fault
 
     async def close(self) -> None:
+        self._listener = None
         await self._tasks.close()
         await self._hearing.aclose()
         await self._saying.aclose()
 
     async def _listen(self) -> None:
-        while True:
+        # Asked at every turn, because what the library awaits may swallow a cancellation (Python 3.11's `wait_for`
+        # does when it is done at that very moment): a listener that was replaced must end all the same.
+        me = asyncio.current_task()
+        while self._listener is me:
             try:
                 async with self._hearing.pubsub(ignore_subscribe_messages=True) as line:
                     await line.subscribe(*self._channels)
-                    await self._hear(line)
+                    await self._hear(line, me)
             except (RedisError, OSError, TimeoutError) as fault:
                 _log.debug("the bus is broken: %s", fault)
             await asyncio.sleep(AGAIN_S)
 
-    async def _hear(self, line: Any) -> None:
-        """Hand on what comes until the line breaks."""
+    async def _hear(self, line: Any, me: asyncio.Task[None] | None) -> None:
+        """Hand on what comes until the line breaks or another task than `me` is the listener."""
         quiet = heard = 0
-        while True:
+        while self._listener is me:
             said = await line.get_message(timeout=QUIET_S)
             if said is None:
                 quiet += 1
