@@ -66,4 +66,8 @@ async def _end(process: Process) -> None:
     except (ProcessLookupError, PermissionError):
         pass
     if process.returncode is None:
+        # asyncio knows of the end only once the pipe was read to its own, and it stops reading where nobody takes it.
+        assert process.stdout is not None  # asked for with PIPE
+        while await process.stdout.read(65_536):
+            pass
         await process.wait()
