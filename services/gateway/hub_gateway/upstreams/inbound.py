@@ -73,8 +73,7 @@ class Inbound:
         except codec.MalformedMessage as fault:
             if codec.is_batch(body):
                 return self._receive_batch(body, upstream_id)
-            _log.warning("%s sent what is no message: %s", self._name, fault)
-            return False
+            return self._receive_malformed(body, upstream_id, fault)
         return self._take(message, upstream_id)
 
     def _receive_batch(self, body: bytes, upstream_id: int | None) -> bool:
@@ -82,14 +81,14 @@ class Inbound:
             answers = [self._take(codec.decode(part), upstream_id) for part in codec.decode_batch(body)]
             return any(answers)
         except codec.MalformedMessage as fault:
-            if (repaired := codec.repaired(body)) != body:
-                _log.warning("%s sent what is no UTF-8, or a byte order mark", self._name)
-                return self.receive(repaired, upstream_id)
-            _log.warning("%s sent what is no message: %s", self._name, fault)
-            return self._take_garbage(body, upstream_id, fault)
+            return self._receive_malformed(body, upstream_id, fault)
 
-    def _take_garbage(self, body: bytes, upstream_id: int | None, fault: codec.MalformedMessage) -> bool:
-        """Fail the call that an unreadable body answers: it would wait for its deadline."""
+    def _receive_malformed(self, body: bytes, upstream_id: int | None, fault: codec.MalformedMessage) -> bool:
+        """Mend what can be mended, else fail the call that the body answers: it would wait for its deadline."""
+        if (repaired := codec.repaired(body)) != body:
+            _log.warning("%s sent what is no UTF-8, or a byte order mark", self._name)
+            return self.receive(repaired, upstream_id)
+        _log.warning("%s sent what is no message: %s", self._name, fault)
         found_id = codec.answered_by(body) if fault.code == PARSE_ERROR else None
         call = None if found_id is None else self._pending.find(found_id)
         if call is not None:

@@ -109,7 +109,9 @@ async def test_an_llm_refines_and_chooses(gemini: GeminiStandIn, tmp_path: Path)
     assert analysis.public_names == ("db__query",)
     assert (analysis.reasoning, analysis.requests) == ("sql", ("Run a query",))
     described = await client.describe(check_key=True)
-    assert (described.llm.calls, described.llm.successes) == (2, 2)
+    # One for the entries of each server, and the analysis.
+    questions = len({entry.upstream_name for entry in CATALOG.entries}) + 1
+    assert (described.llm.calls, described.llm.successes) == (questions, questions)
     assert described.provider_status.checked_at_ms > 0
     await client.close()
     await server.stop(0)
