@@ -33,7 +33,8 @@ MODES: Final[dict[str, Mode]] = {
         categoryFilter=BY_CATEGORY,
     ),
     "prompt-based": _filtering(mode="prompt-based", promptBasedFiltering={"defaultExposure": "all"}),
-    "auto": _filtering(mode="auto"),
+    # The suite calls tools by their own names: all of them have to be listed.
+    "auto": _filtering(mode="auto", auto={"tokenBudget": 100_000}),
     "view": Mode(
         {
             "toolFiltering": {"enabled": True, "mode": "server-allowlist", "serverFilter": NOBODY},
