@@ -83,7 +83,8 @@ async def test_a_list_the_upstream_does_not_know_is_empty() -> None:
     [b'"error":{"code":-32603,"message":"database is down"}', b'"result":{"tools":7}', b'"result":[]', b"cut"],
 )
 async def test_a_list_that_fails_keeps_what_it_held(fault: bytes) -> None:
-    answers = [fault, b'"result":{"tools":[{"name":"b"}]}']
+    # Where an idle socket is closed a list is asked for once more, so it takes two to fail.
+    answers = [fault] * (2 if fault == b"cut" else 1) + [b'"result":{"tools":[{"name":"b"}]}']
     async with _server(lambda method: answers.pop(0)) as server, linked(config(url=server.url)) as link:
         refresh = Refresh(link.connection, Offering(tools=(b'{"name":"a"}',)), 10)
         await refresh.run([EntryKind.TOOL])
