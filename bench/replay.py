@@ -36,7 +36,7 @@ from hub_gateway.catalog.description import for_models
 from hub_gateway.catalog.entry import Entry, Offering
 from hub_gateway.catalog.snapshot import Catalog, merge, parse
 from hub_gateway.catalog.tokens import estimate
-from hub_gateway.config.model import ToolFiltering
+from hub_gateway.config.filter_model import ToolFiltering
 from hub_gateway.exposure.current import Exposure
 from hub_gateway.exposure.meta_tools import definitions
 from hub_gateway.exposure.policy import effective

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import msgspec
 
 from hub_cli.connect_call import Call, MayHaveRun, NotTaken
-from hub_gateway.config.model import ConnectionPool
+from hub_gateway.config.server_model import ConnectionPool
 from hub_gateway.errors import UpstreamGarbage
 from hub_gateway.upstreams.transports.address import encode_headers, parse, request_head
 from hub_gateway.upstreams.transports.http1 import Broken, Feed, Response, Unreachable

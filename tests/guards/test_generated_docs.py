@@ -9,8 +9,8 @@ import jsonschema
 from hub_categorizer import taxonomy
 from hub_cli.generated_docs import generated
 from hub_gateway.config import json5_text
+from hub_gateway.config.filter_model import CATEGORIES
 from hub_gateway.config.load import load
-from hub_gateway.config.model import CATEGORIES
 from hub_gateway.config.schema import schema
 
 ROOT = Path(__file__).parents[2]

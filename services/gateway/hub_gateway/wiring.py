@@ -11,34 +11,32 @@ import gc
 import itertools
 import logging
 import os
-import socket
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
-import uvicorn
 
 from hub_common.bus import open_bus
-from hub_common.logs import add_secret
 from hub_common.store import StoreUnavailable, open_store, state_dir
 from hub_common.tasks import Tasks
 from hub_common.telemetry import Telemetry
 from hub_gateway.config.context import Context
 from hub_gateway.config.load import load
-from hub_gateway.config.model import Document, ViewConfig
-from hub_gateway.config.placeholders import resolve_text
+from hub_gateway.config.model import Document
 from hub_gateway.config.watch import changes
-from hub_gateway.errors import ConfigError, HubError
+from hub_gateway.errors import ConfigError
 from hub_gateway.exposure.current import Current
 from hub_gateway.exposure.view import Look
-from hub_gateway.frontends.access import Access, Lock, is_shut, lock
+from hub_gateway.frontends.access import Access, Lock, is_shut
 from hub_gateway.frontends.app import App
 from hub_gateway.frontends.guards import Guard
 from hub_gateway.frontends.http_sse import HttpSse
+from hub_gateway.frontends.locks import locks_of
 from hub_gateway.frontends.posts import MCP_PATH, link
+from hub_gateway.frontends.server import DRAIN_S, HttpServer, http_server, listen
 from hub_gateway.frontends.streamable_http import StreamableHttp
 from hub_gateway.management.app import management_app
 from hub_gateway.management.deps import Deps
@@ -76,10 +74,8 @@ SERVER_NAME = "mcp-hub"
 _EXPIRE_EVERY_S = 30.0
 _HEED_EVERY_S = 3.0
 _SHARE_EVERY_S = 3.0
-_DRAIN_S = 3
 _COLLECT_EVERY = 10_000
 """Objects that may come to be, beyond those that went, before the youngest are looked at; Python's own is 700."""
-_KEEP_ALIVE_S = 75
 
 
 def spare_the_collector() -> None:
@@ -87,38 +83,6 @@ def spare_the_collector() -> None:
     once it has made its gateway: calls leave no garbage behind, and every look delays those that are under way."""
     gc.freeze()
     gc.set_threshold(_COLLECT_EVERY, *gc.get_threshold()[1:])
-
-
-class PortBusy(HubError):
-    """Another process listens on the port."""
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Take the port before anything else is started.
-
-    Raises:
-        PortBusy: it is taken, or the address is not this machine's; the text says which.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol is named because asyncio sends without delay (TCP_NODELAY) only where it is.
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-        listening.listen(2048)
-    except OSError as fault:
-        listening.close()
-        raise PortBusy(f"Cannot listen on {host}:{port}: {fault.strerror or fault}") from fault
-    listening.setblocking(False)
-    return listening
-
-
-class _HttpServer(uvicorn.Server):
-    """uvicorn without its signal handling: the process has one place for that, `__main__`."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None]:
-        yield
 
 
 class Gateway:
@@ -279,7 +243,7 @@ class Gateway:
         self._http.should_exit = True
         if self._serving is not None:
             # It ends by itself, and only then has it let go of the port and of every connection.
-            await asyncio.wait((self._serving,), timeout=_DRAIN_S + 1)
+            await asyncio.wait((self._serving,), timeout=DRAIN_S + 1)
         await self._tasks.close()
         await self._archive.flush()
         await self.calls.usage.flush()
@@ -301,32 +265,13 @@ class Gateway:
 
     async def _apply_views(self, document: Document) -> None:
         """Let there be the document's views. A view whose tokens cannot be found out stays shut."""
-        locks = {name: await self._lock(view) for name, view in document.views.items()}
+        locks = await locks_of(document.views, Context.from_environ(os.environ, Path.cwd()))
         before, self._locks = self._locks, locks
         self._access.swap(locks)
         shut = [name for name, old in before.items() if name in locks and is_shut(old, locks[name])]
         self.republish.apply_views({name: view.tool_filtering for name, view in document.views.items()}, shut)
 
-    async def _lock(self, view: ViewConfig) -> Lock | None:
-        if view.credentials is None:
-            return None
-        context = Context.from_environ(os.environ, Path.cwd())
-        tokens: list[str] = []
-        for place, text in enumerate(view.credentials):
-            path = f"views.{view.name}.credentials[{place}]"
-            try:
-                token = await resolve_text(text, context, path)
-            except ConfigError as fault:
-                _log.error("%s: nobody can use this token", fault)
-                continue
-            if token:
-                add_secret(token)
-                tokens.append(token)
-            else:
-                _log.error("%s: it is empty, so nobody can use it", path)
-        return lock(tuple(tokens))
-
-    def _http_server(self, router: Router, hello: Hello) -> _HttpServer:
+    def _http_server(self, router: Router, hello: Hello) -> HttpServer:
         settings = self.settings
         hosts = list(settings.allowed_hosts)
         if settings.public_url:
@@ -339,20 +284,7 @@ class Gateway:
             router, hello, self.sessions, access, replicas, http_sse, settings.body_limit_bytes, self._tasks
         )
         app = App(Guard(hosts, settings.allowed_origins), mcp, http_sse, management_app(self._deps()))
-        config = uvicorn.Config(
-            app,
-            http=link(app.post, settings.body_limit_bytes, self._tasks),
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            date_header=False,
-            timeout_keep_alive=_KEEP_ALIVE_S,
-            timeout_graceful_shutdown=_DRAIN_S,
-        )
-        return _HttpServer(config)
+        return http_server(app, link(app.post, settings.body_limit_bytes, self._tasks))
 
     def _deps(self) -> Deps:
         return Deps(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 
 from hub_common import globs
 from hub_gateway.config.faults import Findings, checked, did_you_mean
-from hub_gateway.config.model import CATEGORIES, CategoryFilter, ToolFiltering
+from hub_gateway.config.filter_model import CATEGORIES, CategoryFilter, ToolFiltering
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9]")
 _PREFIX = re.compile(r"[A-Za-z0-9_-]+")

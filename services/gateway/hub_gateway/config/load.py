@@ -15,18 +15,16 @@ import msgspec
 
 from hub_gateway.config import json5_text
 from hub_gateway.config.faults import Findings, checked, member, url_fault
+from hub_gateway.config.filter_model import ToolFiltering
 from hub_gateway.config.filtering import Servers, policy_of, servers_of
-from hub_gateway.config.model import (
+from hub_gateway.config.model import Document, Place, ViewConfig
+from hub_gateway.config.server_model import (
     MAX_CONNECTIONS,
     ConnectionPool,
-    Document,
     InvalidServer,
     OAuth,
-    Place,
     ServerConfig,
     ServerEntry,
-    ToolFiltering,
-    ViewConfig,
 )
 from hub_gateway.config.views import views_of
 from hub_gateway.errors import ConfigError

@@ -16,7 +16,7 @@ from hub_common.logs import add_secret
 from hub_gateway.config import command as shell
 from hub_gateway.config.context import Context
 from hub_gateway.config.faults import Findings, member, url_fault
-from hub_gateway.config.model import OAuth, ServerConfig
+from hub_gateway.config.server_model import OAuth, ServerConfig
 from hub_gateway.config.templates import Template, is_command, names, parse, variable
 from hub_gateway.errors import ConfigError
 

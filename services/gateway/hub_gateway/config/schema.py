@@ -14,20 +14,18 @@ from typing import Any
 import msgspec
 
 from hub_gateway.config.faults import REMARKS
-from hub_gateway.config.model import (
+from hub_gateway.config.filter_model import (
     AnnotationFilter,
+    Auto,
     CategoryFilter,
-    ConnectionPool,
-    Dev,
     LlmCategorization,
     NameFilter,
-    OAuth,
     PromptBasedFiltering,
-    ServerEntry,
     ServerFilter,
     ToolFiltering,
-    ViewEntry,
 )
+from hub_gateway.config.model import ViewEntry
+from hub_gateway.config.server_model import ConnectionPool, Dev, OAuth, ServerEntry
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -43,6 +41,7 @@ _TABLES: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("`toolFiltering.annotations`", AnnotationFilter),
     ("`views.<name>`", ViewEntry),
     ("`toolFiltering.promptBasedFiltering`", PromptBasedFiltering),
+    ("`toolFiltering.auto`", Auto),
     ("`toolFiltering.llmCategorization`", LlmCategorization),
 )
 

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from hub_gateway.config.faults import Findings
+from hub_gateway.config.filter_model import ToolFiltering
 from hub_gateway.config.filtering import policy_of, servers_of
-from hub_gateway.config.model import Document, ToolFiltering
+from hub_gateway.config.model import Document
 from hub_gateway.config.views import views_of
 from hub_gateway.errors import ConfigError
 

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from hub_gateway.config.faults import Findings, checked, member
+from hub_gateway.config.filter_model import CategoryFilter, ToolFiltering
 from hub_gateway.config.filtering import Servers, check, check_mode
-from hub_gateway.config.model import CategoryFilter, ToolFiltering, ViewConfig, ViewEntry
+from hub_gateway.config.model import ViewConfig, ViewEntry
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _RULES = ("mode", "serverFilter", "categoryFilter", "tools", "annotations")

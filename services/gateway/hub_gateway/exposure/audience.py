@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from hub_gateway.config.model import PromptBasedFiltering
+from hub_gateway.config.filter_model import PromptBasedFiltering
 
 MINIMAL_UPSTREAMS = frozenset({"filesystem", "memory"})
 MINIMAL_CATEGORIES = frozenset({"filesystem"})

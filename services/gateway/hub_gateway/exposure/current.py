@@ -14,7 +14,7 @@ import msgspec
 
 from hub_gateway.catalog.entry import Entry
 from hub_gateway.catalog.snapshot import Catalog
-from hub_gateway.config.model import ToolFiltering
+from hub_gateway.config.filter_model import ToolFiltering
 from hub_gateway.exposure.allowed import Allowed
 from hub_gateway.exposure.audience import ALL, DIRECT, Opened
 from hub_gateway.exposure.policy import Policy

@@ -13,7 +13,8 @@ import msgspec
 
 from hub_gateway.catalog.entry import Entry, EntryKind
 from hub_gateway.catalog.snapshot import Catalog
-from hub_gateway.config.model import Place, ToolFiltering
+from hub_gateway.config.filter_model import ToolFiltering
+from hub_gateway.config.model import Place
 from hub_gateway.exposure.audience import Opened
 from hub_gateway.exposure.current import Category, Exposure
 from hub_gateway.exposure.view import View

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from hub_gateway.config.model import CategoryFilter, ToolFiltering
+from hub_gateway.config.filter_model import CategoryFilter, ToolFiltering
 
 AUTO_CATEGORIES = ("filesystem", "web", "search", "development")
 """Shown when filtering goes on by itself and nothing else is configured."""

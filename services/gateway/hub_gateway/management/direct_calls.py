@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from hub_gateway.config.model import InvalidServer
+from hub_gateway.config.server_model import InvalidServer
 from hub_gateway.errors import CallerError, Conflict, UnknownEntry, UpstreamError
 from hub_gateway.upstreams.handshake import HUB
 from hub_gateway.upstreams.supervisor import Supervisor

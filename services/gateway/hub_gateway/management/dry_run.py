@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from hub_gateway.catalog.entry import Entry, EntryKind
-from hub_gateway.config.model import CategoryFilter, ToolFiltering
+from hub_gateway.config.filter_model import CategoryFilter, ToolFiltering
 from hub_gateway.config.trial import trial
 from hub_gateway.errors import UnknownEntry
 from hub_gateway.exposure.counts import per_rule

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, get_args
 
 from hub_gateway.catalog.entry import EntryKind
-from hub_gateway.config.model import FilterMode
+from hub_gateway.config.filter_model import FilterMode
 from hub_gateway.exposure.counts import RuleCount, family, per_rule
 from hub_gateway.exposure.current import Audience
 from hub_gateway.management.bodies import rate

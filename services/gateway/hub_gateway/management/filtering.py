@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from hub_gateway.config.model import ToolFiltering
+from hub_gateway.config.filter_model import ToolFiltering
 from hub_gateway.errors import CallerError, Conflict, HubError, SatelliteError
 from hub_gateway.exposure.policy import Policy
 from hub_gateway.management.bodies import answer, iso, read

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from hub_gateway.catalog.entry import EntryKind
-from hub_gateway.config.model import InvalidServer, ServerConfig
+from hub_gateway.config.server_model import InvalidServer, ServerConfig
 from hub_gateway.errors import Conflict, UnknownUpstream, UpstreamError
 from hub_gateway.management import direct_calls
 from hub_gateway.management.bodies import answer, iso, read

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from hub_gateway.catalog.entry import Entry, EntryKind
-from hub_gateway.config.model import ServerConfig
+from hub_gateway.config.server_model import ServerConfig
 from hub_gateway.exposure.view import View
 from hub_gateway.management.bodies import answer, iso
 from hub_gateway.management.deps import Deps

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from hub_gateway.catalog.description import describe
 from hub_gateway.catalog.entry import Entry
-from hub_gateway.config.model import ToolFiltering
+from hub_gateway.config.filter_model import ToolFiltering
 from hub_gateway.errors import SatelliteError
 from hub_gateway.exposure.current import Exposure
 from hub_gateway.routing.usage import Usage

@@ -16,7 +16,8 @@ from hub_common.tasks import Tasks
 from hub_gateway.catalog.changes import changed
 from hub_gateway.catalog.entry import Entry, EntryKind
 from hub_gateway.catalog.snapshot import Catalog, Parsed, merge, parse
-from hub_gateway.config.model import ServerConfig, ToolFiltering
+from hub_gateway.config.filter_model import ToolFiltering
+from hub_gateway.config.server_model import ServerConfig
 from hub_gateway.errors import SatelliteError
 from hub_gateway.exposure.current import Category, Current, Exposure
 from hub_gateway.exposure.policy import Policy, effective

@@ -17,7 +17,7 @@ from hub.categorizer.v1 import categorizer_pb2_grpc
 from hub_common.rpc_channel import open_channel
 from hub_gateway.catalog.description import describe
 from hub_gateway.catalog.entry import Entry
-from hub_gateway.config.model import ToolFiltering
+from hub_gateway.config.filter_model import ToolFiltering
 from hub_gateway.errors import SatelliteError
 from hub_gateway.exposure.current import Category
 

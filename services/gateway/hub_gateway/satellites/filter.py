@@ -24,7 +24,7 @@ from hub_common.rpc_channel import open_channel
 from hub_gateway.catalog.description import describe
 from hub_gateway.catalog.entry import Entry, EntryKind
 from hub_gateway.catalog.snapshot import Catalog
-from hub_gateway.config.model import ToolFiltering
+from hub_gateway.config.filter_model import ToolFiltering
 from hub_gateway.errors import SatelliteError
 from hub_gateway.exposure.current import Exposure
 from hub_gateway.exposure.verdicts import Rule

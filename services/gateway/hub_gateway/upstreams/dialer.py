@@ -11,8 +11,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from hub_common.tasks import Tasks
-from hub_gateway.config.model import ServerConfig
 from hub_gateway.config.placeholders import Context, ResolvedServer, resolve
+from hub_gateway.config.server_model import ServerConfig
 from hub_gateway.errors import UpstreamDown, UpstreamError, UpstreamGarbage, UpstreamTimeout
 from hub_gateway.upstreams.connection import Connection
 from hub_gateway.upstreams.handshake import (

@@ -9,8 +9,9 @@ import asyncio
 from collections.abc import Callable
 from typing import NamedTuple
 
-from hub_gateway.config.model import Document, InvalidServer, ServerConfig
+from hub_gateway.config.model import Document
 from hub_gateway.config.placeholders import Context
+from hub_gateway.config.server_model import InvalidServer, ServerConfig
 from hub_gateway.errors import UnknownUpstream
 from hub_gateway.upstreams.isolation import Isolation, Owners, Told
 from hub_gateway.upstreams.oauth.authorizations import Authorizations

@@ -10,8 +10,8 @@ import asyncio
 from collections.abc import Callable
 
 from hub_common.tasks import Tasks
-from hub_gateway.config.model import ServerConfig
 from hub_gateway.config.placeholders import Context
+from hub_gateway.config.server_model import ServerConfig
 from hub_gateway.errors import UpstreamBusy, UpstreamDown
 from hub_gateway.upstreams.oauth.credential import Credential
 from hub_gateway.upstreams.pending import Owner

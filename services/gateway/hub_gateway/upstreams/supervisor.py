@@ -16,8 +16,8 @@ from typing import NamedTuple
 from hub_common.breaker import Breaker
 from hub_common.tasks import Tasks
 from hub_gateway.catalog.entry import EntryKind, Offering
-from hub_gateway.config.model import InvalidServer, ServerConfig
 from hub_gateway.config.placeholders import Context, resolve
+from hub_gateway.config.server_model import InvalidServer, ServerConfig
 from hub_gateway.errors import (
     ConfigError,
     Conflict,

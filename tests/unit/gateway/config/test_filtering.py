@@ -9,8 +9,8 @@ from typing import Any
 import jsonschema
 import pytest
 
+from hub_gateway.config.filter_model import AnnotationFilter, NameFilter, ToolFiltering
 from hub_gateway.config.load import load
-from hub_gateway.config.model import AnnotationFilter, NameFilter, ToolFiltering
 from hub_gateway.config.schema import schema
 from hub_gateway.errors import ConfigError
 

@@ -12,9 +12,10 @@ import pytest
 from hub_common.logs import redacted
 from hub_gateway.config.context import Context
 from hub_gateway.config.load import load
-from hub_gateway.config.model import Document, OAuth
+from hub_gateway.config.model import Document
 from hub_gateway.config.placeholders import resolve, unknown_variables
 from hub_gateway.config.schema import schema
+from hub_gateway.config.server_model import OAuth
 from hub_gateway.errors import ConfigError
 
 pytestmark = pytest.mark.anyio

@@ -13,8 +13,8 @@ import anyio
 import pytest
 
 from hub_gateway.config import command
-from hub_gateway.config.model import ServerConfig
 from hub_gateway.config.placeholders import Context, ResolvedServer, resolve, resolve_text, unknown_variables
+from hub_gateway.config.server_model import ServerConfig
 from hub_gateway.errors import ConfigError
 from tests.support.waiting import until
 

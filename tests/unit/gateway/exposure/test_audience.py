@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub_gateway.catalog.entry import EntryKind
-from hub_gateway.config.model import PromptBasedFiltering
+from hub_gateway.config.filter_model import PromptBasedFiltering
 from hub_gateway.exposure.allowed import Allowed
 from hub_gateway.exposure.audience import ALL, NOTHING, Opened, prompt_based
 from tests.unit.gateway.catalog.offerings import catalog, offering

@@ -20,7 +20,7 @@ from hub_filter.servicer import start
 from hub_filter.settings import Settings as FilterSettings
 from hub_gateway.catalog.entry import EntryKind, Offering
 from hub_gateway.catalog.snapshot import Catalog
-from hub_gateway.config.model import (
+from hub_gateway.config.filter_model import (
     AnnotationFilter,
     CategoryFilter,
     NameFilter,

@@ -8,13 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub_gateway.config.model import (
-    AnnotationFilter,
-    CategoryFilter,
-    FilterMode,
-    NameFilter,
-    ToolFiltering,
-)
+from hub_gateway.config.filter_model import AnnotationFilter, CategoryFilter, FilterMode, NameFilter, ToolFiltering
 from hub_gateway.exposure.policy import AUTO_CATEGORIES, effective
 
 MODES = get_args(FilterMode)

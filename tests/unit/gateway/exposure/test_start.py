@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hub_gateway.catalog.description import for_models
 from hub_gateway.catalog.entry import Offering
 from hub_gateway.catalog.tokens import estimate
-from hub_gateway.config.model import Auto, FilterMode, PromptBasedFiltering, ToolFiltering
+from hub_gateway.config.filter_model import Auto, FilterMode, PromptBasedFiltering, ToolFiltering
 from hub_gateway.exposure.audience import DIRECT, Opened
 from hub_gateway.exposure.current import Exposure
 from hub_gateway.exposure.policy import effective

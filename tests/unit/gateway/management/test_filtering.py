@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from hub_gateway.catalog.tokens import estimate
-from hub_gateway.config.model import ToolFiltering
+from hub_gateway.config.filter_model import ToolFiltering
 from hub_gateway.exposure import meta_tools
 from hub_gateway.wire.revisions import Era
 from tests.support.processes import RAW, stdio_entry

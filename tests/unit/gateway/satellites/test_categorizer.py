@@ -10,7 +10,7 @@ import pytest
 from hub_categorizer.servicer import start
 from hub_common.store_embedded import EmbeddedStore
 from hub_gateway.catalog.entry import Offering
-from hub_gateway.config.model import CategoryFilter, ToolFiltering
+from hub_gateway.config.filter_model import CategoryFilter, ToolFiltering
 from hub_gateway.errors import SatelliteError
 from hub_gateway.satellites.categorizer import Categorizer
 from tests.unit.categorizer.conftest import llm_settings

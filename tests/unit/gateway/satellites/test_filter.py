@@ -10,7 +10,7 @@ import pytest
 
 from hub_gateway.catalog.entry import Entry, Offering
 from hub_gateway.catalog.snapshot import Catalog
-from hub_gateway.config.model import AnnotationFilter, CategoryFilter, NameFilter, ServerFilter, ToolFiltering
+from hub_gateway.config.filter_model import AnnotationFilter, CategoryFilter, NameFilter, ServerFilter, ToolFiltering
 from hub_gateway.errors import SatelliteError
 from hub_gateway.exposure.current import Category, Exposure
 from hub_gateway.exposure.verdicts import Rule

@@ -12,7 +12,7 @@ import pytest
 from hub.categorizer.v1 import categorizer_pb2, categorizer_pb2_grpc
 from hub.filter.v1 import filter_pb2, filter_pb2_grpc
 from hub_common import rpc_server
-from hub_gateway.config.model import ToolFiltering
+from hub_gateway.config.filter_model import ToolFiltering
 from hub_gateway.errors import SatelliteError
 from hub_gateway.exposure.current import Exposure
 from hub_gateway.satellites.categorizer import Categorizer

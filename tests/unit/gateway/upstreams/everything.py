@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from hub_gateway.config.model import ServerConfig
 from hub_gateway.config.placeholders import Context
+from hub_gateway.config.server_model import ServerConfig
 from hub_gateway.upstreams.connection import Connection
 from hub_gateway.upstreams.dialer import Dialer
 from hub_gateway.upstreams.pending import Answer, Reply

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from hub_gateway.config.model import ServerConfig
+from hub_gateway.config.server_model import ServerConfig
 from hub_gateway.errors import UpstreamDown, UpstreamTimeout
 from hub_gateway.upstreams.pending import Reply
 from tests.support import processes, raw_messages

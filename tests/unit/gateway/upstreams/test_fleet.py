@@ -9,7 +9,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from hub_gateway.config.model import Document, InvalidServer, ServerConfig, ToolFiltering
+from hub_gateway.config.filter_model import ToolFiltering
+from hub_gateway.config.model import Document
+from hub_gateway.config.server_model import InvalidServer, ServerConfig
 from hub_gateway.errors import UnknownUpstream
 from hub_gateway.upstreams.fleet import Changes, Fleet
 from tests.support import processes

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from hub_gateway.config.model import ServerConfig
+from hub_gateway.config.server_model import ServerConfig
 from hub_gateway.errors import UpstreamBusy, UpstreamDown
 from hub_gateway.upstreams.isolation import Isolation
 from tests.support import processes

@@ -14,7 +14,7 @@ from mcp.shared.auth_utils import check_resource_allowed, resource_url_from_serv
 
 from hub_common.store import StoreStatus, StoreUnavailable
 from hub_common.store_embedded import EmbeddedStore
-from hub_gateway.config.model import OAuth
+from hub_gateway.config.server_model import OAuth
 from hub_gateway.errors import UpstreamUnauthorized
 from hub_gateway.upstreams.oauth import urls
 from hub_gateway.upstreams.oauth.challenge import Challenge, read

@@ -15,7 +15,7 @@ import pytest
 from msgspec import Raw
 
 from hub_gateway.catalog.entry import Offering
-from hub_gateway.config.model import InvalidServer, ServerConfig
+from hub_gateway.config.server_model import InvalidServer, ServerConfig
 from hub_gateway.errors import UpstreamBusy, UpstreamDown, UpstreamTimeout, UpstreamUnauthorized
 from hub_gateway.upstreams.status import Outcome
 from hub_gateway.upstreams.supervisor import QUEUE, Ears, Supervisor

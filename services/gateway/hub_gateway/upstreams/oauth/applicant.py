@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from hub_gateway.config.model import OAuth
+from hub_gateway.config.server_model import OAuth
 from hub_gateway.errors import UpstreamUnauthorized
 from hub_gateway.upstreams.oauth.challenge import Challenge
 from hub_gateway.upstreams.oauth.discovery import Found, discover

@@ -15,7 +15,7 @@ import msgspec
 
 from hub_common.logs import add_secret, forget_secret
 from hub_common.tasks import Tasks
-from hub_gateway.config.model import OAuth
+from hub_gateway.config.server_model import OAuth
 from hub_gateway.errors import Conflict, UpstreamUnauthorized
 from hub_gateway.upstreams.oauth import challenge as challenges
 from hub_gateway.upstreams.oauth.applicant import Applicant, Shared

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from hub_common.logs import add_secret
-from hub_gateway.config.model import OAuth, TokenAuthMethod
+from hub_gateway.config.server_model import OAuth, TokenAuthMethod
 from hub_gateway.errors import UpstreamUnauthorized
 from hub_gateway.upstreams.oauth.discovery import AuthorizationServer
 from hub_gateway.upstreams.oauth.urls import is_document_url, is_loopback, united

@@ -13,7 +13,7 @@ import msgspec
 
 from hub_common.logs import add_secret
 from hub_common.store import Store, StoreUnavailable
-from hub_gateway.config.model import OAuth
+from hub_gateway.config.server_model import OAuth
 from hub_gateway.upstreams.oauth.registration import Client
 from hub_gateway.upstreams.oauth.tokens import Tokens
 

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from hub_gateway.config.model import ConnectionPool
+from hub_gateway.config.server_model import ConnectionPool
 from hub_gateway.errors import UpstreamError, UpstreamUnauthorized
 from hub_gateway.upstreams.transports.address import Address, encode_headers, parse, request_head
 from hub_gateway.upstreams.transports.pool import Pool

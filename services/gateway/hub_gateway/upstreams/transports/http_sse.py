@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from hub_common.tasks import Tasks
-from hub_gateway.config.model import ConnectionPool
+from hub_gateway.config.server_model import ConnectionPool
 from hub_gateway.errors import UpstreamDown, UpstreamError, UpstreamUnauthorized
 from hub_gateway.upstreams.transports.address import Address, encode_headers, parse, request_head
 from hub_gateway.upstreams.transports.event_stream import EventStream

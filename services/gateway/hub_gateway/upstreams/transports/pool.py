@@ -10,7 +10,7 @@ import ssl
 from collections import deque
 from functools import lru_cache
 
-from hub_gateway.config.model import ConnectionPool
+from hub_gateway.config.server_model import ConnectionPool
 from hub_gateway.upstreams.transports.address import Address
 from hub_gateway.upstreams.transports.http1 import Feed, Link, Response, Unreachable
 

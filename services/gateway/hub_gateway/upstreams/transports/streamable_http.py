@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 
 from hub_common.tasks import Tasks
-from hub_gateway.config.model import ConnectionPool
+from hub_gateway.config.server_model import ConnectionPool
 from hub_gateway.errors import UpstreamBusy, UpstreamDown, UpstreamError, UpstreamGarbage, UpstreamUnauthorized
 from hub_gateway.upstreams.transports.address import Address, encode_headers, parse, request_head
 from hub_gateway.upstreams.transports.event_stream import EventStream

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from hub_gateway.config.model import ConnectionPool
+from hub_gateway.config.server_model import ConnectionPool
 from hub_gateway.errors import UpstreamUnauthorized
 from hub_gateway.upstreams.transports.http_sse import HttpSse
 from hub_gateway.upstreams.transports.streamable_http import StreamableHttp

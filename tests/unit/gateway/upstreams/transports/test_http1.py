@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hub_gateway.config.model import ConnectionPool
+from hub_gateway.config.server_model import ConnectionPool
 from hub_gateway.errors import UpstreamDown, UpstreamGarbage
 from hub_gateway.upstreams.transports.address import parse, request_head
 from hub_gateway.upstreams.transports.http1 import Broken, Response, Unreachable

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from hub_gateway.config.model import ConnectionPool
+from hub_gateway.config.server_model import ConnectionPool
 from hub_gateway.errors import UpstreamDown, UpstreamUnauthorized
 from hub_gateway.upstreams.transports.http_sse import HttpSse
 from hub_gateway.upstreams.transports.transport import Refused

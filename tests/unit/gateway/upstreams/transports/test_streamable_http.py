@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from hub_gateway.config.model import ConnectionPool
+from hub_gateway.config.server_model import ConnectionPool
 from hub_gateway.errors import UpstreamBusy, UpstreamDown, UpstreamGarbage, UpstreamUnauthorized
 from hub_gateway.upstreams.transports.http1 import Broken
 from hub_gateway.upstreams.transports.streamable_http import StreamableHttp
