@@ -248,10 +248,8 @@ def _check_stdio(entry: ServerEntry, written: Mapping[str, Any], path: str, find
         findings.fault(f"{path}.oauth", 'only with "url"')
     if entry.headers:
         findings.warn(f"{path}.headers", 'ignored: only with "url"')
-    if entry.dev is not None:
-        findings.warn(f"{path}.dev", "has no effect yet: the server is not restarted when its sources change")
-        if not PurePath(entry.dev.cwd).is_absolute():
-            findings.fault(f"{path}.dev.cwd", "must be an absolute path")
+    if entry.dev is not None and not PurePath(entry.dev.cwd).is_absolute():
+        findings.fault(f"{path}.dev.cwd", "must be an absolute path")
     for i, argument in enumerate(entry.args):
         if _OLD_VARIABLE.fullmatch(argument):
             findings.warn(f"{path}.args[{i}]", "$NAME is an old form; write ${NAME}")

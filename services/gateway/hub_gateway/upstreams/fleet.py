@@ -13,6 +13,7 @@ from hub_gateway.config.model import Document
 from hub_gateway.config.placeholders import Context
 from hub_gateway.config.server_model import InvalidServer, ServerConfig
 from hub_gateway.errors import UnknownUpstream
+from hub_gateway.upstreams.dev_reload import DevReload
 from hub_gateway.upstreams.isolation import Isolation, Owners, Told
 from hub_gateway.upstreams.oauth.authorizations import Authorizations
 from hub_gateway.upstreams.status import Observe
@@ -65,6 +66,7 @@ class Fleet:
         self._ears = Ears(changed, unasked, observe)
         told = told or (lambda name, _session, message: unasked(name, message))
         self._isolation = Isolation(context, told, observe, owners)
+        self._dev_reload = DevReload(self._reload)
         self._lock = asyncio.Lock()
 
     def get(self, name: str) -> Supervisor:
@@ -135,6 +137,7 @@ class Fleet:
 
     async def close(self) -> None:
         """Stop every upstream."""
+        await self._dev_reload.close()
         await self._isolation.close()
         async with self._lock:
             await asyncio.gather(*(_end(one, "the hub is stopping") for one in self.supervisors.values()))
@@ -147,6 +150,7 @@ class Fleet:
         added = tuple(name for name in wanted if name not in old)
         for name in (*removed, *modified):
             self._isolation.end_upstream(name)
+            self._dev_reload.forget(name)
         leaving = [old[name] for name in (*removed, *modified)]
         # The old ones leave the map first: from now on nobody can reach them.
         self.supervisors = {
@@ -171,8 +175,17 @@ class Fleet:
         credential = self._authorizations.credential(config.name) if remote and self._authorizations else None
         return Supervisor(config, self._context, self._ears, credential)
 
+    async def _reload(self, name: str) -> None:
+        """Start anew what runs, or tries to: its sources are others now."""
+        async with self._lock:
+            supervisor = self.supervisors.get(name)
+            if supervisor is not None and supervisor.status.state not in ("stopped", "invalid"):
+                await self.stop(name, "its sources changed")
+                supervisor.start()
+
     def _launch(self, name: str) -> None:
         supervisor = self.supervisors[name]
+        self._dev_reload.watch(supervisor.config)
         if isinstance(supervisor.config, ServerConfig) and not supervisor.config.disabled:
             supervisor.start()
 
