@@ -15,7 +15,9 @@ import msgspec
 from hub_gateway.errors import CallerError
 from hub_gateway.routing.exchange import Exchange, Response
 from hub_gateway.routing.shared_sessions import SharedSessions
-from hub_gateway.satellites.peers import PeerGone, Peers, Say
+from hub_gateway.satellites.letters import PeerGone
+from hub_gateway.satellites.lines import Say
+from hub_gateway.satellites.peers import Peers
 from hub_gateway.sessions.outbox import Sent, event_id
 from hub_gateway.sessions.registry import Sessions
 from hub_gateway.sessions.session import Session, replica_in

@@ -19,7 +19,7 @@ from hub_gateway.routing.exchange import Exchange, Response
 from hub_gateway.routing.hello import Hello
 from hub_gateway.routing.lists import answer_list
 from hub_gateway.routing.subscriptions import Subscriptions
-from hub_gateway.satellites.peers import PeerAbsent
+from hub_gateway.satellites.letters import PeerAbsent
 from hub_gateway.wire import rewrite
 from hub_gateway.wire.errors import INTERNAL_ERROR, METHOD_NOT_FOUND, error_object
 from hub_gateway.wire.meta import TRACEPARENT

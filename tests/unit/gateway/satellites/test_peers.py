@@ -13,9 +13,11 @@ import pytest
 from hub_common.bus import open_bus
 from hub_common.store import open_store
 from hub_common.tasks import Tasks
-from hub_gateway.satellites import peers as module
-from hub_gateway.satellites.peers import PeerGone, Peers, Say
-from tests.support.redis_server import redis_process, redis_url  # noqa: F401
+from hub_gateway.satellites import lines as module
+from hub_gateway.satellites.letters import PARCELS, PeerGone
+from hub_gateway.satellites.lines import Say
+from hub_gateway.satellites.peers import Peers
+from tests.support.redis_server import redis_process
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -133,7 +135,7 @@ async def test_long_parts_and_questions_come_whole(pair: tuple[Replica, Replica]
     question = b"q" * (1 << 20)
     answer = await parts_of(one.peers.ask(other.peers.id, "count", question))
     assert answer == [question + b"%d" % number + b"x" * (3 << 20) for number in range(3)]
-    assert await one.store.count(module.PARCELS) == 0, "nothing is left behind"
+    assert await one.store.count(PARCELS) == 0, "nothing is left behind"
 
 
 async def test_nobody_answers_for_a_replica_that_is_gone(pair: tuple[Replica, Replica]) -> None:
@@ -242,3 +244,10 @@ async def test_what_cannot_be_used_makes_nobody_deaf(pair: tuple[Replica, Replic
     one.peers.tell("stop", b"no number", other.peers.id)
     one.peers.tell("news", b"later", other.peers.id)
     await seen(lambda: other.told == [(one.peers.id, b"later")], "it hears the next thing")
+
+
+async def test_a_replica_lives_until_it_does_not(pair: tuple[Replica, Replica]) -> None:
+    one, other = pair
+    assert await one.peers.lives(other.peers.id)
+    await other.end()
+    assert not await one.peers.lives(other.peers.id)
