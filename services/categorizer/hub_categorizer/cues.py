@@ -22,8 +22,8 @@ BUILT_IN: dict[str, Cues] = {
     "filesystem": Cues(
         products="""
             filesystem file_system filesystems fs files gdrive google_drive dropbox onedrive box_com sharepoint ftp
-            sftp nextcloud everything_search markitdown pandoc docx pptx xlsx pdf excel powerpoint ppt word_document
-            text_editor google_sheet google_doc google_slide office_word""",
+            sftp nextcloud obsidian everything_search markitdown pandoc docx pptx xlsx pdf excel powerpoint ppt
+            word_document text_editor google_sheet google_doc google_slide office_word""",
         strong="""
             file directory folder filesystem filename filepath path_to csv_file pdf spreadsheet workbook worksheet
             docx pptx xlsx zip archive disk directory_tree 文件 目录 文件夹""",
@@ -164,7 +164,7 @@ BUILT_IN: dict[str, Cues] = {
             salesforce twitter x_com linkedin facebook instagram mastodon bluesky threads line wechat weixin lark
             feishu dingtalk matrix signal vonage ntfy pushover mattermost rocketchat webex skype kakao basecamp
             confluence teamwork ticktick google_workspace meta_ad mail google_form typeform granola fireflies otter
-            attio pipedrive crm yuque hackmd evernote onenote obsidian apple_note bear_note logseq raindrop xhs
+            attio pipedrive crm yuque hackmd evernote onenote apple_note bear_note logseq raindrop xhs
             xiaohongshu weibo bulksms v2ex interactive_feedback lara_translate deepl""",
         strong="""
             email e_mail inbox mailbox slack discord telegram whatsapp sms chat_message direct_message send_message
