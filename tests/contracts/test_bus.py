@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hub_common.bus import Bus, BusUnavailable, LocalBus, open_bus
+from hub_common.bus import Bus, BusUnavailable, LocalBus
+from hub_common.shared_state import open_bus
 from tests.support.redis_server import RedisProcess, redis_process, redis_url  # noqa: F401
 from tests.support.waiting import until
 

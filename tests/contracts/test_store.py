@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from hub_common import store_embedded
-from hub_common.store import Store, StoreUnavailable, open_store
+from hub_common.shared_state import open_store
+from hub_common.store import Store, StoreUnavailable
 from hub_common.store_embedded import EmbeddedStore
 from tests.support.redis_server import redis_process, redis_url  # noqa: F401
 from tests.support.waiting import until

@@ -15,7 +15,7 @@ from hub_categorizer.servicer import start
 from hub_categorizer.settings import Settings, load
 from hub_common import logs, telemetry
 from hub_common.settings import SettingsError
-from hub_common.store import open_store, state_dir
+from hub_common.shared_state import open_store, state_dir
 
 STOP_GRACE_S = 5.0
 

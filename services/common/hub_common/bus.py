@@ -77,17 +77,3 @@ class LocalBus:
 
     async def close(self) -> None:
         self._room.hearing = [each for each in self._room.hearing if each[1] is not self]
-
-
-def open_bus(redis_url: str | None, directory: Path) -> Bus:
-    """Open the bus beside the store of the same arguments. Asks nothing yet.
-
-    Raises:
-        ValueError: `redis_url` is no URL of a Redis; the text does not repeat it.
-    """
-    # Imported here: each process pays for the implementation it uses.
-    if redis_url:
-        from hub_common.bus_redis import RedisBus
-
-        return RedisBus(redis_url)
-    return LocalBus(directory)

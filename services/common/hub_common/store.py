@@ -7,12 +7,10 @@ Redis for several replicas and files for one machine; one contract test holds bo
 from __future__ import annotations
 
 import logging
-import os
 import re
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
 from hub_common.breaker import Breaker
@@ -143,28 +141,3 @@ def check_ttl(ttl_s: float | None) -> float | None:
     if ttl_s is not None and ttl_s <= 0:
         raise ValueError("ttl_s must be positive")
     return ttl_s
-
-
-def open_store(redis_url: str | None, directory: Path) -> Store:
-    """Open Redis at `redis_url`, or without one the files under `directory`. Asks nothing yet.
-
-    Raises:
-        ValueError: `redis_url` is no URL of a Redis; the text does not repeat it.
-    """
-    # Imported here: each process pays for the implementation it uses.
-    if redis_url:
-        from hub_common.store_redis import RedisStore
-
-        return RedisStore(redis_url)
-    from hub_common.store_embedded import EmbeddedStore
-
-    return EmbeddedStore(directory)
-
-
-def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """`$XDG_STATE_HOME/mcp-hub`, else `~/.local/state/mcp-hub`. Not made here.
-
-    Source: XDG Base Directory Specification 0.8; a relative path is ignored, as it says.
-    """
-    configured = Path(environ.get("XDG_STATE_HOME", ""))
-    return (configured if configured.is_absolute() else Path.home() / ".local" / "state") / "mcp-hub"

@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from hub_common.bus import open_bus
-from hub_common.store import StoreUnavailable, open_store, state_dir
+from hub_common.shared_state import open_bus, open_store, state_dir
+from hub_common.store import StoreUnavailable
 from hub_common.tasks import Tasks
 from hub_common.telemetry import Telemetry
 from hub_gateway.config.context import Context

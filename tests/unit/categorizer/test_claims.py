@@ -12,7 +12,8 @@ import pytest
 
 from hub.categorizer.v1 import categorizer_pb2 as pb
 from hub_categorizer.claims import SPACE, Claims
-from hub_common.store import Store, open_store
+from hub_common.shared_state import open_store
+from hub_common.store import Store
 from tests.support.redis_server import redis_url  # noqa: F401 - a fixture
 from tests.support.waiting import until
 from tests.unit.categorizer.conftest import categorizer

@@ -19,7 +19,8 @@ from hub_categorizer.llm_faults import ProviderAbsent
 from hub_categorizer.llm_prompts import Prompt
 from hub_categorizer.providers import open_llm
 from hub_categorizer.settings import Settings
-from hub_common.store import Store, open_store
+from hub_common.shared_state import open_store
+from hub_common.store import Store
 from tests.support.redis_server import redis_url  # noqa: F401 - a fixture
 from tests.unit.categorizer.conftest import categorizer
 from tests.unit.categorizer.gemini_stand_in import KEY, all_as

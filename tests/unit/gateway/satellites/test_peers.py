@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hub_common.bus import open_bus
-from hub_common.store import open_store
+from hub_common.shared_state import open_bus, open_store
 from hub_common.tasks import Tasks
 from hub_gateway.satellites import lines as module
 from hub_gateway.satellites.letters import PARCELS, PeerGone
