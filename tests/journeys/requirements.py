@@ -315,6 +315,13 @@ _ALL: Final = (
         own=True,
     ),
     Requirement(
+        "session-home",
+        "With isolation `session` a session has one connection of its own, whichever replica it asks; where that one's "
+        "replica dies the client is told in ten seconds that the server's state is gone, and gets a new one.",
+        "hub decision",
+        own=True,
+    ),
+    Requirement(
         "streams-elsewhere",
         "A stream is taken up with Last-Event-ID on any replica while the one that kept it lives; else a call's is "
         "refused with 400 and the standing one begins anew.",

@@ -47,6 +47,7 @@ from hub_gateway.routing.discovery import Discovery
 from hub_gateway.routing.elsewhere import Elsewhere
 from hub_gateway.routing.held import Holding
 from hub_gateway.routing.hello import Hello
+from hub_gateway.routing.homes import Homes
 from hub_gateway.routing.log_levels import LogLevels
 from hub_gateway.routing.owners import owner_of
 from hub_gateway.routing.relay import Relay
@@ -144,10 +145,6 @@ class Gateway:
         self._access = Access()
         self._locks: dict[str, Lock | None] = {}
         holding = Holding(self.peers.id, self._seal)
-        self._log_levels = LogLevels(self.fleet, lambda: len(self.sessions))
-        self.calls = calls = Calls(self.fleet, self.current, Usage(self.store), holding, self._log_levels)
-        calls.handles.replica = self.peers.id if settings.redis_url else ""
-        self._subscriptions = Subscriptions(self.fleet, calls, lambda session: self.sessions.changed(session))
         self._archive = Archive(self.store, settings.session_idle_s * 2, self.peers.id)
         self._shared = SharedSessions(self.peers)
         self.sessions = Sessions(
@@ -160,6 +157,15 @@ class Gateway:
             self._shared,
             self.peers.id,
         )
+        elsewhere = self._elsewhere = Elsewhere(self.peers, self.sessions, self._shared)
+        meeting = self.store if settings.redis_url else None
+        idle_s = settings.session_idle_s
+        self._homes = Homes(self.peers, elsewhere.answer, self.sessions, self.fleet, meeting, idle_s * 2)
+        self._log_levels = LogLevels(self.fleet, lambda: len(self.sessions))
+        self.calls = calls = Calls(self.fleet, self.current, Usage(self.store), holding, self._log_levels, self._homes)
+        calls.handles.replica = self.peers.id if settings.redis_url else ""
+        self._subscriptions = Subscriptions(self.fleet, calls, self.sessions.changed)
+        self._homes.serve(self._subscriptions.moved)
         self._shared.serve(self.sessions, self._subscriptions, self._log_levels)
         satellites = (self.filter, self.categorizer)
         discovery = Discovery(calls, self.current, self.sessions, satellites)
@@ -168,7 +174,6 @@ class Gateway:
         handles, list_changed = calls.handles, self.republish.list_changed
         self._relay = Relay(self.sessions, self._subscriptions, handles, self.current, list_changed)
         hello = Hello(self.fleet, self.current, self.sessions, self._log_levels, look)
-        elsewhere = self._elsewhere = Elsewhere(self.peers, self.sessions, self._shared)
         router = Router(hello, calls, discovery, self._subscriptions, elsewhere, telemetry)
         elsewhere.serve(router.answer)
         self._started_at = time.time()
@@ -325,6 +330,7 @@ class Gateway:
         self._log_levels.ended(session)
         self._subscriptions.forget(session)
         self.calls.handles.forget(session)
+        self._homes.forget(session)
         self.fleet.end_session(session.id)
 
     async def _expire(self) -> None:
@@ -333,11 +339,12 @@ class Gateway:
             await asyncio.sleep(_EXPIRE_EVERY_S)
             self.sessions.expire()
             if turn % rounds == 0:
-                self.sessions.refresh()
+                await self._homes.refresh(self.sessions.refresh())
 
     async def _heed(self) -> None:
         while True:
             await asyncio.sleep(_HEED_EVERY_S)
+            await self._homes.keep()  # first, so that whoever knows a session finds its homes
             await self.sessions.heed()
 
     async def _share_key(self) -> None:

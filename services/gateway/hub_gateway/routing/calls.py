@@ -20,8 +20,9 @@ from hub_gateway.exposure.audience import Opened
 from hub_gateway.exposure.current import Audience, Current
 from hub_gateway.exposure.view import View
 from hub_gateway.routing import questions
-from hub_gateway.routing.exchange import Exchange, Response
+from hub_gateway.routing.exchange import Bound, Exchange, Response
 from hub_gateway.routing.held import Holding, MissingCapability, declared
+from hub_gateway.routing.homes import Homes
 from hub_gateway.routing.log_levels import LogLevels
 from hub_gateway.routing.task_handles import TaskHandles
 from hub_gateway.routing.translate import error_for, result_for, visits_of, visits_required
@@ -60,13 +61,17 @@ class HeaderMismatch(CallerError):
 class Calls:
     """The calls of all clients."""
 
-    def __init__(self, fleet: Fleet, current: Current, usage: Usage, holding: Holding, log_levels: LogLevels) -> None:
+    def __init__(
+        self, fleet: Fleet, current: Current, usage: Usage, holding: Holding, log_levels: LogLevels, homes: Homes
+    ) -> None:
         self._fleet = fleet
         self.handles = TaskHandles(fleet, current)
         self._current = current
         self.log_levels = log_levels
         self.holding = holding
         """Calls of stateless clients that wait for an answer."""
+        self.homes = homes
+        """Where sessions' own connections are."""
         self.usage = usage
         """Told of every call of a tool."""
 
@@ -109,6 +114,10 @@ class Calls:
             raise UnknownEntry(f"Unknown tool: {name}")
         self.usage.count(entry)
         return self.forward(exchange, entry, exchange.params, "name", name)
+
+    def bound(self, exchange: Exchange, bound: Bound) -> Awaitable[Response]:
+        """Answer a request that another replica has resolved already."""
+        return self._ask(exchange, bound.upstream_name, exchange.params, bound.local_name, bound.mirrored or None)
 
     def get_prompt(self, exchange: Exchange) -> Awaitable[Response]:
         """Answer `prompts/get`."""
@@ -213,7 +222,10 @@ class Calls:
     ) -> Response:
         supervisor = self._fleet.get(upstream_name)
         if exchange.session is not None and supervisor.isolated:
-            supervisor = await self._fleet.own(upstream_name, exchange.session.id)
+            own = await self.homes.own(exchange, Bound(upstream_name, name, list(mirrored or ())), params)
+            if isinstance(own, Response):
+                return own
+            supervisor = own
             await supervisor.log_level.want(exchange.session.log_level)
         method = exchange.message.method
         connection = supervisor.connection

@@ -7,13 +7,13 @@ if the client had asked there; only who holds it is known elsewhere (`held`, `ta
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import aclosing, contextmanager
 
 import msgspec
 
 from hub_gateway.errors import CallerError
-from hub_gateway.routing.exchange import Exchange, Response
+from hub_gateway.routing.exchange import Bound, Exchange, Response
 from hub_gateway.routing.shared_sessions import SharedSessions
 from hub_gateway.satellites.letters import PeerGone
 from hub_gateway.satellites.lines import Say
@@ -21,7 +21,7 @@ from hub_gateway.satellites.peers import Peers
 from hub_gateway.sessions.outbox import Sent, event_id
 from hub_gateway.sessions.registry import Sessions
 from hub_gateway.sessions.session import Session, replica_in
-from hub_gateway.wire import codec
+from hub_gateway.wire import codec, rewrite
 from hub_gateway.wire.meta import Caller
 from hub_gateway.wire.revisions import Era
 
@@ -45,6 +45,7 @@ class _Asked(msgspec.Struct, frozen=True, array_like=True):
     headers: dict[bytes, bytes] | None
     streams: bool
     """Whether the client takes messages before the response."""
+    bound: Bound | None = None
 
 
 class _Reading(msgspec.Struct, frozen=True, array_like=True):
@@ -125,21 +126,30 @@ class Elsewhere:
         except PeerGone as fault:
             raise CallerError(f"Invalid requestState: {fault}; start again") from fault
 
-    async def answer(self, exchange: Exchange, replica: str) -> Response:
+    async def answer(
+        self, exchange: Exchange, replica: str, bound: Bound | None = None, params: rewrite.Members | None = None
+    ) -> Response:
         """Have a request answered by another replica; cancelling cancels it there.
+
+        Args:
+            exchange: the request.
+            replica: who answers it.
+            bound: the upstream it was resolved to, where only that is wanted of the other.
+            params: what is sent to that upstream; without it what the client sent.
 
         Raises:
             PeerGone: it is not there, or did not answer to the end.
         """
         message, session = exchange.message, exchange.session
         asked = _Asked(
-            codec.request(exchange.id_raw, message.method, message.params),
+            codec.request(exchange.id_raw, message.method, message.params if params is None else rewrite.join(params)),
             exchange.era is Era.STATELESS,
             "" if session is None else session.id,
             exchange.view_name,
             exchange.caller,
             None if exchange.headers is None else dict(exchange.headers),
             exchange.outlet is not None,
+            bound,
         )
         async with aclosing(self._peers.ask(replica, ANSWER, msgspec.msgpack.encode(asked))) as parts:
             async for part in parts:
@@ -169,6 +179,21 @@ class Elsewhere:
             session=session,
             outlet=(lambda message: say(_BEFORE + message)) if asked.streams else None,
             view_name=asked.view_name,
+            headers=asked.headers,
+            bound=asked.bound,
         )
-        exchange.headers = asked.headers
-        say(_LAST + msgspec.msgpack.encode(await answered(exchange)))
+        with _in_use(session):
+            say(_LAST + msgspec.msgpack.encode(await answered(exchange)))
+
+
+@contextmanager
+def _in_use(session: Session | None) -> Generator[None]:
+    """While this lasts, the session is not idle here, though its client waits elsewhere."""
+    if session is None:
+        yield
+        return
+    session.attached += 1
+    try:
+        yield
+    finally:
+        session.attached -= 1

@@ -31,6 +31,16 @@ class Response(msgspec.Struct, frozen=True, gc=False):
     error_code: int | None = None
 
 
+class Bound(msgspec.Struct, frozen=True, array_like=True):
+    """What a request is bound for, once that is resolved."""
+
+    upstream_name: str
+    local_name: str | None = None
+    """The entry's own name, where the request is about one."""
+    mirrored: list[tuple[str, str]] = []
+    """Headers that say again what is among the arguments (2026-07-28 §Custom Headers from Tool Parameters)."""
+
+
 class Exchange(msgspec.Struct, eq=False):
     """A request, who asks it, and the way back to the client while it runs. Implements `upstreams.connection.Listener`.
 
@@ -51,6 +61,8 @@ class Exchange(msgspec.Struct, eq=False):
     """The view of the config that is asked for; "" is the default. A session has its own."""
     headers: Mapping[bytes, bytes] | None = None
     """The headers of a stateless request over HTTP; None where the transport has none that mirror the body."""
+    bound: Bound | None = None
+    """Set where another replica has resolved the request, and brings it to the home of its session's own connection."""
     id_raw: bytes = b""
     params: rewrite.Members = {}
     progress_token_raw: bytes | None = None

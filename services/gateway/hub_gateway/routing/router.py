@@ -27,6 +27,8 @@ from hub_gateway.wire.revisions import HANDSHAKE_ONLY_METHODS, STATELESS_ONLY_ME
 
 _log = logging.getLogger(__name__)
 
+_OF_ENTRIES = frozenset({"tools/call", "prompts/get", "resources/read", "completion/complete"})
+
 Journey = Callable[[Exchange], Awaitable[Response]]
 
 
@@ -98,6 +100,8 @@ class Router:
             and (replica := self._calls.holding.elsewhere(exchange)) is not None
         ):
             return partial(self._elsewhere.resume, replica=replica)
+        if exchange.bound is not None and method in _OF_ENTRIES:
+            return partial(self._calls.bound, bound=exchange.bound)
         journey = self._journeys.get(method)
         absent = STATELESS_ONLY_METHODS if exchange.era is Era.HANDSHAKE else HANDSHAKE_ONLY_METHODS
         if journey is None or method in absent:

@@ -16,7 +16,7 @@ from hub_common.tasks import Tasks
 from hub_gateway.errors import CallerError, HubError, UnknownEntry
 from hub_gateway.exposure.view import View
 from hub_gateway.routing.calls import Calls
-from hub_gateway.routing.exchange import Exchange, Response
+from hub_gateway.routing.exchange import Bound, Exchange, Response
 from hub_gateway.routing.holds import Holds, Owned
 from hub_gateway.routing.task_handles import needs_extension
 from hub_gateway.sessions.session import Session
@@ -148,11 +148,19 @@ class Subscriptions:
     async def subscribe(self, exchange: Exchange) -> Response:
         """Answer `resources/subscribe` of a session with what its upstream says."""
         uri = exchange.text("uri")
-        owners = self._calls.owners(self._calls.view(exchange), uri)
+        bound = exchange.bound
+        if bound is None:
+            owners = self._calls.owners(self._calls.view(exchange), uri)
+        else:
+            owners = [(bound.upstream_name, bound.local_name or uri)]
         if not owners or exchange.session is None:
             raise UnknownEntry(f"Unknown resource: {uri}")
         refusal: Response | None = None
         for owner in owners:
+            if self._fleet.get(owner[0]).isolated:
+                response = await self._calls.homes.answered(exchange, Bound(*owner), exchange.params)
+                if response is not None:
+                    return response
             reply = await self._subscribed(exchange, exchange.session, uri, self._owned(owner, exchange.session))
             if not reply.error_raw:
                 exchange.session.subscribed.add(uri)
@@ -192,6 +200,13 @@ class Subscriptions:
                 self._tasks.spawn(self._taken_again(owned), f"revive {owned.upstream_name}")
             else:
                 self._unowned.add(session)
+
+    def moved(self, session: Session, upstream_name: str) -> None:
+        """A session's own connection comes to this replica, and knows nothing of what was subscribed to on the old
+        one."""
+        for owned in self._sessions.get(session, {}).values():
+            if owned.session_id and owned.upstream_name == upstream_name:
+                self._tasks.spawn(self._taken_again(owned), f"moved {upstream_name}")
 
     def swapped(self) -> None:
         """The lists are others now: a resource of a revived session may have its owner back."""
@@ -300,6 +315,8 @@ class Subscriptions:
         return None
 
     async def _taken_again(self, owned: Owned) -> None:
+        if owned.session_id and not await self._calls.homes.is_here(owned.session_id, owned.upstream_name):
+            return  # its home keeps it
         try:
             await self._holds.take(owned, {"uri": msgspec.Raw(rewrite.encode_text(owned.uri))})
         except HubError:

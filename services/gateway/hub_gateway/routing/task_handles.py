@@ -93,7 +93,7 @@ class TaskHandles:
         params = {**exchange.params, "taskId": Raw(rewrite.encode_text(local_id))}
         supervisor = self._fleet.get(upstream_name)
         if exchange.session is not None and supervisor.isolated:
-            supervisor = await self._fleet.own(upstream_name, exchange.session.id)
+            supervisor = self._fleet.own_if_there(upstream_name, exchange.session.id)
         reply = await supervisor.request(
             exchange.message.method,
             params,

@@ -172,12 +172,14 @@ class Sessions:
             self._archive.note(session)
             await self._archive.commit()
 
-    def refresh(self) -> None:
-        """Keep every session that was used here for another while. Called well within the idle time."""
+    def refresh(self) -> list[Session]:
+        """Keep every session that was used here for another while, and return those. Called well within the idle
+        time."""
         since_s, self._refreshed_s = self._refreshed_s, self._clock()
-        for session in self._sessions.values():
-            if session.attached or session.running or session.seen_s >= since_s:
-                self.adopted(session)
+        used = [s for s in self._sessions.values() if s.attached or s.running or s.seen_s >= since_s]
+        for session in used:
+            self.adopted(session)
+        return used
 
     def close(self, session_id: str) -> bool:
         """End a session, on all replicas; False where there is none of that id."""

@@ -94,6 +94,15 @@ class Fleet:
             return shared  # stopped or down: the shared one knows why
         return await self._isolation.supervisor(shared.config, session_id, shared.credential)
 
+    def own_if_there(self, name: str, session_id: str) -> Supervisor:
+        """The supervisor of a session's own connection where it has one, else the shared one.
+
+        Raises:
+            UnknownUpstream: the config has none of that name.
+        """
+        shared = self.get(name)
+        return self._isolation.existing(name, session_id) or shared
+
     def owned_by(self, session_id: str) -> list[Supervisor]:
         """The supervisors of the connections that a session has of its own."""
         return self._isolation.owned_by(session_id)
@@ -101,6 +110,10 @@ class Fleet:
     def end_session(self, session_id: str) -> None:
         """A session ended, and its own connections with it."""
         self._isolation.end_session(session_id)
+
+    def end_own(self, name: str, session_id: str) -> None:
+        """End a session's own connection to one upstream, where it has one."""
+        self._isolation.end(name, session_id)
 
     async def apply(self, document: Document) -> Changes:
         """Make the fleet what the document says. New and modified servers are started, not waited for; this returns

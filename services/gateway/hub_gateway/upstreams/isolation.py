@@ -84,6 +84,11 @@ class Isolation:
             raise UpstreamDown(f"{config.name}: this session's own connection is not up yet") from None
         return own.supervisor
 
+    def existing(self, name: str, session_id: str) -> Supervisor | None:
+        """The supervisor of a session's own connection to one upstream; None where it has none."""
+        own = self._own.get((name, session_id))
+        return None if own is None else own.supervisor
+
     def owned_by(self, session_id: str) -> list[Supervisor]:
         """The supervisors of a session's own connections."""
         return [own.supervisor for (_, owner), own in self._own.items() if owner == session_id]
@@ -91,6 +96,11 @@ class Isolation:
     def end_session(self, session_id: str) -> None:
         """End the connections of a session that ended."""
         self._end([key for key in self._own if key[1] == session_id], "its session ended")
+
+    def end(self, name: str, session_id: str) -> None:
+        """End a session's own connection to one upstream, where it has one."""
+        if (name, session_id) in self._own:
+            self._end([(name, session_id)], "another replica has taken it over")
 
     def end_upstream(self, name: str) -> None:
         """End the connections of an upstream that is gone or configured anew; sessions get new ones when they call."""

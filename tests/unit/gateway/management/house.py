@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 from hub_categorizer.servicer import start as start_categorizer
 from hub_categorizer.settings import Settings as CategorizerSettings
 from hub_common.rpc_server import RpcServer
+from hub_common.shared_state import open_bus
 from hub_common.store import Store
 from hub_common.store_embedded import EmbeddedStore
 from hub_common.tasks import Tasks
@@ -29,14 +30,18 @@ from hub_gateway.management.app import Deps, management_app
 from hub_gateway.management.metrics import Metrics
 from hub_gateway.management.workspaces import Workspaces
 from hub_gateway.routing.calls import Calls
+from hub_gateway.routing.elsewhere import Elsewhere
 from hub_gateway.routing.held import Holding
+from hub_gateway.routing.homes import Homes
 from hub_gateway.routing.log_levels import LogLevels
 from hub_gateway.routing.republish import Republish
 from hub_gateway.routing.seal import Seal
+from hub_gateway.routing.shared_sessions import SharedSessions
 from hub_gateway.routing.subscriptions import Subscriptions
 from hub_gateway.routing.usage import Usage
 from hub_gateway.satellites.categorizer import Categorizer
 from hub_gateway.satellites.filter import Filter
+from hub_gateway.satellites.peers import Peers
 from hub_gateway.sessions.registry import Sessions
 from hub_gateway.settings import GatewaySettings
 from hub_gateway.upstreams.fleet import Fleet
@@ -124,9 +129,12 @@ def _tied(
         metrics.observe,
         authorizations=authorizations,
     )
-    calls = Calls(fleet, current, Usage(store), Holding("", Seal()), LogLevels(fleet, lambda: 0))
-    subscriptions = Subscriptions(fleet, calls, lambda session: sessions.changed(session))
-    sessions = Sessions(100, 3600.0, time.monotonic, subscriptions.forget)
+    sessions = Sessions(100, 3600.0, time.monotonic, lambda session: subscriptions.forget(session))
+    peers = Peers(open_bus(None, directory), store, time.monotonic)
+    elsewhere = Elsewhere(peers, sessions, SharedSessions(peers))
+    homes = Homes(peers, elsewhere.answer, sessions, fleet, None, 3600.0)
+    calls = Calls(fleet, current, Usage(store), Holding("", Seal()), LogLevels(fleet, lambda: 0), homes)
+    subscriptions = Subscriptions(fleet, calls, sessions.changed)
     satellites = (
         Filter(settings.filter_target, settings.satellite_timeout_s),
         Categorizer(settings.categorizer_target, settings.satellite_timeout_s, settings.llm_timeout_s),
