@@ -17,6 +17,8 @@ from tests.support.processes import EVERYTHING, RAW, serving, stdio_entry
 from tests.support.raw_http import Answer
 from tests.support.raw_tasks import EXTENSION
 from tests.support.replicas import Replicas, replicas
+from tests.support.speakers import EVENT_STREAM, over_sse
+from tests.support.waiting import until
 
 UPSTREAMS: Final = ("http", "stdio")
 TOLD_S: Final = 15.0
@@ -121,7 +123,7 @@ async def test_a_forged_state_is_refused_by_any_replica(pair: Replicas) -> None:
 
 async def _task(client: RawClient, upstream: str) -> str:
     """The handle of a new task."""
-    params = {"name": f"{upstream}__raw_task", "arguments": {}}
+    params: dict[str, Any] = {"name": f"{upstream}__raw_task", "arguments": {}}
     if client.handshake:
         return str((await client.request("tools/call", {**params, "task": {}})).json()["result"]["task"]["taskId"])
     return str((await client.request("tools/call", params)).json()["result"]["taskId"])
@@ -162,7 +164,7 @@ async def test_the_status_of_a_task_reaches_its_session_on_another_replica(pair:
 
 @proves("tasks-elsewhere")
 async def test_a_task_of_a_stateless_client_is_updated_from_any_replica(pair: Replicas) -> None:
-    capable = {"extensions": {EXTENSION: {}}}
+    capable: dict[str, Any] = {"extensions": {EXTENSION: {}}}
     here, there = (RawClient(hub.url, capabilities=capable) for hub in (pair.one, pair.other))
     task_id = await _task(here, "raw")
     assert (await there.request("tasks/get", {"taskId": task_id})).json()["result"]["status"] == "working"
@@ -196,3 +198,31 @@ async def test_a_call_held_by_a_replica_that_died_is_said_to_be_gone(pair: Repli
     restarted = await _asking(pair.other.url).request("tools/call", _retry(name, first, accepted(name="Ada")))
     assert restarted.json()["error"]["code"] == -32602
     assert "is gone; start again" in restarted.json()["error"]["message"]
+
+
+@proves("shared-session")
+@pytest.mark.parametrize("upstream", UPSTREAMS)
+async def test_what_a_client_of_http_sse_posts_finds_its_stream_on_another_replica(
+    pair: Replicas, upstream: str
+) -> None:
+    client = over_sse(pair.one.url, stateless=False, capabilities={}, posts_to=pair.other.url)
+    async with client as speaker:
+        assert (await speaker.call(f"{upstream}__echo", {"text": "hello"})).json()["result"]["content"][0]["text"]
+        long = "x" * 200_000
+        said = (await speaker.call(f"{upstream}__echo", {"text": long})).json()
+        assert said["result"]["content"][0]["text"] == long
+
+
+@proves("shared-session")
+async def test_a_post_for_a_stream_that_is_closed_is_refused_by_any_replica(pair: Replicas) -> None:
+    async with raw_http.opened("GET", pair.one.url, headers=EVENT_STREAM) as stream:
+        path = (await anext(stream.events())).decode()
+    body = b'{"jsonrpc":"2.0","method":"notifications/initialized"}'
+    for hub in (pair.one, pair.other):
+
+        async def refused(base: str = hub.base) -> int:
+            return (await raw_http.post(base + path, body)).status
+
+        await until(refused, lambda status: status == 404, TOLD_S, "404")
+        assert (await raw_http.post(f"{hub.base}/messages?sessionId=none.00000000.", body)).status == 404
+        assert (await raw_http.post(f"{hub.base}/messages?sessionId=none", body)).status == 404

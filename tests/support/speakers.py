@@ -152,13 +152,14 @@ async def over_http(
 
 @asynccontextmanager
 async def over_sse(
-    url: str, *, stateless: bool, capabilities: Mapping[str, Any], revision: str = HANDSHAKE
+    url: str, *, stateless: bool, capabilities: Mapping[str, Any], revision: str = HANDSHAKE, posts_to: str = ""
 ) -> AsyncGenerator[Speaker]:
-    """A client over HTTP+SSE (2024-11-05 basic/transports), which has no stateless era."""
+    """A client over HTTP+SSE (2024-11-05 basic/transports), which has no stateless era; `posts_to` is another hub that
+    gets what it posts."""
     assert not stateless
     async with raw_http.opened("GET", url, headers=EVENT_STREAM) as stream:
         events = stream.events()
-        endpoint = urljoin(url, (await anext(events)).decode())
+        endpoint = urljoin(posts_to or url, (await anext(events)).decode())
 
         async def write(body: bytes) -> None:
             answer = await raw_http.post(endpoint, body)

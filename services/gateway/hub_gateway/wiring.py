@@ -284,7 +284,9 @@ class Gateway:
         if settings.host not in ("0.0.0.0", "::"):
             hosts.append(settings.host)
         access, replicas = self._access, (self._shared, self._elsewhere)
-        http_sse = HttpSse(router, hello, self.sessions, access, settings.body_limit_bytes, self._tasks)
+        http_sse = HttpSse(
+            router, hello, self.sessions, access, self._elsewhere, settings.body_limit_bytes, self._tasks
+        )
         mcp = self._mcp = StreamableHttp(
             router, hello, self.sessions, access, replicas, http_sse, settings.body_limit_bytes, self._tasks
         )

@@ -17,9 +17,11 @@ from hub_gateway.errors import HubError, TooLarge
 from hub_gateway.frontends.access import Access, Denied, deny
 from hub_gateway.frontends.answering import KEEP_ALIVE_S, SSE_HEADERS, until_disconnect
 from hub_gateway.frontends.guards import headers_of, read_body, send_body
+from hub_gateway.routing.elsewhere import Elsewhere
 from hub_gateway.routing.exchange import Exchange
 from hub_gateway.routing.hello import Hello
 from hub_gateway.routing.router import Router
+from hub_gateway.satellites.letters import PeerAbsent, PeerGone
 from hub_gateway.sessions.outbox import Outbox
 from hub_gateway.sessions.registry import Sessions
 from hub_gateway.sessions.session import Session
@@ -38,8 +40,9 @@ MAX_BYTES = 64 * 1024 * 1024
 class Line:
     """One open stream, and the session that `initialize` opens on it."""
 
-    def __init__(self, view_name: str) -> None:
-        self.id = secrets.token_urlsafe(24)
+    def __init__(self, replica: str, view_name: str) -> None:
+        # Any replica may get a POST: the id says who has the stream, and whose it is.
+        self.id = f"{secrets.token_urlsafe(24)}.{replica}.{view_name}"
         self.view_name = view_name
         # Responses come this way too and none may be lost, so there is room for a slow reader's.
         self.outbox = Outbox("standing", max_messages=MAX_MESSAGES, max_bytes=MAX_BYTES, resumable=False)
@@ -50,9 +53,18 @@ class HttpSse:
     """Both URLs of the old transport."""
 
     def __init__(
-        self, router: Router, hello: Hello, sessions: Sessions, access: Access, body_limit_bytes: int, tasks: Tasks
+        self,
+        router: Router,
+        hello: Hello,
+        sessions: Sessions,
+        access: Access,
+        elsewhere: Elsewhere,
+        body_limit_bytes: int,
+        tasks: Tasks,
     ) -> None:
         self._router = router
+        self._elsewhere = elsewhere
+        elsewhere.serve_posts(self._posted)
         self._access = access
         self._hello = hello
         self._sessions = sessions
@@ -62,7 +74,7 @@ class HttpSse:
 
     async def stream(self, receive: Receive, send: Send, view_name: str = "") -> None:
         """Answer the GET for a view: say where to post, then everything else until the client goes."""
-        line = Line(view_name)
+        line = Line(self._elsewhere.replica, view_name)
         self._lines[line.id] = line
         writer = self._tasks.spawn(self._write(line, send), "http+sse")
         try:
@@ -77,12 +89,13 @@ class HttpSse:
         the view of the stream too: its id alone is no key."""
         query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
         line_id = query.get("sessionId", [""])[0]
-        if line_id not in self._lines:
+        _, _, place = line_id.partition(".")
+        replica, named, asked = place.partition(".")
+        if not named or (replica == self._elsewhere.replica and line_id not in self._lines):
             await _refuse(line_id, send)
             return
         headers = headers_of(scope)
         try:
-            asked = self._lines[line_id].view_name
             if self._access.view_name(asked, headers) != asked:
                 await _refuse(line_id, send)
                 return
@@ -99,14 +112,29 @@ class HttpSse:
         except MalformedMessage as fault:
             await send_body(send, 400, fault.reply)
             return
-        line = self._lines.get(line_id)
-        if line is None:  # the stream was closed while the body came
+        try:
+            if replica == self._elsewhere.replica:
+                taken = self._take(line_id, message)
+            else:
+                taken = await self._elsewhere.post(replica, line_id, body)
+        except PeerAbsent:
+            taken = False
+        except PeerGone as fault:
+            await send_body(send, fault.http_status, codec.error(b"", fault.error_raw))
+            return
+        if not taken:
             await _refuse(line_id, send)
             return
-        self._take(line, message)
         await send_body(send, 202, b"Accepted", b"text/plain")
 
-    def _take(self, line: Line, message: Message) -> None:
+    def _posted(self, line_id: str, body: bytes) -> bool:
+        """Take what another replica brings, which has read it already."""
+        return self._take(line_id, codec.decode(body))
+
+    def _take(self, line_id: str, message: Message) -> bool:
+        line = self._lines.get(line_id)
+        if line is None:
+            return False
         session = line.session
         if message.method == "initialize" and message.kind is Kind.REQUEST:
             self._initialize(line, message)
@@ -118,6 +146,7 @@ class HttpSse:
             self._tasks.spawn(self._answer(session, message), "http+sse answer")
         else:
             session.take(message)
+        return True
 
     def _initialize(self, line: Line, message: Message) -> None:
         if line.session is not None:

@@ -27,6 +27,7 @@ from hub_gateway.wire.revisions import Era
 
 ANSWER = "answer"
 READ = "read"
+POSTED = "posted"
 IDLE_S = 15.0
 _BEFORE, _LAST = b"b", b"l"
 """How a part of an answer begins: a message that comes before the response, or the response itself."""
@@ -56,6 +57,17 @@ class _Reading(msgspec.Struct, frozen=True, array_like=True):
     after: int
 
 
+class _Posted(msgspec.Struct, frozen=True, array_like=True):
+    """What a client of HTTP+SSE posted, and the line it belongs to."""
+
+    line_id: str
+    body: bytes
+
+
+TakePosted = Callable[[str, bytes], bool]
+"""Takes what was posted for a line; False where that is closed."""
+
+
 class FarStream:
     """A stream of a session that another replica keeps, as `Outbox` is one that is kept here. Its reader closes it by
     ending to read."""
@@ -81,6 +93,7 @@ class FarStream:
 
 _asked = msgspec.msgpack.Decoder(_Asked)
 _reading = msgspec.msgpack.Decoder(_Reading)
+_posted = msgspec.msgpack.Decoder(_Posted)
 _sent = msgspec.msgpack.Decoder(Sent | None)
 _response = msgspec.msgpack.Decoder(Response)
 
@@ -101,6 +114,32 @@ class Elsewhere:
 
         self._peers.when_asked(ANSWER, answer)
         self._peers.when_asked(READ, lambda body, say: self._read(_reading.decode(body), say))
+
+    @property
+    def replica(self) -> str:
+        """The id of this replica."""
+        return self._peers.id
+
+    def serve_posts(self, take: TakePosted) -> None:
+        """Give what other replicas bring for the lines of HTTP+SSE to `take`."""
+
+        async def answer(body: bytes, say: Say) -> None:
+            posted = _posted.decode(body)
+            if take(posted.line_id, posted.body):
+                say(_LAST)
+
+        self._peers.when_asked(POSTED, answer)
+
+    async def post(self, replica: str, line_id: str, body: bytes) -> bool:
+        """Bring what a client of HTTP+SSE posted to the replica that holds its stream; False where that is closed.
+
+        Raises:
+            PeerAbsent: the replica is not there.
+            PeerGone: it cannot be reached, or did not say whether it has taken it.
+        """
+        posted = msgspec.msgpack.encode(_Posted(line_id, body))
+        async with aclosing(self._peers.ask(replica, POSTED, posted)) as parts:
+            return [part async for part in parts] == [_LAST]
 
     async def take_up(self, session: Session, stream_id: str, after: int) -> FarStream | None:
         """The stream of that id after a place, where another replica keeps it and lives; else None."""
