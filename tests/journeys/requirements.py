@@ -183,6 +183,24 @@ _ALL: Final = (
         "2025-11-25 client/roots; 2026-07-28 basic/patterns/mrtr",
     ),
     Requirement(
+        "roots-changed",
+        "A client that says that its roots changed says so to the servers that it sees.",
+        "2025-11-25 client/roots §Root List Changes; removed in 2026-07-28",
+        eras=(HANDSHAKE,),
+        upstream_eras=(HANDSHAKE,),
+        impossible='2026-07-28 changelog, major change 5: "Remove `ping`, `logging/setLevel`, and '
+        '`notifications/roots/list_changed`".',
+    ),
+    Requirement(
+        "question-progress",
+        "How far a client is with its answer reaches the server that asked, under the server's own token, in order.",
+        "2025-11-25 basic/utilities/progress",
+        eras=(HANDSHAKE,),
+        upstream_eras=(HANDSHAKE,),
+        impossible='2026-07-28 changelog, major change 7: "Multi Round-Trip Requests (MRTR) pattern introduced which '
+        'replaces the previous approach of sending server-initiated requests". Nobody waits for an answer.',
+    ),
+    Requirement(
         "several-questions",
         "A call may ask several things at once and in several rounds.",
         "2026-07-28 basic/patterns/mrtr §Basic Workflow",

@@ -1,12 +1,14 @@
 """Servers with state: `isolation: "session"` gives each client session a connection, and so a process, of its own."""
 
 import os
+import signal
 from collections.abc import Generator
 from typing import Any
 
 import anyio
+import mcp_types as types
 import pytest
-from mcp import Client
+from mcp import Client, MCPError
 
 from tests.journeys.matrix import Cell, journey, proves
 from tests.journeys.test_questions import Person
@@ -149,6 +151,32 @@ async def test_an_update_of_its_own_process_is_told(hub: Hub, upstream: str) -> 
         await client.subscribe_resource(uri)  # pyright: ignore[reportDeprecated]
         await client.call_tool(f"{upstream}__touch_resource", {"uri": uri})
         await told.until("notifications/resources/updated", yes)
+
+
+@proves("resource-updated", "isolation")
+@of_each_era
+async def test_what_was_subscribed_to_stays_so_when_its_process_is_another(hub: Hub, upstream: str) -> None:
+    uri, told = f"test://only-{upstream}", list[str]()
+
+    async def heard(message: object) -> None:
+        if isinstance(message, types.ResourceUpdatedNotification):
+            told.append(str(message.params.uri))
+
+    async with session(hub.url, message_handler=heard) as client:
+        pid = await _process(client, upstream)
+        await client.subscribe_resource(uri)  # pyright: ignore[reportDeprecated]
+        os.kill(pid, signal.SIGKILL)
+        await gone(pid)
+
+        async def touched() -> list[str]:
+            try:
+                assert await _process(client, upstream) != pid
+                await client.call_tool(f"{upstream}__touch_resource", {"uri": uri})
+            except MCPError:
+                return []  # the next process is not there yet
+            return told
+
+        await until(touched, lambda heard: uri in heard, GONE_S, "told of an update again")
 
 
 @proves("isolation")

@@ -208,3 +208,23 @@ async def test_cancelling_a_call_that_asks_cancels_it_at_the_server(cell: Cell) 
             assert await state("waiting") == "waiting"
             group.cancel_scope.cancel()
         assert await state("cancelled") == "cancelled"
+
+
+@journey("roots-changed")
+async def test_other_roots_are_told(cell: Cell) -> None:
+    async with cell.client(**Person().callbacks) as client:
+        await client.send_roots_list_changed()  # pyright: ignore[reportDeprecated]
+        assert text_of(await client.call_tool(cell.name("roots_told"), {})) == "changed"
+
+
+@journey("question-progress")
+async def test_how_far_an_answer_is_reaches_who_asked(cell: Cell) -> None:
+    async def elicit(ctx: Any, _params: types.ElicitRequestParams) -> types.ElicitResult:
+        token = ctx.meta["progress_token"]
+        for step in (1, 2):
+            await ctx.session.send_progress_notification(token, step, 3, "on the way")
+        return types.ElicitResult(action="decline")
+
+    async with cell.client(elicitation_callback=elicit) as client:
+        told = await client.call_tool(cell.name("ask_progress"), {})
+    assert text_of(told) == "1/3 on the way, 2/3 on the way"

@@ -44,7 +44,8 @@ async def _new_task(client: Speaker, upstream: str) -> str:
 async def test_a_task_of_a_session_is_polled_and_ends(cell: Cell) -> None:
     async with cell.speaking() as client:
         task_id = await _old_task(client, cell.upstream)
-        assert task_id.startswith(cell.name("task/"))
+        assert task_id.startswith(cell.name("~"))
+        assert "~task/" in task_id
         polled = _result(await client.request("tasks/get", {"taskId": task_id}))
         assert (polled["taskId"], polled["status"]) == (task_id, "working")
         answer = await client.request("tasks/result", {"taskId": task_id})
@@ -93,7 +94,8 @@ async def test_the_status_of_a_task_is_told_to_its_session(cell: Cell) -> None:
 async def test_a_task_of_a_stateless_client_takes_input_and_ends(cell: Cell) -> None:
     async with cell.speaking(CAPABLE) as client, cell.speaking(CAPABLE) as another:
         task_id = await _new_task(client, cell.upstream)
-        assert task_id.startswith(cell.name("task/"))
+        assert task_id.startswith(cell.name("~"))
+        assert "~task/" in task_id
         polled = _result(await client.request("tasks/get", {"taskId": task_id}))
         assert (polled["taskId"], polled["status"], polled["resultType"]) == (task_id, "working", "complete")
         answers = {"form": {"action": "accept", "content": {"n": 1}}}

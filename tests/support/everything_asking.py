@@ -275,10 +275,30 @@ def _add_watched(box: Toolbox) -> None:
             await call.ctx.session.report_progress(step, 2, "on the way")
         return content_of(answers["user_name"], "name")
 
+    @box.tool("ask_progress", "Ask a name and hear how far the answer is; answer the steps.")
+    async def progressed(call: Call) -> Answer:
+        steps = list[str]()
+
+        async def heard(progress: float, total: float | None, message: str | None) -> None:
+            steps.append(f"{progress:g}/{total:g} {message}" if total else f"{progress:g}")
+
+        metadata = ServerMessageMetadata(related_request_id=call.ctx.request_id)
+        await call.ctx.session.send_request(
+            named["user_name"], types.ElicitResult, metadata=metadata, progress_callback=heard
+        )
+        return ", ".join(steps)
+
+    @box.tool("roots_told", "Wait (bounded) until a client says that its roots changed; `changed`, or `new`.")
+    async def roots_told(call: Call) -> Answer:
+        gate = call.state.gate("roots")
+        state = await gate.reach("changed")
+        await gate.move("new")
+        return state
+
     @box.tool("complete_url", "Say that what `elicit_url` asked for is done.")
     async def complete_url(call: Call) -> Answer:
         if not call.stateless:
             await call.ctx.session.send_elicit_complete(URL_ID)
         return "told"
 
-    _ = (watched, then_wait, then_progress, complete_url)
+    _ = (watched, then_wait, then_progress, progressed, roots_told, complete_url)

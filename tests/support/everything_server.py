@@ -99,6 +99,7 @@ def build(name: str = NAME) -> EverythingServer:
     )
     server.add_request_handler("logging/setLevel", types.SetLevelRequestParams, contents.set_level)
     server.add_notification_handler("notifications/initialized", types.NotificationParams, state.joined)
+    server.add_notification_handler("notifications/roots/list_changed", types.NotificationParams, state.roots_changed)
     server.middleware.append(RequestStateBoundary(RequestStateSecurity.ephemeral(), default_audience=name))
     server.middleware.append(add_unknown_members)
     return server

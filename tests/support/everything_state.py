@@ -90,6 +90,10 @@ class State:
         """Remember a handshake conversation, so that later changes are announced on its standalone stream."""
         self.sessions.append(ctx.session)
 
+    async def roots_changed(self, _ctx: Any, _params: types.NotificationParams) -> None:
+        """Move the gate `roots` on: a client said that its roots changed."""
+        await self.gate("roots").move("changed")
+
     async def announce(self, event: ServerEvent) -> None:
         """Tell every handshake conversation and every `subscriptions/listen` stream about a change."""
         await self.bus.publish(event)

@@ -124,6 +124,14 @@ class SmallServer:
         for stream in self._unasked:
             stream.put_nowait({"jsonrpc": "2.0", "method": method, "params": params})
 
+    def ask(self, method: str, **params: Any) -> asyncio.Future[dict[str, Any]]:
+        """Send a request that belongs to no call; the response to come."""
+        asked_id = f"outside-{next(self.ids)}"
+        answered = self.asked[asked_id] = asyncio.get_running_loop().create_future()
+        for stream in self._unasked:
+            stream.put_nowait({"jsonrpc": "2.0", "id": asked_id, "method": method, "params": params})
+        return answered
+
     def change(self, member: str, definitions: list[dict[str, Any]]) -> None:
         """Replace a list and say so."""
         self.lists[member] = definitions

@@ -52,10 +52,14 @@ from hub_gateway.routing.log_levels import LogLevels
 from hub_gateway.routing.owners import owner_of
 from hub_gateway.routing.relay import Relay
 from hub_gateway.routing.republish import Republish
+from hub_gateway.routing.roots import Roots
 from hub_gateway.routing.router import Router
 from hub_gateway.routing.seal import Seal
 from hub_gateway.routing.shared_sessions import SharedSessions
 from hub_gateway.routing.subscriptions import Subscriptions
+from hub_gateway.routing.task_handles import TaskHandles
+from hub_gateway.routing.task_ids import TaskIds
+from hub_gateway.routing.ties import UpstreamTies
 from hub_gateway.routing.usage import Usage
 from hub_gateway.satellites.categorizer import Categorizer
 from hub_gateway.satellites.filter import Filter
@@ -75,6 +79,7 @@ SERVER_NAME = "mcp-hub"
 _EXPIRE_EVERY_S = 30.0
 _HEED_EVERY_S = 3.0
 _SHARE_EVERY_S = 3.0
+_KEY_S = 1.0
 _COLLECT_EVERY = 10_000
 """Objects that may come to be, beyond those that went, before the youngest are looked at; Python's own is 700."""
 
@@ -141,6 +146,8 @@ class Gateway:
             self._told,
             self.authorizations,
             lambda session_id: owner_of(self.sessions, session_id),
+            lambda name: UpstreamTies(name, self.calls.handles, self._roots),
+            lambda name, session_id: self._subscriptions.restore(name, session_id),
         )
         self._access = Access()
         self._locks: dict[str, Lock | None] = {}
@@ -162,16 +169,21 @@ class Gateway:
         idle_s = settings.session_idle_s
         self._homes = Homes(self.peers, elsewhere.answer, self.sessions, self.fleet, meeting, idle_s * 2)
         self._log_levels = LogLevels(self.fleet, lambda: len(self.sessions))
-        self.calls = calls = Calls(self.fleet, self.current, Usage(self.store), holding, self._log_levels, self._homes)
-        calls.handles.replica = self.peers.id if settings.redis_url else ""
+        task_ids = TaskIds(self.fleet, self.current, self._seal)
+        task_ids.replica = self.peers.id if settings.redis_url else ""
+        handles = TaskHandles(self.fleet, self.current, task_ids)
+        self.calls = calls = Calls(
+            self.fleet, self.current, Usage(self.store), holding, self._log_levels, handles, self._homes
+        )
         self._subscriptions = Subscriptions(self.fleet, calls, self.sessions.changed)
+        self._roots = Roots(self.fleet, self.current, time.monotonic)
         self._homes.serve(self._subscriptions.moved)
-        self._shared.serve(self.sessions, self._subscriptions, self._log_levels)
+        self._shared.serve(self.sessions, self._subscriptions, self._log_levels, self._roots)
         satellites = (self.filter, self.categorizer)
         discovery = Discovery(calls, self.current, self.sessions, satellites)
         audiences = (self.sessions, self._subscriptions, calls)
         self.republish = Republish(self.current, self.fleet, audiences, satellites, self.document.tool_filtering)
-        handles, list_changed = calls.handles, self.republish.list_changed
+        list_changed = self.republish.list_changed
         self._relay = Relay(self.sessions, self._subscriptions, handles, self.current, list_changed)
         hello = Hello(self.fleet, self.current, self.sessions, self._log_levels, look)
         router = Router(hello, calls, discovery, self._subscriptions, elsewhere, telemetry)
@@ -217,10 +229,13 @@ class Gateway:
         self._tasks.spawn(self._archive.run(), "archive")
         self._tasks.spawn(self.calls.usage.run(self.republish.notice), "usage")
         self._tasks.spawn(self.peers.run(), "peers")
-        self._tasks.spawn(self._share_key(), "key")
         self._tasks.spawn(self.workspaces.run(), "workspaces")
         if self.settings.watch:
             self._tasks.spawn(self._watch(self._edits), "watch")
+        with contextlib.suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(_KEY_S):
+                await self._seal.share(self.store)  # before anybody can bring what was sealed before a restart
+        self._tasks.spawn(self._share_key(), "key")
         await self._apply_views(self.document)  # before anybody can ask for one
         serving = self._serving = self._tasks.spawn(self._http.serve(sockets=[self._socket]), "http")
         await self.fleet.apply(self.document)
@@ -243,6 +258,7 @@ class Gateway:
         self._mcp.stop()
         await self.calls.holding.close()
         await self._log_levels.close()
+        await self._roots.close()
         self.sessions.close_all()
         await self.workspaces.close()
         self._http.should_exit = True
@@ -284,9 +300,7 @@ class Gateway:
         if settings.host not in ("0.0.0.0", "::"):
             hosts.append(settings.host)
         access, replicas = self._access, (self._shared, self._elsewhere)
-        http_sse = HttpSse(
-            router, hello, self.sessions, access, self._elsewhere, settings.body_limit_bytes, self._tasks
-        )
+        http_sse = HttpSse(router, hello, self.sessions, access, replicas, settings.body_limit_bytes, self._tasks)
         mcp = self._mcp = StreamableHttp(
             router, hello, self.sessions, access, replicas, http_sse, settings.body_limit_bytes, self._tasks
         )
@@ -330,6 +344,7 @@ class Gateway:
 
     def _forget(self, session: Session) -> None:
         self._log_levels.ended(session)
+        self._roots.forget(session)
         self._subscriptions.forget(session)
         self.calls.handles.forget(session)
         self._homes.forget(session)

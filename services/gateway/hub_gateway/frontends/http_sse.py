@@ -21,6 +21,7 @@ from hub_gateway.routing.elsewhere import Elsewhere
 from hub_gateway.routing.exchange import Exchange
 from hub_gateway.routing.hello import Hello
 from hub_gateway.routing.router import Router
+from hub_gateway.routing.shared_sessions import SharedSessions
 from hub_gateway.satellites.letters import PeerAbsent, PeerGone
 from hub_gateway.sessions.outbox import Outbox
 from hub_gateway.sessions.registry import Sessions
@@ -40,10 +41,11 @@ MAX_BYTES = 64 * 1024 * 1024
 class Line:
     """One open stream, and the session that `initialize` opens on it."""
 
-    def __init__(self, replica: str, view_name: str) -> None:
+    def __init__(self, replica: str, view_name: str, credential: str) -> None:
         # Any replica may get a POST: the id says who has the stream, and whose it is.
-        self.id = f"{secrets.token_urlsafe(24)}.{replica}.{view_name}"
+        self.id = f"{secrets.token_urlsafe(24)}.{replica}.{credential}.{view_name}"
         self.view_name = view_name
+        self.credential = credential
         # Responses come this way too and none may be lost, so there is room for a slow reader's.
         self.outbox = Outbox("standing", max_messages=MAX_MESSAGES, max_bytes=MAX_BYTES, resumable=False)
         self.session: Session | None = None
@@ -58,13 +60,13 @@ class HttpSse:
         hello: Hello,
         sessions: Sessions,
         access: Access,
-        elsewhere: Elsewhere,
+        replicas: tuple[SharedSessions, Elsewhere],
         body_limit_bytes: int,
         tasks: Tasks,
     ) -> None:
         self._router = router
-        self._elsewhere = elsewhere
-        elsewhere.serve_posts(self._posted)
+        self._shared, self._elsewhere = replicas
+        self._elsewhere.serve_posts(self._posted)
         self._access = access
         self._hello = hello
         self._sessions = sessions
@@ -72,9 +74,10 @@ class HttpSse:
         self._tasks = tasks
         self._lines: dict[str, Line] = {}
 
-    async def stream(self, receive: Receive, send: Send, view_name: str = "") -> None:
-        """Answer the GET for a view: say where to post, then everything else until the client goes."""
-        line = Line(self._elsewhere.replica, view_name)
+    async def stream(self, receive: Receive, send: Send, view_name: str = "", credential: str = "") -> None:
+        """Answer the GET for a view that was got with this credential: say where to post, then everything else until
+        the client goes."""
+        line = Line(self._elsewhere.replica, view_name, credential)
         self._lines[line.id] = line
         writer = self._tasks.spawn(self._write(line, send), "http+sse")
         try:
@@ -86,17 +89,19 @@ class HttpSse:
 
     async def post(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a POST to the second URL: 202, and the response goes on the stream. Whoever posts has to be let into
-        the view of the stream too: its id alone is no key."""
+        the view of the stream too, by the same token: its id alone is no key."""
         query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
         line_id = query.get("sessionId", [""])[0]
         _, _, place = line_id.partition(".")
-        replica, named, asked = place.partition(".")
+        replica, _, place = place.partition(".")
+        credential, named, asked = place.partition(".")
         if not named or (replica == self._elsewhere.replica and line_id not in self._lines):
             await _refuse(line_id, send)
             return
         headers = headers_of(scope)
         try:
-            if self._access.view_name(asked, headers) != asked:
+            view_name = self._access.view_name(asked, headers)
+            if view_name != asked or self._access.credential(asked, headers) != credential:
                 await _refuse(line_id, send)
                 return
             body = await read_body(receive, headers, self._body_limit_bytes)
@@ -145,7 +150,7 @@ class HttpSse:
             self._sessions.find(session.id)
             self._tasks.spawn(self._answer(session, message), "http+sse answer")
         else:
-            session.take(message)
+            self._shared.take(session, message)
         return True
 
     def _initialize(self, line: Line, message: Message) -> None:
@@ -153,7 +158,7 @@ class HttpSse:
             line.outbox.put(codec.error(message.id, error_object(INVALID_REQUEST, "The session is open already")))
             return
         try:
-            session, result_raw = self._hello.initialize(message, line.view_name)
+            session, result_raw = self._hello.initialize(message, line.view_name, line.credential)
         except HubError as fault:
             line.outbox.put(codec.error(message.id, fault.error_raw))
             return

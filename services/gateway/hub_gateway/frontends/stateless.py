@@ -91,8 +91,10 @@ def _read(meta_raw: bytes) -> _Said:
 _read_once = lru_cache(1_024)(_read)
 
 
-def open_exchange(headers: Headers, message: Message, outlet: Outlet | None, view_name: str = "") -> Exchange:
-    """Climb the ladder and return the exchange of a client that asks for this view.
+def open_exchange(
+    headers: Headers, message: Message, outlet: Outlet | None, view_name: str = "", credential: str = ""
+) -> Exchange:
+    """Climb the ladder and return the exchange of a client that got this view with this credential.
 
     Raises:
         Refusal: a rung failed.
@@ -112,7 +114,7 @@ def open_exchange(headers: Headers, message: Message, outlet: Outlet | None, vie
         raise Refusal(id_raw, UNSUPPORTED_PROTOCOL_VERSION, "Unsupported protocol version", data)
     caller = said.caller
     exchange = Exchange(message, era=Era.STATELESS, caller=caller, session=None, outlet=outlet, view_name=view_name)
-    exchange.headers = headers
+    exchange.headers, exchange.credential = headers, credential
     exchange.cut(params, said.members)
     return exchange
 

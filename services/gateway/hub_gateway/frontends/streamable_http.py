@@ -128,7 +128,7 @@ class StreamableHttp:
         if speaks_stateless(headers, message):
             return self._stateless(headers, view_name, message, receive, send)
         if message.method == "initialize" and message.is_request:
-            return self._initialize(message, view_name, send)
+            return self._initialize(message, view_name, self._access.credential(view_name, headers), send)
         session = self._known(headers, view_name)
         if session is None:
             return self._in_some_session(headers, view_name, message, receive, send)
@@ -142,15 +142,16 @@ class StreamableHttp:
             return send_body(send, 202 if message.kind is Kind.NOTIFICATION else 400, b"")
         answering = Answering(receive, send, None, _accepts_stream(headers), self._tasks, self._watches)
         try:
-            exchange = open_exchange(headers, message, answering.outlet, view_name)
+            credential = self._access.credential(view_name, headers)
+            exchange = open_exchange(headers, message, answering.outlet, view_name, credential)
         except Refusal as fault:
             return send_body(send, 400, fault.reply)
         return answering.answer(exchange, self._answered(exchange, headers), http_status)
 
-    async def _initialize(self, message: Message, view_name: str, send: Send) -> None:
+    async def _initialize(self, message: Message, view_name: str, credential: str, send: Send) -> None:
         id_raw = own(message.id)
         try:
-            session, result_raw = self._hello.initialize(message, view_name)
+            session, result_raw = self._hello.initialize(message, view_name, credential)
         except HubError as fault:
             await send_body(send, fault.http_status, codec.error(id_raw, fault.error_raw))
             return
@@ -163,7 +164,11 @@ class StreamableHttp:
         if headers.get(b"mcp-protocol-version", b"") not in _SESSION_REVISIONS:
             return None
         session = self._sessions.find(headers.get(_SESSION_ID, b"").decode("latin-1"))
-        return session if session is not None and session.view_name == view_name else None
+        return session if session is not None and self._is_its(session, headers, view_name) else None
+
+    def _is_its(self, session: Session, headers: Headers, view_name: str) -> bool:
+        """Whether a session is of this view and was opened with the credential of this request."""
+        return session.view_name == view_name and session.credential == self._access.credential(view_name, headers)
 
     async def _session(
         self, headers: Headers, view_name: str, send: Send, message: Message | None = None
@@ -172,7 +177,7 @@ class StreamableHttp:
         id_raw = own(message.id) if message is not None and message.is_request else b""
         session_id = headers.get(_SESSION_ID, b"").decode("latin-1")
         session = self._sessions.find(session_id) or await self._sessions.recall(session_id)
-        if session is None or session.view_name != view_name:
+        if session is None or not self._is_its(session, headers, view_name):
             why = "Session not found: it ended or expired; initialize again" if session_id else "No Mcp-Session-Id"
             status = 404 if session_id else 400
             await send_body(send, status, codec.error(id_raw, error_object(INVALID_REQUEST, why)))
@@ -247,7 +252,7 @@ class StreamableHttp:
             await send_body(send, 406, b"")
             return
         if _SESSION_ID not in headers:
-            await self._http_sse.stream(receive, send, view_name)
+            await self._http_sse.stream(receive, send, view_name, self._access.credential(view_name, headers))
             return
         session = await self._session(headers, view_name, send)
         if session is None:

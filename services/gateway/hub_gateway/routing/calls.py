@@ -24,7 +24,7 @@ from hub_gateway.routing.exchange import Bound, Exchange, Response
 from hub_gateway.routing.held import Holding, MissingCapability, declared
 from hub_gateway.routing.homes import Homes
 from hub_gateway.routing.log_levels import LogLevels
-from hub_gateway.routing.task_handles import TaskHandles
+from hub_gateway.routing.task_handles import TaskCall, TaskHandles
 from hub_gateway.routing.translate import error_for, result_for, visits_of, visits_required
 from hub_gateway.routing.usage import Usage
 from hub_gateway.sessions.reverse import can_answer, required
@@ -62,10 +62,17 @@ class Calls:
     """The calls of all clients."""
 
     def __init__(
-        self, fleet: Fleet, current: Current, usage: Usage, holding: Holding, log_levels: LogLevels, homes: Homes
+        self,
+        fleet: Fleet,
+        current: Current,
+        usage: Usage,
+        holding: Holding,
+        log_levels: LogLevels,
+        handles: TaskHandles,
+        homes: Homes,
     ) -> None:
         self._fleet = fleet
-        self.handles = TaskHandles(fleet, current)
+        self.handles = handles
         self._current = current
         self.log_levels = log_levels
         self.holding = holding
@@ -230,8 +237,15 @@ class Calls:
         method = exchange.message.method
         connection = supervisor.connection
         era = exchange.era if connection is None else connection.agreement.era
+        if "_meta" in params:
+            params = self.handles.addressed(upstream_name, params)
         if exchange.era is era:
-            reply = await _request(supervisor, exchange, name, mirrored or (), params)
+            listener = TaskCall(exchange, exchange.session) if "task" in params and exchange.session else None
+            try:
+                reply = await _request(supervisor, exchange, name, mirrored or (), params, listener)
+            finally:
+                if listener is not None:
+                    listener.end()
         else:
             request = partial(_request, supervisor, exchange, name, mirrored or ())
             reply = await self._ask_across(exchange, supervisor, request, params)

@@ -42,6 +42,7 @@ class _Asked(msgspec.Struct, frozen=True, array_like=True):
     stateless: bool
     session_id: str
     view_name: str
+    credential: str
     caller: Caller
     headers: dict[bytes, bytes] | None
     streams: bool
@@ -185,6 +186,7 @@ class Elsewhere:
             exchange.era is Era.STATELESS,
             "" if session is None else session.id,
             exchange.view_name,
+            exchange.credential,
             exchange.caller,
             None if exchange.headers is None else dict(exchange.headers),
             exchange.outlet is not None,
@@ -218,6 +220,7 @@ class Elsewhere:
             session=session,
             outlet=(lambda message: say(_BEFORE + message)) if asked.streams else None,
             view_name=asked.view_name,
+            credential=asked.credential,
             headers=asked.headers,
             bound=asked.bound,
         )

@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from hub_gateway.errors import CallerError
+from hub_gateway.routing.owners import StandingClient
 from hub_gateway.sessions.session import Session, log_level_at_least
-from hub_gateway.upstreams.pending import Answer, Reply
+from hub_gateway.upstreams.inbound import CANCELLED, LOG_MESSAGE
+from hub_gateway.upstreams.pending import Answer, Listener, Reply
 from hub_gateway.wire import codec, meta, rewrite
 from hub_gateway.wire.errors import METHOD_NOT_FOUND, error_object, read_error
 from hub_gateway.wire.message import Message, own
 from hub_gateway.wire.revisions import HANDSHAKE_ONLY_NOTIFICATIONS, Era
-
-CANCELLED = "notifications/cancelled"
 
 Outlet = Callable[[bytes], None]
 """Takes a message that belongs to this call and is sent to the client before the answer."""
@@ -59,6 +59,8 @@ class Exchange(msgspec.Struct, eq=False):
     """None where the client's transport has no way for messages before the answer; they are dropped then."""
     view_name: str = ""
     """The view of the config that is asked for; "" is the default. A session has its own."""
+    credential: str = ""
+    """Which token the view was got with, by a name of the hub's own; "" where it needs none. A session has its own."""
     headers: Mapping[bytes, bytes] | None = None
     """The headers of a stateless request over HTTP; None where the transport has none that mirror the body."""
     bound: Bound | None = None
@@ -72,12 +74,31 @@ class Exchange(msgspec.Struct, eq=False):
     def __post_init__(self) -> None:
         self.id_raw = own(self.message.id)
         if self.session is not None:
-            self.view_name = self.session.view_name
+            self.view_name, self.credential = self.session.view_name, self.session.credential
+
+    @property
+    def requestor(self) -> str:
+        """Who may go on with what this one began: whoever has the same view, by the same token where it needs one."""
+        return f"{self.view_name}\0{self.credential}"
 
     @property
     def client(self) -> str | bytes:
         """Who shares turns with nobody else: a session, or the clients without one that call themselves the same."""
         return self.caller.client_info_raw if self.session is None else self.session.id
+
+    @property
+    def session_id(self) -> str:
+        """The session of who asks; "" where there is none."""
+        return "" if self.session is None else self.session.id
+
+    @property
+    def whole(self) -> Listener:
+        """The client on its standing stream where it holds one, so that the end of this one of its calls ends nothing;
+        else this exchange."""
+        session = self.session
+        if session is None or not (session.single_stream or session.standing.is_read or session.away is not None):
+            return self
+        return StandingClient(session)
 
     def cut(self, params: rewrite.Members, own_meta: rewrite.Members) -> None:
         """Take params and `_meta` that were cut open already."""
@@ -118,7 +139,7 @@ class Exchange(msgspec.Struct, eq=False):
         if message.method == CANCELLED:
             self._take_back(message)
             return
-        if message.method == "notifications/message" and not self._wants(message):
+        if message.method == LOG_MESSAGE and not self._wants(message):
             return
         if self.session is None and message.method in HANDSHAKE_ONLY_NOTIFICATIONS:
             return
@@ -129,7 +150,9 @@ class Exchange(msgspec.Struct, eq=False):
         if self.session is None or self.outlet is None:
             answer(Reply(error_raw=error_object(METHOD_NOT_FOUND, f"The client cannot be asked: {message.method}")))
             return
-        question = self.session.reverse.ask(message, lambda result_raw, error_raw: answer(Reply(result_raw, error_raw)))
+        question = self.session.reverse.ask(
+            message, lambda result_raw, error_raw: answer(Reply(result_raw, error_raw)), answer.progress
+        )
         if question is not None:
             self.asked[question.id_raw] = own(message.id)
             self.outlet(question.message)

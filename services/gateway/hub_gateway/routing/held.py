@@ -54,7 +54,7 @@ class Held:
         self.exchange = exchange
         self.method = exchange.message.method
         self.subject = _subject(exchange)
-        self.view_name = exchange.view_name
+        self.requestor = exchange.requestor
         self.questions: dict[str, tuple[str, bytes]] = {}
         self.answers: dict[str, Answer] = {}
         self.missing: dict[str, Any] | None = None
@@ -64,6 +64,16 @@ class Held:
         self.turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the upstream has asked something, or the call has ended."""
         self._count = 0
+
+    @property
+    def session_id(self) -> str:
+        """None: the client has no session."""
+        return ""
+
+    @property
+    def whole(self) -> Listener:
+        """Itself."""
+        return self
 
     def relay(self, message: Message) -> None:
         """Progress and logs go to whichever request of the client is open now, progress under that one's token."""
@@ -168,8 +178,8 @@ class Holding:
         held = self._waiting.get(token)
         if held is None:
             raise CallerError(f"Invalid requestState: {GONE}")
-        asked = (exchange.view_name, exchange.message.method, _subject(exchange))
-        if (held.view_name, held.method, held.subject) != asked:
+        asked = (exchange.requestor, exchange.message.method, _subject(exchange))
+        if (held.requestor, held.method, held.subject) != asked:
             raise CallerError("Invalid requestState: it belongs to another request")
         try:
             responses = rewrite.members(exchange.params.get("inputResponses", Raw(b"")))

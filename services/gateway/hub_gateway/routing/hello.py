@@ -50,8 +50,8 @@ class Hello:
         self._sessions = sessions
         self._look = look
 
-    def initialize(self, message: Message, view_name: str = "") -> tuple[Session, bytes]:
-        """Open a session in a view and return it with the `InitializeResult`.
+    def initialize(self, message: Message, view_name: str = "", credential: str = "") -> tuple[Session, bytes]:
+        """Open a session in a view that was got with this credential, and return it with the `InitializeResult`.
 
         Raises:
             CallerError: `params` lack what 2025-11-25 basic/lifecycle §Initialization requires.
@@ -68,7 +68,7 @@ class Hello:
             raise CallerError("Invalid params of initialize: protocolVersion must be a string")
         revision = negotiate(asked)
         caller = Caller(bytes(params.get("clientInfo", b"")), _without_tasks(capabilities_raw), DEFAULT)
-        session = self._sessions.open(revision, caller, capabilities, view_name)
+        session = self._sessions.open(revision, caller, capabilities, view_name, credential)
         audience = self._current.of(view_name)
         self._log_levels.noticed(session)
         return session, rewrite.join(

@@ -22,7 +22,7 @@ from hub_gateway.upstreams.connection import Connection
 from hub_gateway.upstreams.fleet import Fleet
 from hub_gateway.upstreams.handshake import ON_BEHALF
 from hub_gateway.upstreams.inbound import ACKNOWLEDGED
-from hub_gateway.upstreams.pending import Answer, Reply
+from hub_gateway.upstreams.pending import Answer, Listener, Reply
 from hub_gateway.upstreams.supervisor import Supervisor
 from hub_gateway.wire import meta, rewrite
 from hub_gateway.wire.errors import RESOURCE_NOT_FOUND_HANDSHAKE, error_object
@@ -109,10 +109,10 @@ class Holds:
             if stream is not None:
                 stream.cancel()
 
-    def restore(self, upstream_name: str) -> None:
-        """An upstream is back: subscribe again to what is still wanted."""
+    def restore(self, upstream_name: str, session_id: str = "") -> None:
+        """An upstream is back, or a session's own connection to it: subscribe again to what is still wanted there."""
         for owned, hold in list(self._holds.items()):
-            if owned.upstream_name == upstream_name and not owned.session_id and hold.wanted:
+            if owned.upstream_name == upstream_name and owned.session_id == session_id and hold.wanted:
                 self._later(owned, partial(self._again, owned, hold))
 
     async def close(self) -> None:
@@ -195,6 +195,16 @@ class _Listening:
         """What is asked of the upstream."""
         word = "taskIds" if self.owned.is_task else "resourceSubscriptions"
         return {"notifications": Raw(msgspec.json.encode({word: [self.owned.uri]}))}
+
+    @property
+    def session_id(self) -> str:
+        """None: it is the hub's own."""
+        return ""
+
+    @property
+    def whole(self) -> Listener:
+        """Itself."""
+        return self
 
     def relay(self, message: Message) -> None:
         """Take the acknowledgement: what it leaves out the upstream does not honour (§Acknowledgment)."""

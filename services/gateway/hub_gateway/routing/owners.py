@@ -1,18 +1,17 @@
-"""Whose a session's own connection is (`isolation: "session"`), seen from the upstream.
+"""A client of a session asked and told outside any call of its own.
 
-Owns what the upstream is told of the session's client, and how the client is asked what belongs to no single call.
+Owns what an upstream is told of the client whose own connection it has (`isolation: "session"`), and how a client hears
+what belongs to no single call.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import msgspec
 
-from hub_gateway.routing.exchange import CANCELLED
 from hub_gateway.sessions.registry import Sessions
 from hub_gateway.sessions.session import Session
-from hub_gateway.upstreams.pending import Answer, Owner, Reply
+from hub_gateway.upstreams.inbound import CANCELLED, LOG_MESSAGE, PROGRESS
+from hub_gateway.upstreams.pending import Answer, Listener, Owner, Reply
 from hub_gateway.wire import codec, rewrite
 from hub_gateway.wire.message import Message, own
 from hub_gateway.wire.meta import Caller
@@ -26,32 +25,37 @@ def owner_of(sessions: Sessions, session_id: str) -> Owner | None:
     session = sessions.find(session_id)
     if session is None:
         return None
-    return Owner(Caller(session.caller.client_info_raw, _declared(session)), _Client(session))
+    return Owner(Caller(session.caller.client_info_raw, _declared(session)), StandingClient(session))
 
 
 def _declared(session: Session) -> bytes:
     found = rewrite.members(session.caller.capabilities_raw)
-    kept = {word: raw for word, raw in found.items() if word in _RELAYED}
-    if isinstance(roots := session.capabilities.get("roots"), Mapping) and "listChanged" in roots:
-        kept["roots"] = msgspec.Raw(b"{}")  # that they changed is not passed on
-    return rewrite.join(kept)
+    return rewrite.join({word: raw for word, raw in found.items() if word in _RELAYED})
 
 
-class _Client:
-    """The client, asked on its standing stream. Implements `upstreams.pending.Listener`."""
+class StandingClient:
+    """The client, heard on its standing stream. Implements `upstreams.pending.Listener`."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._asked: dict[bytes, bytes] = {}
 
+    @property
+    def session_id(self) -> str:
+        """The session it speaks for."""
+        return self._session.id
+
+    @property
+    def whole(self) -> Listener:
+        """Itself: it is no single call's."""
+        return self
+
     def relay(self, message: Message) -> None:
-        """The upstream wants no answer any more."""
-        if message.method != CANCELLED:
-            return
-        params = rewrite.members(message.params)
-        id_raw = self._asked.pop(bytes(params.pop("requestId", b"")), None)
-        if id_raw is not None and self._session.reverse.withdraw(id_raw):
-            self._session.tell(codec.notification(CANCELLED, rewrite.join({"requestId": id_raw, **params})))
+        """Tell of progress and of the log, and of a question that the upstream wants no answer to any more."""
+        if message.method == CANCELLED:
+            self._take_back(message)
+        elif message.method == PROGRESS or (message.method == LOG_MESSAGE and self._wants(message)):
+            self._session.tell(codec.notification(message.method, message.params))
 
     def ask(self, message: Message, answer: Answer) -> None:
         """Ask the client, and answer with what it says."""
@@ -61,7 +65,19 @@ class _Client:
             self._asked.pop(upstream_id_raw, None)
             answer(Reply(result_raw, error_raw))
 
-        question = self._session.reverse.ask(message, answered)
+        question = self._session.reverse.ask(message, answered, answer.progress)
         if question is not None:
             self._asked[upstream_id_raw] = question.id_raw
             self._session.tell(question.message)
+
+    def _take_back(self, message: Message) -> None:
+        params = rewrite.members(message.params)
+        id_raw = self._asked.pop(bytes(params.pop("requestId", b"")), None)
+        if id_raw is not None and self._session.reverse.withdraw(id_raw):
+            self._session.tell(codec.notification(CANCELLED, rewrite.join({"requestId": id_raw, **params})))
+
+    def _wants(self, message: Message) -> bool:
+        try:
+            return self._session.wants_log(rewrite.text(rewrite.members(message.params).get("level")))
+        except msgspec.MsgspecError:
+            return False

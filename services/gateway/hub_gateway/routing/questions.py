@@ -15,7 +15,7 @@ from msgspec import Raw
 
 from hub_gateway.errors import UpstreamGarbage
 from hub_gateway.routing.exchange import Exchange
-from hub_gateway.upstreams.pending import Reply
+from hub_gateway.upstreams.pending import Answer, Reply
 from hub_gateway.wire import rewrite
 from hub_gateway.wire.message import Message
 
@@ -65,7 +65,7 @@ def _question(question: rewrite.Members) -> Message:
 
 def _ask(exchange: Exchange, question: Message) -> asyncio.Future[Reply]:
     done: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-    exchange.ask(question, lambda reply: None if done.done() else done.set_result(reply))
+    exchange.ask(question, Answer(lambda reply: None if done.done() else done.set_result(reply)))
     return done
 
 

@@ -33,9 +33,17 @@ class Seal:
     def opened(self, sealed: str) -> str | None:
         """The text, where the seal is the hub's; else None."""
         text, _, mac = sealed.rpartition(".")
+        return text if self.is_mark(mac, text) else None
+
+    def mark(self, text: str) -> str:
+        """The seal alone, of hexadecimal digits, for a text that goes another way."""
+        return _mac(self._keys[0], text)
+
+    def is_mark(self, mark: str, text: str) -> bool:
+        """Whether this is a seal of the hub's on that text."""
         # Compared as bytes: what a client sends may be no ASCII.
-        made = [hmac.compare_digest(_mac(key, text).encode(), mac.encode()) for key in self._keys]
-        return text if any(made) else None
+        made = [hmac.compare_digest(_mac(key, text).encode(), mark.encode()) for key in self._keys]
+        return any(made)
 
     async def share(self, store: Store) -> None:
         """Take the key of all replicas, or give them this one's where there is none.

@@ -14,13 +14,16 @@ from contextlib import contextmanager
 import msgspec
 
 from hub_gateway.exposure.audience import Opened
-from hub_gateway.routing.exchange import CANCELLED
 from hub_gateway.routing.log_levels import LogLevels
+from hub_gateway.routing.roots import CHANGED as ROOTS_CHANGED
+from hub_gateway.routing.roots import Roots
 from hub_gateway.routing.subscriptions import Subscriptions
 from hub_gateway.satellites.peers import Peers
 from hub_gateway.sessions.archive import Kept
 from hub_gateway.sessions.registry import Sessions
+from hub_gateway.sessions.reverse import token_of
 from hub_gateway.sessions.session import Session, replica_in
+from hub_gateway.upstreams.inbound import CANCELLED, PROGRESS
 from hub_gateway.wire import codec
 from hub_gateway.wire.message import Kind, Message, own
 
@@ -76,15 +79,17 @@ class SharedSessions:
         self._sessions: Sessions | None = None
         self._subscriptions: Subscriptions | None = None
         self._log_levels: LogLevels | None = None
+        self._roots: Roots | None = None
 
     @property
     def alone(self) -> bool:
         """Whether there is nobody to share with."""
         return self._peers.alone
 
-    def serve(self, sessions: Sessions, subscriptions: Subscriptions, log_levels: LogLevels) -> None:
+    def serve(self, sessions: Sessions, subscriptions: Subscriptions, log_levels: LogLevels, roots: Roots) -> None:
         """Do with these what the others say."""
         self._sessions, self._subscriptions, self._log_levels = sessions, subscriptions, log_levels
+        self._roots = roots
         self._peers.when_told(CHANGED, lambda _, body: self._adopt(_change.decode(body)))
         self._peers.when_told(ENDED, lambda _, body: self._end(body.decode()))
         self._peers.when_told(WHO_HOLDS, self._asked_for)
@@ -153,9 +158,14 @@ class SharedSessions:
                     self._peers.tell(LET_GO, session.id.encode())
 
     def take(self, session: Session, message: Message) -> None:
-        """Take a notification or a response of the client: here, or where somebody waits for it. A question's id names
-        the replica that asked; who runs a call that is cancelled only that one knows."""
-        if session.take(message) or self.alone:
+        """Take a notification or a response of the client: here, or where somebody waits for it. A question's id, which
+        is the token of its progress too, names the replica that asked; who runs a call that is cancelled only that one
+        knows, and each has upstreams of its own to be told of other roots."""
+        if message.method == ROOTS_CHANGED:
+            self._roots_changed(session, message)
+        elif session.take(message):
+            return
+        if self.alone:
             return
         replica: str | None = None
         if message.kind is Kind.RESPONSE:
@@ -167,7 +177,12 @@ class SharedSessions:
                 if len(message.error)
                 else codec.result(message.id, message.result)
             )
-        elif message.method == CANCELLED:
+        elif message.method == PROGRESS:
+            replica = replica_in(token_of(message.params).decode(errors="replace"))
+            if replica in (None, self._peers.id):
+                return
+            encoded = codec.notification(message.method, message.params)
+        elif message.method in (CANCELLED, ROOTS_CHANGED):
             encoded = codec.notification(message.method, message.params)
         else:
             return
@@ -240,8 +255,17 @@ class SharedSessions:
 
     def _sent(self, letter: _Letter) -> None:
         session = self._here(letter.session_id)
-        if session is not None:
-            session.take(codec.decode(letter.message))
+        if session is None:
+            return
+        message = codec.decode(letter.message)
+        if message.method == ROOTS_CHANGED:
+            self._roots_changed(session, message)
+        else:
+            session.take(message)
+
+    def _roots_changed(self, session: Session, message: Message) -> None:
+        if self._roots is not None:
+            self._roots.changed(session, message)
 
 
 def _state(session: Session) -> _State:

@@ -120,13 +120,8 @@ class Subscriptions:
         wishes = {
             uri: [Owned(*owner) for owner in self._calls.owners(view, uri)] for uri in wanted.resourceSubscriptions
         }
-        owners = {task_id: handles.owner(task_id) for task_id in wanted.taskIds}
-        shown = self._calls.allowed(exchange).upstreams
-        wishes |= {
-            task_id: [Owned(*owner, is_task=True)]
-            for task_id, owner in owners.items()
-            if owner is not None and owner[0] in shown
-        }
+        owners = {task_id: handles.owner(exchange, task_id) for task_id in wanted.taskIds}
+        wishes |= {task_id: [Owned(*owner, is_task=True)] for task_id, owner in owners.items() if owner is not None}
         self._listening.add(listening)
         takes = [
             self._tasks.spawn(self._taken(listening, subject, owned), "take")
@@ -254,14 +249,14 @@ class Subscriptions:
         Notifications)."""
         members = rewrite.members(message.params)
         owned = Owned(upstream_name, rewrite.text(members.get("taskId")) or "", is_task=True)
-        public = rewrite.members(self._calls.handles.public(upstream_name, message.params, None))
+        public = rewrite.members(self._calls.handles.public(upstream_name, message.params, ""))
         for listening in list(self._listening):
             for handle in (handle for handle, owner in listening.subjects.items() if owner == owned):
                 listening.tell(TASKS, {**public, "taskId": msgspec.Raw(rewrite.encode_text(handle))})
 
-    def restore(self, upstream_name: str) -> None:
-        """An upstream is back: subscribe again to what its clients still want."""
-        self._holds.restore(upstream_name)
+    def restore(self, upstream_name: str, session_id: str = "") -> None:
+        """An upstream is back, or a session's own connection to it: subscribe again to what is still wanted there."""
+        self._holds.restore(upstream_name, session_id)
 
     async def close(self) -> None:
         """End every listening stream with its result."""

@@ -1,41 +1,82 @@
-"""Handles of long-running tasks: they carry their server, so that any replica routes a poll to it.
+"""Long-running tasks: whatever is asked of one is asked of its server, on whatever replica, by who may ask.
 
-Owns the public form of a task id, `safe(upstream)__id`, and its way back. Among replicas it is
-`safe(upstream)__~replica~id` where the server knows a task by the connection it was made on: it is asked there.
-Sources: 2025-11-25 basic/utilities/tasks, and the `io.modelcontextprotocol/tasks` extension of 2026-07-28. Does not
-know what a task is doing.
+Owns the ways of `tasks/*`, and which session made what, for all that is told of a task unasked. The form of a handle is
+`task_ids`'. Sources: 2025-11-25 basic/utilities/tasks, and the `io.modelcontextprotocol/tasks` extension of 2026-07-28.
+Does not know what a task is doing.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Raw
 
-from hub_gateway.catalog.names import DELIMITER
 from hub_gateway.errors import CallerError, HubError
 from hub_gateway.exposure.current import Current
 from hub_gateway.routing.exchange import Exchange, Response
 from hub_gateway.routing.held import MissingCapability, declared
+from hub_gateway.routing.owners import StandingClient
+from hub_gateway.routing.task_ids import TaskIds
 from hub_gateway.sessions.session import Session
 from hub_gateway.upstreams.fleet import Fleet
+from hub_gateway.upstreams.pending import Answer, Listener
 from hub_gateway.wire import codec, rewrite
 from hub_gateway.wire.message import Message
 from hub_gateway.wire.revisions import Era
-
-_MARK = re.compile(r"^~([0-9a-f]{8})~")
 
 EXTENSION = "io.modelcontextprotocol/tasks"
 RELATED = "io.modelcontextprotocol/related-task"
 
 MAX_OWNERS = 10_000
-"""Tasks whose session is remembered for status notifications; the oldest is forgotten first, and polls work without."""
+"""Tasks whose session is remembered for what is told of them; the oldest is forgotten first, and polls work without."""
 
 MAX_EARLY = 256
 """Statuses kept that came before the answer that made their task: a stdio server may write both at once."""
+
+_Task = tuple[str, str]
+"""The upstream's name, and the task's id there."""
+
+
+class _Owner(NamedTuple):
+    session: Session
+    requestor: str
+
+
+class TaskCall:
+    """Hears the upstream during a call that may become a task, and of the task ever after: then on the standing stream
+    of its client. Implements `upstreams.pending.Listener`."""
+
+    def __init__(self, exchange: Exchange, session: Session) -> None:
+        self._exchange: Exchange | None = exchange
+        self._session = session
+
+    def end(self) -> None:
+        """The call is answered."""
+        self._exchange = None
+
+    @property
+    def session_id(self) -> str:
+        """The session that called."""
+        return self._session.id
+
+    @property
+    def whole(self) -> Listener:
+        """Who hears now."""
+        return StandingClient(self._session) if self._exchange is None else self._exchange.whole
+
+    def relay(self, message: Message) -> None:
+        """Pass a notification on."""
+        self._now.relay(message)
+
+    def ask(self, message: Message, answer: Answer) -> None:
+        """Pass a question on."""
+        self._now.ask(message, answer)
+
+    @property
+    def _now(self) -> Listener:
+        return StandingClient(self._session) if self._exchange is None else self._exchange
 
 
 def needs_extension(exchange: Exchange) -> None:
@@ -51,15 +92,14 @@ def needs_extension(exchange: Exchange) -> None:
 
 
 class TaskHandles:
-    """Routes `tasks/*` and dresses task ids. Remembers which session started what, for notifications alone."""
+    """Routes `tasks/*` and dresses task ids."""
 
-    def __init__(self, fleet: Fleet, current: Current) -> None:
+    def __init__(self, fleet: Fleet, current: Current, ids: TaskIds) -> None:
         self._fleet = fleet
         self._current = current
-        self.replica = ""
-        """The id of this process where it has replicas."""
-        self._owners: dict[str, Session] = {}
-        self._early: dict[str, bytes] = {}
+        self.ids = ids
+        self._owners: dict[_Task, _Owner] = {}
+        self._early: dict[_Task, Message] = {}
 
     def created(self, exchange: Exchange, upstream_name: str, result_raw: bytes) -> bytes:
         """Return a call's result with public ids where it created a task; any other result as it is."""
@@ -67,9 +107,11 @@ class TaskHandles:
             return result_raw
         members = rewrite.members(result_raw)
         if rewrite.text(members.get("resultType")) == "task":
-            return self.public(upstream_name, result_raw, exchange.session)
+            self._remember(exchange, upstream_name, members)
+            return self.public(upstream_name, result_raw, exchange.requestor)
         if "task" in exchange.params and "task" in members:
-            task_raw = self.public(upstream_name, members["task"], exchange.session)
+            self._remember(exchange, upstream_name, rewrite.members(members["task"]))
+            task_raw = self.public(upstream_name, members["task"], exchange.requestor)
             return rewrite.replaced(result_raw, "task", task_raw)
         return result_raw
 
@@ -78,25 +120,24 @@ class TaskHandles:
 
         Raises:
             MissingCapability: the client does not declare the extension.
-            CallerError: the handle names no upstream.
+            CallerError: the handle names no upstream, or is not theirs who ask.
         """
         needs_extension(exchange)
         task_id = exchange.text("taskId")
-        owner = self.owner(task_id)
-        shown = self._current.of(exchange.view_name).allowed.upstreams
-        if owner is None or owner[0] not in shown or not self._is_of(task_id, exchange.view_name):
+        owner = self.owner(exchange, task_id)
+        if owner is None:
             raise CallerError(f"Unknown task: {task_id}")
         upstream_name, local_id = owner
-        gone = self._made_by(task_id) not in ("", self.replica)
-        if gone and self._fleet.get(upstream_name).is_stdio:
+        if self.elsewhere(exchange) is not None and self._fleet.get(upstream_name).is_stdio:
             raise CallerError(f"Unknown task: {task_id}: the replica whose server ran it is gone")
-        params = {**exchange.params, "taskId": Raw(rewrite.encode_text(local_id))}
+        local_raw = Raw(rewrite.encode_text(local_id))
+        self._remember(exchange, upstream_name, {"taskId": local_raw})  # what it asks may come before the answer
         supervisor = self._fleet.get(upstream_name)
         if exchange.session is not None and supervisor.isolated:
             supervisor = self._fleet.own_if_there(upstream_name, exchange.session.id)
         reply = await supervisor.request(
             exchange.message.method,
-            params,
+            self.addressed(upstream_name, {**exchange.params, "taskId": local_raw}),
             caller=exchange.caller,
             listener=exchange,
             progress_token_raw=exchange.progress_token_raw,
@@ -104,17 +145,19 @@ class TaskHandles:
         )
         if reply.error_raw:
             return exchange.error(reply.error_raw)
-        return exchange.result(self.public(upstream_name, reply.result_raw, exchange.session))
+        return exchange.result(self.public(upstream_name, reply.result_raw, exchange.requestor))
 
-    def owner(self, task_id: str) -> tuple[str, str] | None:
-        """The upstream a handle names, and the task's id there; None where it names none."""
-        split = self._current.exposure.catalog.split_prefix(task_id)
-        return None if split is None else (split[0], _MARK.sub("", split[1]))
+    def owner(self, exchange: Exchange, task_id: str) -> _Task | None:
+        """The upstream a handle names, and the task's id there; None where whoever asks has no such task."""
+        task = self.ids.read(task_id)
+        if task is None or task.upstream_name not in self._current.of(exchange.view_name).allowed.upstreams:
+            return None
+        return (task.upstream_name, task.local_id) if self.ids.is_of(task, exchange.requestor) else None
 
     def elsewhere(self, exchange: Exchange) -> str | None:
         """The replica to ask about the task of a request; None where it is this one, or any."""
-        replica = self._made_by(rewrite.text(exchange.params.get("taskId")) or "")
-        return replica if replica not in ("", self.replica) else None
+        task = self.ids.read(rewrite.text(exchange.params.get("taskId")) or "")
+        return None if task is None or task.replica in ("", self.ids.replica) else task.replica
 
     async def list_all(self, exchange: Exchange) -> Response:
         """Answer `tasks/list` of 2025-11-25 with the tasks of every upstream that lists them, on one page.
@@ -132,78 +175,81 @@ class TaskHandles:
             and "list" in (supervisor.connection.capabilities.get("tasks") or {})
         ]
         pages = await asyncio.gather(*(self._tasks_of(exchange, supervisor.name) for supervisor in able))
-        unknown = not self._current.named
-        tasks = [
-            task_raw
-            for page in pages
-            for task_id, task_raw in page
-            if self._is_of(task_id, exchange.view_name, unknown=unknown)
-        ]
-        return exchange.result(b'{"tasks":[' + b",".join(tasks) + b"]}")
+        return exchange.result(b'{"tasks":[' + b",".join(task_raw for page in pages for task_raw in page) + b"]}")
 
     def status(self, upstream_name: str, message: Message) -> None:
         """Pass a task's status notification to the session that started it."""
-        params = self.public(upstream_name, message.params, None)
-        task_id = rewrite.text(rewrite.members(params).get("taskId")) or ""
-        told = codec.notification(message.method, params)
-        if (owner := self._owners.get(task_id)) is not None:
-            owner.tell(told)
+        task = (upstream_name, rewrite.text(rewrite.members(message.params).get("taskId")) or "")
+        if (owner := self._owners.get(task)) is not None:
+            owner.session.tell(
+                codec.notification(message.method, self.public(upstream_name, message.params, owner.requestor))
+            )
             return
-        self._early[task_id] = told
+        self._early[task] = Message(method=message.method, params=message.params.copy())
         if len(self._early) > MAX_EARLY:
             del self._early[next(iter(self._early))]
 
     def forget(self, session: Session) -> None:
         """A session ended; polls of its tasks go on working from any other."""
-        self._owners = {task_id: owner for task_id, owner in self._owners.items() if owner is not session}
+        self._owners = {task: owner for task, owner in self._owners.items() if owner.session is not session}
 
-    def public(self, upstream_name: str, object_raw: bytes | Raw, owner: Session | None) -> bytes:
-        """Return an object with the ids of its task, and of the task it is related to, made public."""
-        prefix = self._prefix(upstream_name)
+    def client_of(self, upstream_name: str, params_raw: bytes | Raw) -> Listener | None:
+        """The client that made the task which a message is related to; None where that is not known."""
+        local_id = rewrite.text(_related(params_raw).get("taskId"))
+        owner = None if local_id is None else self._owners.get((upstream_name, local_id))
+        return None if owner is None else StandingClient(owner.session)
+
+    def outward(self, upstream_name: str, object_raw: bytes | Raw) -> bytes | Raw:
+        """What an upstream says, related to a task by the handle that its client has."""
+        local_id = rewrite.text(_related(object_raw).get("taskId"))
+        if local_id is None:
+            return object_raw
+        owner = self._owners.get((upstream_name, local_id))
+        return _relate(object_raw, self.ids.public(upstream_name, local_id, "" if owner is None else owner.requestor))
+
+    def inward(self, upstream_name: str, object_raw: bytes | Raw) -> bytes:
+        """What a client says, related to a task by the id that its upstream knows."""
+        task = self.ids.read(rewrite.text(_related(object_raw).get("taskId")) or "")
+        if task is None or task.upstream_name != upstream_name:
+            return bytes(object_raw)
+        return _relate(object_raw, task.local_id)
+
+    def addressed(self, upstream_name: str, params: rewrite.Members) -> rewrite.Members:
+        """The params of a client's request, as `inward`."""
+        meta_raw = params.get("_meta")
+        if meta_raw is None or bytes(meta_raw).find(RELATED.encode()) < 0:
+            return params
+        return rewrite.members(self.inward(upstream_name, rewrite.join(params)))
+
+    def public(self, upstream_name: str, object_raw: bytes | Raw, requestor: str) -> bytes:
+        """Return an object with the ids of its task, and of the task it is related to, as handles of theirs."""
         members = rewrite.members(object_raw)
-        changed: dict[str, bytes | Raw] = {**members}
         if (local_id := rewrite.text(members.get("taskId"))) is not None:
-            changed["taskId"] = rewrite.encode_text(prefix + local_id)
-            if owner is not None:
-                self._remember(prefix + local_id, owner)
-        if "_meta" in members:
-            meta = rewrite.members(members["_meta"])
-            if RELATED in meta and (local_id := rewrite.text(rewrite.members(meta[RELATED]).get("taskId"))) is not None:
-                related = rewrite.replaced(meta[RELATED], "taskId", rewrite.encode_text(prefix + local_id))
-                changed["_meta"] = rewrite.replaced(members["_meta"], RELATED, related)
-        return rewrite.join(changed)
+            public = rewrite.encode_text(self.ids.public(upstream_name, local_id, requestor))
+            object_raw = rewrite.join({**members, "taskId": public})
+        if (local_id := rewrite.text(_related(object_raw).get("taskId"))) is not None:
+            object_raw = _relate(object_raw, self.ids.public(upstream_name, local_id, requestor))
+        return bytes(object_raw)
 
-    def _prefix(self, upstream_name: str) -> str:
-        prefix = self._current.exposure.catalog.own_prefixes.get(upstream_name, upstream_name) + DELIMITER
-        supervisor = self._fleet.supervisors.get(upstream_name)
-        if not self.replica or supervisor is None:
-            return prefix
-        connection = supervisor.connection
-        bound = supervisor.is_stdio or (connection is not None and connection.era is Era.HANDSHAKE)
-        return f"{prefix}~{self.replica}~" if bound else prefix
+    def _may_hear(self, exchange: Exchange, task: _Task) -> bool:
+        """Whether a task that its upstream lists is theirs who ask; where there are views, one whose session is not
+        known is nobody's."""
+        owner = self._owners.get(task)
+        return not self._current.named if owner is None else owner.requestor == exchange.requestor
 
-    def _made_by(self, task_id: str) -> str:
-        split = self._current.exposure.catalog.split_prefix(task_id)
-        found = None if split is None else _MARK.match(split[1])
-        return "" if found is None else found[1]
-
-    def _is_of(self, task_id: str, view_name: str, *, unknown: bool = True) -> bool:
-        """Whether who asks for this view may hear of a task: one that was made in another may be of a tool that this
-        one hides. `unknown` is the answer for a task whose session is not known."""
-        owner = self._owners.get(task_id)
-        return unknown if owner is None else owner.view_name == view_name
-
-    async def _tasks_of(self, exchange: Exchange, upstream_name: str) -> list[tuple[str, bytes]]:
-        """The public ids and the tasks of one upstream."""
-        found: list[tuple[str, bytes]] = []
+    async def _tasks_of(self, exchange: Exchange, upstream_name: str) -> list[bytes]:
+        """The tasks of one upstream that may be listed."""
+        found: list[bytes] = []
         params: rewrite.Members = {}
         try:
             while True:
                 reply = await self._fleet.get(upstream_name).request("tasks/list", params, caller=exchange.caller)
                 page = rewrite.members(reply.result_raw)
                 tasks = rewrite.items(page.get("tasks", Raw(b"[]")))
-                public = [self.public(upstream_name, task, None) for task in tasks]
-                found += [(rewrite.text(rewrite.members(task).get("taskId")) or "", task) for task in public]
+                for task_raw in tasks:
+                    local_id = rewrite.text(rewrite.members(task_raw).get("taskId")) or ""
+                    if self._may_hear(exchange, (upstream_name, local_id)):
+                        found.append(self.public(upstream_name, task_raw, exchange.requestor))
                 cursor = page.get("nextCursor")
                 if cursor is None or not tasks:
                     return found
@@ -211,9 +257,29 @@ class TaskHandles:
         except (HubError, msgspec.MsgspecError):
             return found
 
-    def _remember(self, task_id: str, owner: Session) -> None:
-        self._owners[task_id] = owner
-        if (told := self._early.pop(task_id, None)) is not None:
-            owner.tell(told)
+    def _remember(self, exchange: Exchange, upstream_name: str, task_members: rewrite.Members) -> None:
+        local_id = rewrite.text(task_members.get("taskId"))
+        if exchange.session is None or local_id is None:
+            return
+        task = (upstream_name, local_id)
+        self._owners[task] = _Owner(exchange.session, exchange.requestor)
+        if (told := self._early.pop(task, None)) is not None:
+            self.status(upstream_name, told)
         while len(self._owners) > MAX_OWNERS:
             del self._owners[next(iter(self._owners))]
+
+
+def _related(object_raw: bytes | Raw) -> rewrite.Members:
+    """The members of what ties an object to a task; none where it is tied to none."""
+    try:
+        meta = rewrite.members(rewrite.members(object_raw).get("_meta", b""))
+        return rewrite.members(meta.get(RELATED, b""))
+    except msgspec.MsgspecError:
+        return {}
+
+
+def _relate(object_raw: bytes | Raw, task_id: str) -> bytes:
+    """An object that `_related` has found tied, tied to another id."""
+    meta_raw = rewrite.members(object_raw)["_meta"]
+    related = rewrite.replaced(rewrite.members(meta_raw)[RELATED], "taskId", rewrite.encode_text(task_id))
+    return rewrite.replaced(object_raw, "_meta", rewrite.replaced(meta_raw, RELATED, related))

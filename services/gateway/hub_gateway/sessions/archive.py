@@ -44,6 +44,7 @@ class Kept(msgspec.Struct, frozen=True):
     opened: Opened | None = None
     subscribed: tuple[str, ...] = ()
     view_name: str = ""
+    credential: str = ""
 
 
 def kept(session: Session) -> Kept:
@@ -58,6 +59,7 @@ def kept(session: Session) -> Kept:
         session.opened,
         tuple(sorted(session.subscribed)),
         session.view_name,
+        session.credential,
     )
 
 
@@ -65,7 +67,8 @@ def revived(session_id: str, record: Kept, replica: str = "") -> Session:
     """The session a record was made of, with new streams, on this replica."""
     caller = Caller(record.client_info.encode(), record.capabilities.encode(), record.caller_log_level)
     capabilities = msgspec.json.decode(record.capabilities)
-    session = Session(session_id, record.revision, caller, capabilities, replica, record.view_name)
+    view = (record.view_name, record.credential)
+    session = Session(session_id, record.revision, caller, capabilities, replica, *view)
     session.log_level = record.log_level
     session.opened = record.opened
     session.subscribed = set(record.subscribed)

@@ -97,8 +97,15 @@ class Sessions:
     def __iter__(self) -> Iterator[Session]:
         return iter(list(self._sessions.values()))
 
-    def open(self, revision: str, caller: Caller, capabilities: Mapping[str, Any], view_name: str = "") -> Session:
-        """Open a session under an id nobody can guess.
+    def open(
+        self,
+        revision: str,
+        caller: Caller,
+        capabilities: Mapping[str, Any],
+        view_name: str = "",
+        credential: str = "",
+    ) -> Session:
+        """Open a session under an id nobody can guess, in a view that was got with this credential.
 
         Raises:
             TooManySessions: the limit is reached.
@@ -106,7 +113,7 @@ class Sessions:
         if len(self._sessions) >= self._limit and not self.expire():
             raise TooManySessions(f"The hub serves its limit of {self._limit} sessions")
         session_id = secrets.token_urlsafe(24)
-        session = Session(session_id, revision, caller, capabilities, self._replica, view_name)
+        session = Session(session_id, revision, caller, capabilities, self._replica, view_name, credential)
         session.seen_s = self._clock()
         self._sessions[session.id] = session
         return session

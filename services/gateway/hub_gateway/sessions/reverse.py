@@ -14,9 +14,13 @@ import msgspec
 from hub_gateway.wire import codec, rewrite
 from hub_gateway.wire.errors import INVALID_PARAMS, METHOD_NOT_FOUND, SERVER_ERROR, error_object
 from hub_gateway.wire.message import Message, own
+from hub_gateway.wire.meta import PROGRESS_TOKEN
 
 Answer = Callable[[bytes, bytes], None]
 """Called once with `(result_raw, error_raw)`; one of the two is empty."""
+
+Progress = Callable[[bytes], None]
+"""Called with the params of a progress notification, under the token that the upstream gave."""
 
 NEEDS = {"sampling/createMessage": "sampling", "elicitation/create": "elicitation", "roots/list": "roots"}
 """The capability a client must have declared to be asked."""
@@ -34,6 +38,15 @@ class Question(NamedTuple):
     message: bytes
 
 
+class _Waiting(NamedTuple):
+    """Who waits for an answer, and for progress until then."""
+
+    answer: Answer
+    progress: Progress | None
+    token_raw: bytes
+    """What the upstream calls its request where it wants progress; else empty."""
+
+
 class Reverse:
     """The open questions to one client. Whoever asks withdraws what it waits for no longer.
 
@@ -43,13 +56,14 @@ class Reverse:
     def __init__(self, capabilities: Mapping[str, Any], epoch: str = "") -> None:
         self._epoch = epoch and f"{epoch}-"
         self._capabilities = capabilities
-        self._waiting: dict[bytes, Answer] = {}
+        self._waiting: dict[bytes, _Waiting] = {}
         self._asked = 0
         self._closed = False
         self._visits: dict[str, None] = {}
 
-    def ask(self, message: Message, answer: Answer) -> Question | None:
-        """Register an upstream's request and return it as it goes to the client.
+    def ask(self, message: Message, answer: Answer, progress: Progress | None = None) -> Question | None:
+        """Register an upstream's request and return it as it goes to the client: under another id, which is the token
+        of its progress too, since two upstreams may have chosen the same one.
 
         Returns None where the client cannot be asked; the upstream then has its error already (2025-11-25
         client/sampling and client/roots §Error Handling: method not found).
@@ -69,8 +83,9 @@ class Reverse:
             self.note_visit(_text(message.params, "elicitationId"))
         self._asked += 1
         id_raw = b'"hub-%s%d"' % (self._epoch.encode(), self._asked)
-        self._waiting[id_raw] = answer
-        return Question(id_raw, codec.request(id_raw, message.method, own(message.params)))
+        params_raw, token_raw = _retokened(message.params, id_raw)
+        self._waiting[id_raw] = _Waiting(answer, progress, token_raw)
+        return Question(id_raw, codec.request(id_raw, message.method, params_raw))
 
     def was_sent_to(self, elicitation_id: str | None) -> bool:
         """Whether this client was asked to visit the page of that id: nobody else is told of its end (2025-11-25
@@ -83,18 +98,29 @@ class Reverse:
 
     def resolve(self, response: Message) -> bool:
         """Hand a client's response to whoever waits; False where nobody does."""
-        answer = self._waiting.pop(own(response.id), None)
-        if answer is None:
+        waiting = self._waiting.pop(own(response.id), None)
+        if waiting is None:
             return False
-        answer(own(response.result), own(response.error))
+        waiting.answer(own(response.result), own(response.error))
+        return True
+
+    def progressed(self, params_raw: msgspec.Raw) -> bool:
+        """Tell whoever waits how far the client is with its answer (2025-11-25 basic/utilities/progress: either side
+        may ask for progress); False where nobody here does."""
+        token_raw = token_of(params_raw)
+        waiting = self._waiting.get(token_raw)
+        if waiting is None or not waiting.token_raw:
+            return False
+        if waiting.progress is not None:
+            waiting.progress(rewrite.replaced(params_raw, PROGRESS_TOKEN, waiting.token_raw))
         return True
 
     def close(self) -> None:
         """Answer every open question with an error: the client is gone."""
         self._closed = True
         waiting, self._waiting = self._waiting, {}
-        for answer in waiting.values():
-            answer(b"", error_object(SERVER_ERROR, _GONE))
+        for each in waiting.values():
+            each.answer(b"", error_object(SERVER_ERROR, _GONE))
 
     def note_visit(self, elicitation_id: str | None) -> None:
         """Remember that the client is sent to the page of that id."""
@@ -102,6 +128,26 @@ class Reverse:
             self._visits[elicitation_id] = None
             if len(self._visits) > MAX_VISITS:
                 del self._visits[next(iter(self._visits))]
+
+
+def token_of(params_raw: msgspec.Raw) -> bytes:
+    """The token of a progress notification, as its sender spelled it; b"" where it has none."""
+    try:
+        return bytes(rewrite.members(params_raw).get(PROGRESS_TOKEN, b""))
+    except msgspec.MsgspecError:
+        return b""
+
+
+def _retokened(params_raw: msgspec.Raw, token_raw: bytes) -> tuple[bytes, bytes]:
+    """The params of a request with this progress token where they have another, and that other one, or b""."""
+    try:
+        meta_raw = rewrite.members(params_raw).get("_meta", b"")
+        wanted_raw = bytes(rewrite.members(meta_raw).get(PROGRESS_TOKEN, b""))
+    except msgspec.MsgspecError:
+        return own(params_raw), b""
+    if not wanted_raw:
+        return own(params_raw), b""
+    return rewrite.replaced(params_raw, "_meta", rewrite.replaced(meta_raw, PROGRESS_TOKEN, token_raw)), wanted_raw
 
 
 def can_answer(capabilities: Mapping[str, Any], method: str, params_raw: msgspec.Raw) -> bool:

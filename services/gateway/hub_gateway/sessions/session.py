@@ -47,10 +47,13 @@ class Session:
         capabilities: Mapping[str, Any],
         replica: str = "",
         view_name: str = "",
+        credential: str = "",
     ) -> None:
         self.id = session_id
         self.view_name = view_name
         """The view of the config it was opened in, and belongs to; "" is the default."""
+        self.credential = credential
+        """Which token it was opened with, by a name of the hub's own; "" where the view needs none."""
         self.revision = revision
         self.caller = caller
         self.capabilities = capabilities
@@ -120,6 +123,8 @@ class Session:
         """Take a notification or a response of the client; False where nothing here waits for it."""
         if message.kind is Kind.RESPONSE:
             return self.reverse.resolve(message)
+        if message.method == "notifications/progress":
+            return self.reverse.progressed(message.params)
         if message.method != "notifications/cancelled":
             return False
         try:

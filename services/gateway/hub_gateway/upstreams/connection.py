@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from hub_common.tasks import Tasks
 from hub_gateway.errors import UpstreamDown, UpstreamError, UpstreamTimeout
 from hub_gateway.upstreams.handshake import Agreement
-from hub_gateway.upstreams.inbound import CANCELLED, Inbound, Unasked
-from hub_gateway.upstreams.pending import Listener, Pending, Reply, Waiter
+from hub_gateway.upstreams.inbound import CANCELLED, PROGRESS, Inbound, Unasked
+from hub_gateway.upstreams.pending import Listener, Pending, Reply, Ties, Waiter
 from hub_gateway.upstreams.transports.transport import Transport
 from hub_gateway.wire import codec, meta, rewrite
 from hub_gateway.wire.revisions import LATEST_STATELESS, Era
@@ -23,6 +24,8 @@ from hub_gateway.wire.revisions import LATEST_STATELESS, Era
 _log = logging.getLogger(__name__)
 
 _NOTIFY_S = 10.0
+_MAX_LINE = 64
+"""Messages about one request of the upstream's that wait to be sent; more progress is dropped, answers never."""
 _NEVER_CANCELLED = frozenset({"initialize", "server/discover"})
 
 
@@ -44,13 +47,22 @@ class _Call(Waiter):
 class Connection:
     """One link. The dialer opens it and settles the agreement; whoever got it from there closes it."""
 
-    def __init__(self, name: str, transport: Transport, unasked: Unasked, owner: Listener | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        transport: Transport,
+        unasked: Unasked,
+        owner: Listener | None = None,
+        ties: Ties | None = None,
+    ) -> None:
         self.name = name
         self.agreement = Agreement(Era.STATELESS, LATEST_STATELESS, {}, b"{}", b"")
         self._transport = transport
         self._on_lost: Callable[[str], None] | None = None
         self._pending: Pending[_Call] = Pending()
-        self._inbound = Inbound(name, self._pending, unasked, self._reply, owner)
+        self._inbound = Inbound(name, self._pending, unasked, self._reply, owner, self._progress, ties)
+        self._lines: dict[bytes, deque[tuple[bytes, str]]] = {}
+        """What is to be sent about each request of the upstream's."""
         self._tasks = Tasks(f"upstream.{name}")
         self._loop = asyncio.get_running_loop()
         self._sweep: asyncio.TimerHandle | None = None
@@ -168,6 +180,8 @@ class Connection:
             if self._inbound.asked and listener is not None:
                 self._inbound.drop(listener)
         assert call.reply is not None
+        if "task" in params and progress_token_raw is not None and listener is not None and call.reply.result_raw:
+            self._inbound.outlives(upstream_id, listener, progress_token_raw)
         return call.reply
 
     async def notify(self, method: str, params_raw: bytes = b"") -> None:
@@ -213,7 +227,26 @@ class Connection:
         if self.gone is not None:
             return
         message = codec.error(id_raw, reply.error_raw) if reply.error_raw else codec.result(id_raw, reply.result_raw)
-        self._tasks.spawn(self._send_quietly(message, ""), "answer")
+        self._follow(id_raw, message, "")
+
+    def _progress(self, id_raw: bytes, params_raw: bytes) -> None:
+        if self.gone is None:
+            self._follow(id_raw, codec.notification(PROGRESS, params_raw), PROGRESS)
+
+    def _follow(self, id_raw: bytes, message: bytes, method: str) -> None:
+        """Send what belongs to a request of the upstream's after all that was said of it before: over HTTP each message
+        is a request of its own, and one could overtake another."""
+        line = self._lines.get(id_raw)
+        if line is None:
+            line = self._lines[id_raw] = deque()
+            self._tasks.spawn(self._send_line(id_raw, line), "answer")
+        if method != PROGRESS or len(line) < _MAX_LINE:
+            line.append((message, method))
+
+    async def _send_line(self, id_raw: bytes, line: deque[tuple[bytes, str]]) -> None:
+        while line:
+            await self._send_quietly(*line.popleft())
+        del self._lines[id_raw]
 
     def _cancel(self, id_raw: bytes, method: str, reason: str) -> None:
         """Tell the upstream, unless closing the stream has told it (2026-07-28 basic/patterns/cancellation)."""

@@ -27,7 +27,7 @@ from hub_gateway.upstreams.handshake import (
 )
 from hub_gateway.upstreams.inbound import Unasked
 from hub_gateway.upstreams.oauth.credential import Credential
-from hub_gateway.upstreams.pending import Owner
+from hub_gateway.upstreams.pending import Owner, Ties
 from hub_gateway.upstreams.transports.http1 import Broken
 from hub_gateway.upstreams.transports.http_sse import HttpSse
 from hub_gateway.upstreams.transports.stdio import Stdio
@@ -55,15 +55,18 @@ class Dialer:
         credential: Credential | None = None,
         *,
         owner: Owner | None = None,
+        ties: Callable[[str], Ties] | None = None,
         stdio_probe_s: float = STDIO_PROBE_S,
     ) -> None:
-        """`owner` is whose connection it is, where it is one client's alone. `stdio_probe_s` is how long silence after
+        """`owner` is whose connection it is, where it is one client's alone; `ties` give what else ties the server of
+        that name to clients. `stdio_probe_s` is how long silence after
         `server/discover` is taken for a stateless server's slow start."""
         self._config = config
         self._context = context
         self._unasked = unasked
         self._credential = credential
         self._owner = owner
+        self._ties = None if ties is None else ties(config.name)
         self._stdio_probe_s = stdio_probe_s
         self._probes = config.era == "auto"
         self._sse = config.type == "sse"
@@ -125,7 +128,7 @@ class Dialer:
 
     def _connection(self, transport: Transport) -> Connection:
         listener = None if self._owner is None else self._owner.listener
-        return Connection(self._config.name, transport, self._unasked, listener)
+        return Connection(self._config.name, transport, self._unasked, listener, self._ties)
 
     @property
     def _caller(self) -> meta.Caller:

@@ -16,6 +16,7 @@ from hub_gateway.errors import UnknownUpstream
 from hub_gateway.upstreams.dev_reload import DevReload
 from hub_gateway.upstreams.isolation import Isolation, Owners, Told
 from hub_gateway.upstreams.oauth.authorizations import Authorizations
+from hub_gateway.upstreams.pending import Ties
 from hub_gateway.upstreams.status import Observe
 from hub_gateway.upstreams.supervisor import Ears, Supervisor
 from hub_gateway.wire.message import Message
@@ -59,13 +60,16 @@ class Fleet:
         told: Told | None = None,
         authorizations: Authorizations | None = None,
         owners: Owners | None = None,
+        ties: Callable[[str], Ties] | None = None,
+        relinked: Callable[[str, str], None] | None = None,
     ) -> None:
+        """`relinked` takes the names of an upstream and of a session whose own connection to it is another one now."""
         self.supervisors: dict[str, Supervisor] = {}
         self._context = context
         self._authorizations = authorizations
-        self._ears = Ears(changed, unasked, observe)
+        self._ears = Ears(changed, unasked, observe, ties=ties)
         told = told or (lambda name, _session, message: unasked(name, message))
-        self._isolation = Isolation(context, told, observe, owners)
+        self._isolation = Isolation(context, told, observe, owners, ties=ties, relinked=relinked)
         self._dev_reload = DevReload(self._reload)
         self._lock = asyncio.Lock()
 

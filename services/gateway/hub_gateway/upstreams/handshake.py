@@ -28,7 +28,7 @@ HUB = meta.Caller(client_info_raw=CLIENT_INFO_RAW)
 _RELAYED: dict[str, Any] = {
     "sampling": {"tools": {}, "context": {}},
     "elicitation": {"form": {}, "url": {}},
-    "roots": {},
+    "roots": {"listChanged": True},
     "extensions": {"io.modelcontextprotocol/ui": {"mimeTypes": ["text/html;profile=mcp-app"]}},
 }
 AS_RELAY = meta.Caller(CLIENT_INFO_RAW, _encode(_RELAYED))
@@ -37,7 +37,7 @@ the call at hand. A client that lacks one of them is not asked, and ignores the 
 
 ON_BEHALF = meta.Caller(
     CLIENT_INFO_RAW,
-    _encode({**_RELAYED, "extensions": {**_RELAYED["extensions"], "io.modelcontextprotocol/tasks": {}}}),
+    _encode({**_RELAYED, "roots": {}, "extensions": {**_RELAYED["extensions"], "io.modelcontextprotocol/tasks": {}}}),
 )
 """The caller of lists and subscriptions, which the hub asks for on behalf of all its clients: it declares what any of
 them may."""

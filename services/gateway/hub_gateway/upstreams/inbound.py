@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from hub_gateway.errors import UpstreamDown, UpstreamGarbage
-from hub_gateway.upstreams.pending import Listener, Pending, Reply, read_id
+from hub_gateway.upstreams.pending import Answer, Listener, Pending, Reply, Ties, read_id
 from hub_gateway.wire import codec, meta, rewrite
 from hub_gateway.wire.errors import INTERNAL_ERROR, METHOD_NOT_FOUND, PARSE_ERROR, error_object
 from hub_gateway.wire.message import Message, own
@@ -26,6 +26,13 @@ CANCELLED = "notifications/cancelled"
 ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
 TASKS = "notifications/tasks"
 """Of the `io.modelcontextprotocol/tasks` extension; 2025-11-25 adds `/status` to it."""
+
+_RELATED = b'"io.modelcontextprotocol/related-task"'
+"""The key in `_meta` that ties a message to a task (2025-11-25 basic/utilities/tasks §Associating Task-Related
+Messages)."""
+
+MAX_LASTING = 256
+"""Tasks of one connection whose progress is told after the call that made them; the oldest is forgotten first."""
 
 SHARED = frozenset(
     {
@@ -53,14 +60,21 @@ class Inbound:
         unasked: Unasked,
         reply: Callable[[bytes, Reply], None],
         owner: Listener | None = None,
+        progress: Callable[[bytes, bytes], None] = lambda id_raw, params_raw: None,
+        ties: Ties | None = None,
     ) -> None:
-        """`reply` sends the answer to a request of the upstream's, by its id. `owner` is whose connection this is where
-        it is one client's alone: what belongs to no single call is said to it."""
+        """`reply` sends the answer to a request of the upstream's, by its id, and `progress` the params of a progress
+        notification before that. `owner` is whose connection this is where it is one client's alone: what belongs to
+        no single call is said to it. `ties` know whose else it may be."""
         self._name = name
         self._pending = pending
         self._unasked = unasked
         self._reply = reply
         self._owner = owner
+        self._progress = progress
+        self._ties = ties
+        self._lasting: dict[int, tuple[Listener, bytes]] = {}
+        """Calls that have become tasks, by their id: who hears their progress, and under which token."""
         self.asked: dict[bytes, Listener] = {}
         """Who was asked what the upstream waits for, by its id."""
         self.stateless = True
@@ -95,13 +109,24 @@ class Inbound:
             call.settle(None, UpstreamGarbage(f"its answer cannot be read: {fault}"))
         return call is not None and found_id == upstream_id
 
+    def outlives(self, upstream_id: int, listener: Listener, token_raw: bytes) -> None:
+        """A call has become a task: its progress goes on (2025-11-25 basic/utilities/tasks §Task Progress
+        Notifications)."""
+        self._lasting[upstream_id] = (listener, token_raw)
+        if len(self._lasting) > MAX_LASTING:
+            del self._lasting[next(iter(self._lasting))]
+
     def _take(self, message: Message, upstream_id: int | None) -> bool:
         if not message.method:
             return self._take_response(message, upstream_id)
+        related: Listener | None = None
+        if self._ties is not None and bytes(message.params).find(_RELATED) >= 0:
+            related = self._ties.of_task(message)
+            message.params = msgspec.Raw(self._ties.outward(message.params))
         if len(message.id):
-            self._take_request(message, upstream_id)
+            self._take_request(message, upstream_id, related)
         else:
-            self._take_notification(message, upstream_id)
+            self._take_notification(message, upstream_id, related)
         return False
 
     def _take_response(self, message: Message, upstream_id: int | None) -> bool:
@@ -119,23 +144,32 @@ class Inbound:
                 call.settle(Reply(own(message.result)))
         return found_id == upstream_id
 
-    def _take_request(self, message: Message, upstream_id: int | None) -> None:
+    def _take_request(self, message: Message, upstream_id: int | None, related: Listener | None) -> None:
         id_raw = own(message.id)
         if message.method == "ping":
             self._reply(id_raw, Reply(b"{}"))
             return
-        listener = self._listener(upstream_id) or self._owner
+        listener = self._listener(upstream_id, related) or self._owner
+        if listener is None and self._ties is not None and self._pending.idle:
+            listener = self._ties.of_nobody(message)
         if listener is None:
             text = f"{message.method}: no call under way that it could belong to"
             self._reply(id_raw, Reply(error_raw=error_object(METHOD_NOT_FOUND, text)))
             return
         self.asked[id_raw] = listener
 
+        def inward(raw: bytes) -> bytes:
+            return raw if self._ties is None or raw.find(_RELATED) < 0 else self._ties.inward(raw)
+
         def answer(reply: Reply) -> None:
             if self.asked.pop(id_raw, None) is not None:
-                self._reply(id_raw, reply)
+                self._reply(id_raw, Reply(inward(reply.result_raw), reply.error_raw))
 
-        listener.ask(message, answer)
+        def progress(params_raw: bytes) -> None:
+            if id_raw in self.asked:
+                self._progress(id_raw, inward(params_raw))
+
+        listener.ask(message, Answer(answer, progress))
 
     def drop(self, listener: Listener) -> None:
         """Answer with an error what the upstream still asks of a call that has ended."""
@@ -144,7 +178,7 @@ class Inbound:
             text = "the call that this belonged to has ended"
             self._reply(id_raw, Reply(error_raw=error_object(INTERNAL_ERROR, text)))
 
-    def _take_notification(self, message: Message, upstream_id: int | None) -> None:
+    def _take_notification(self, message: Message, upstream_id: int | None, related: Listener | None) -> None:
         method = message.method
         if method in SHARED:
             self._unasked(message)
@@ -155,7 +189,7 @@ class Inbound:
         elif method == CANCELLED:
             self._take_cancelled(message)
         elif upstream_id is not None or method == LOG_MESSAGE:
-            listener = self._listener(upstream_id)
+            listener = self._listener(upstream_id, related)
             if listener is not None:
                 listener.relay(message)
             elif upstream_id is None:
@@ -169,18 +203,23 @@ class Inbound:
         except msgspec.MsgspecError:
             return
         found_id = read_id(bytes(params.get("progressToken", b"")))
-        call = None if found_id is None else self._pending.find(found_id)
-        if call is None or call.listener is None or call.progress_token_raw is None:
+        if found_id is None:
             return
-        message.params = msgspec.Raw(rewrite.replaced(message.params, "progressToken", call.progress_token_raw))
-        call.listener.relay(message)
+        call = self._pending.find(found_id)
+        listener, token_raw = self._lasting.get(found_id, (None, None))
+        if call is not None:
+            listener, token_raw = call.listener, call.progress_token_raw
+        if listener is None or token_raw is None:
+            return
+        message.params = msgspec.Raw(rewrite.replaced(message.params, "progressToken", token_raw))
+        listener.relay(message)
 
     def _take_acknowledged(self, message: Message, upstream_id: int | None) -> None:
         """The upstream honours a subscription: whoever made it hears of it, by the id in `_meta` where all share one
         channel (2026-07-28 basic/patterns/subscriptions §Receiving Notifications)."""
         if upstream_id is None:
             upstream_id = read_id(meta.subscription_id_raw(message.params))
-        listener = None if upstream_id is None else self._listener(upstream_id)
+        listener = None if upstream_id is None else self._listener(upstream_id, None)
         if listener is not None:
             listener.relay(message)
         else:
@@ -200,8 +239,10 @@ class Inbound:
             if call is not None:
                 call.settle(None, UpstreamDown("the upstream ended the subscription"))
 
-    def _listener(self, upstream_id: int | None) -> Listener | None:
+    def _listener(self, upstream_id: int | None, related: Listener | None) -> Listener | None:
+        """Whose it is: by the call's own stream, else by the task that the message names, else by the only client that
+        has calls under way."""
         if upstream_id is None:
-            return self._pending.sole_listener()
+            return related or self._pending.sole_listener()
         call = self._pending.find(upstream_id)
-        return None if call is None else call.listener
+        return related if call is None else call.listener

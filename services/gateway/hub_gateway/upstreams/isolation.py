@@ -13,8 +13,9 @@ from hub_common.tasks import Tasks
 from hub_gateway.config.placeholders import Context
 from hub_gateway.config.server_model import ServerConfig
 from hub_gateway.errors import UpstreamBusy, UpstreamDown
+from hub_gateway.upstreams.connection import Connection
 from hub_gateway.upstreams.oauth.credential import Credential
-from hub_gateway.upstreams.pending import Owner
+from hub_gateway.upstreams.pending import Owner, Ties
 from hub_gateway.upstreams.status import Observe
 from hub_gateway.upstreams.supervisor import Ears, Supervisor
 from hub_gateway.wire.message import Message
@@ -38,6 +39,8 @@ class _Own:
     def __init__(self, supervisor: Supervisor, changed: asyncio.Event) -> None:
         self.supervisor = supervisor
         self.changed = changed
+        self.link: Connection | None = None
+        """The last one there was."""
 
 
 class Isolation:
@@ -49,6 +52,9 @@ class Isolation:
         observe: told of every request.
         owners: who is asked what an upstream wants to know of a session's client.
         limit: connections beside the shared one, for each upstream.
+        ties: what else ties messages of the upstream of that name to clients.
+        relinked: takes the upstream's name and the session's id where that session's connection was lost and is another
+            one now.
     """
 
     def __init__(
@@ -58,7 +64,11 @@ class Isolation:
         observe: Observe | None,
         owners: Owners | None = None,
         limit: int = MAX_PER_UPSTREAM,
+        ties: Callable[[str], Ties] | None = None,
+        relinked: Callable[[str, str], None] | None = None,
     ) -> None:
+        self._ties = ties
+        self._relinked = relinked
         self._limit = limit
         self._context = context
         self._told = told
@@ -120,11 +130,16 @@ class Isolation:
         def unasked(name: str, message: Message) -> None:
             self._told(name, session_id, message)
 
-        def status_changed(_name: str) -> None:
+        def status_changed(name: str) -> None:
             changed.set()
+            link = own.supervisor.connection
+            if link is not None and link is not own.link:
+                before, own.link = own.link, link
+                if before is not None and self._relinked is not None:
+                    self._relinked(name, session_id)
 
         owner = None if self._owners is None else self._owners(session_id)
-        ears = Ears(status_changed, unasked, self._observe, owner)
+        ears = Ears(status_changed, unasked, self._observe, owner, self._ties)
         supervisor = Supervisor(config, self._context, ears, credential)
         own = self._own[config.name, session_id] = _Own(supervisor, changed)
         own.supervisor.start()

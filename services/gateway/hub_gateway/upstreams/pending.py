@@ -22,12 +22,35 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     error_raw: bytes = b""
 
 
-Answer = Callable[[Reply], None]
-"""Answers a request of an upstream, once; a second answer is dropped."""
+class Answer:
+    """The way back to an upstream that asked. Calling it answers, once; a second answer is dropped."""
+
+    def __init__(self, settle: Callable[[Reply], None], progress: Callable[[bytes], None] | None = None) -> None:
+        self._settle = settle
+        self._progress = progress
+
+    def __call__(self, reply: Reply) -> None:
+        self._settle(reply)
+
+    def progress(self, params_raw: bytes) -> None:
+        """Tell how far the answer is, in the params of `notifications/progress` with the upstream's own token. After
+        the answer nothing is told."""
+        if self._progress is not None:
+            self._progress(params_raw)
 
 
 class Listener(Protocol):
     """What a call hears while it runs. Neither method blocks or raises."""
+
+    @property
+    def session_id(self) -> str:
+        """The session whose client it is; "" where nothing but the call ties that to the hub."""
+        ...
+
+    @property
+    def whole(self) -> Listener:
+        """Who hears what may belong to any call of that session."""
+        ...
 
     def relay(self, message: Message) -> None:
         """A notification that belongs to this call: progress (with the caller's own token), a log message, or
@@ -36,6 +59,26 @@ class Listener(Protocol):
 
     def ask(self, message: Message, answer: Answer) -> None:
         """A request of the upstream during this call (sampling, elicitation, roots). `message.id` is the upstream's."""
+        ...
+
+
+class Ties(Protocol):
+    """What ties messages of one upstream to clients besides the calls under way. None of it blocks or raises."""
+
+    def of_task(self, message: Message) -> Listener | None:
+        """Whose a message is that says itself which task it is related to (2025-11-25 basic/utilities/tasks)."""
+        ...
+
+    def of_nobody(self, message: Message) -> Listener | None:
+        """Whose a request is that comes while no call is under way."""
+        ...
+
+    def outward(self, object_raw: bytes | msgspec.Raw) -> bytes | msgspec.Raw:
+        """What the upstream says, related to the task by the handle that its client has."""
+        ...
+
+    def inward(self, object_raw: bytes) -> bytes:
+        """What a client says, related to the task by the id that the upstream knows."""
         ...
 
 
@@ -103,15 +146,26 @@ class Pending(Generic[W]):
         """Drop a request: a late answer to it finds nobody."""
         return self._waiting.pop(upstream_id, None)
 
+    @property
+    def idle(self) -> bool:
+        """Whether no call of a client is under way."""
+        return not any(waiter.listener is not None and not waiter.lasting for waiter in self._waiting.values())
+
     def sole_listener(self) -> Listener | None:
-        """The listener of the only call under way; None when there is none or more than one."""
+        """The listener of the only call under way, or of all calls of the one session that has any; else None."""
         found: Listener | None = None
+        several = False
         for waiter in self._waiting.values():
-            if waiter.listener is not None and not waiter.lasting:
-                if found is not None:
-                    return None
-                found = waiter.listener
-        return found
+            listener = waiter.listener
+            if listener is None or waiter.lasting:
+                continue
+            if found is None:
+                found = listener
+            elif found.session_id and found.session_id == listener.session_id:
+                several = True
+            else:
+                return None
+        return found.whole if found is not None and several else found
 
 
 def read_id(id_raw: bytes) -> int | None:

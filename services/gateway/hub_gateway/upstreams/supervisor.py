@@ -37,7 +37,7 @@ from hub_gateway.upstreams.handshake import HUB
 from hub_gateway.upstreams.inbound import ACKNOWLEDGED
 from hub_gateway.upstreams.log_level import LogLevel
 from hub_gateway.upstreams.oauth.credential import Credential
-from hub_gateway.upstreams.pending import Listener, Owner, Reply
+from hub_gateway.upstreams.pending import Listener, Owner, Reply, Ties
 from hub_gateway.upstreams.refresh import Refresh
 from hub_gateway.upstreams.status import Observe, Outcome, State, Stats, Status
 from hub_gateway.upstreams.transports.transport import Forgotten
@@ -72,6 +72,8 @@ class Ears(NamedTuple):
     observe: Observe | None = None
     owner: Owner | None = None
     """Whose connections these are, where they are one client's alone."""
+    ties: Callable[[str], Ties] | None = None
+    """What else ties messages of the upstream of that name to clients."""
 
 
 class Supervisor:
@@ -328,7 +330,9 @@ class Supervisor:
             unwatch()
 
     async def _keep_connected(self, config: ServerConfig) -> None:
-        dialer = Dialer(config, self._context, self._hear, self.credential, owner=self._ears.owner)
+        dialer = Dialer(
+            config, self._context, self._hear, self.credential, owner=self._ears.owner, ties=self._ears.ties
+        )
         while True:
             logins = self._logins
             connection: Connection | None = None

@@ -38,6 +38,8 @@ from hub_gateway.routing.republish import Republish
 from hub_gateway.routing.seal import Seal
 from hub_gateway.routing.shared_sessions import SharedSessions
 from hub_gateway.routing.subscriptions import Subscriptions
+from hub_gateway.routing.task_handles import TaskHandles
+from hub_gateway.routing.task_ids import TaskIds
 from hub_gateway.routing.usage import Usage
 from hub_gateway.satellites.categorizer import Categorizer
 from hub_gateway.satellites.filter import Filter
@@ -133,7 +135,8 @@ def _tied(
     peers = Peers(open_bus(None, directory), store, time.monotonic)
     elsewhere = Elsewhere(peers, sessions, SharedSessions(peers))
     homes = Homes(peers, elsewhere.answer, sessions, fleet, None, 3600.0)
-    calls = Calls(fleet, current, Usage(store), Holding("", Seal()), LogLevels(fleet, lambda: 0), homes)
+    handles = TaskHandles(fleet, current, TaskIds(fleet, current, Seal()))
+    calls = Calls(fleet, current, Usage(store), Holding("", Seal()), LogLevels(fleet, lambda: 0), handles, homes)
     subscriptions = Subscriptions(fleet, calls, sessions.changed)
     satellites = (
         Filter(settings.filter_target, settings.satellite_timeout_s),

@@ -15,7 +15,7 @@ from hub_gateway.errors import CallerError
 from hub_gateway.routing.exchange import Exchange
 from hub_gateway.routing.held import Holding, MissingCapability
 from hub_gateway.routing.seal import Seal
-from hub_gateway.upstreams.pending import Listener, Reply
+from hub_gateway.upstreams.pending import Answer, Listener, Reply
 from hub_gateway.wire import codec
 from hub_gateway.wire.meta import Caller
 from hub_gateway.wire.revisions import Era
@@ -45,7 +45,7 @@ class Upstream:
     async def request(self, listener: Listener) -> Reply:
         """One call."""
         answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        listener.ask(codec.decode(FORM), answered.set_result)
+        listener.ask(codec.decode(FORM), Answer(answered.set_result))
         try:
             return await answered
         except asyncio.CancelledError:
@@ -121,12 +121,13 @@ async def test_closing_cancels_what_waits() -> None:
     await upstream.saw_cancel()
 
 
-async def test_a_state_of_another_view_is_refused() -> None:
+@pytest.mark.parametrize("view", (("other", ""), ("", "another token")))
+async def test_a_state_of_another_view_or_token_is_refused(view: tuple[str, str]) -> None:
     upstream = Upstream()
     async with holding() as held:
         state = state_of(await held.call(exchange(), upstream.request))
         other = exchange(requestState=state, inputResponses={})
-        other.view_name = "other"
+        other.view_name, other.credential = view
         with pytest.raises(CallerError, match="another request"):
             await held.resume(other)
         answers = {"elicitation-1": {"action": "decline"}}

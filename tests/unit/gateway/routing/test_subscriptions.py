@@ -37,6 +37,10 @@ class Place:
         found = [each["params"]["notifications"] for each in self.server.seen if "listen" in each.get("method", "")]
         return [each for each in found if "toolsListChanged" not in each]
 
+    def handle(self, task_id: str) -> str:
+        """The handle that a client in the default view has for a task of the server."""
+        return self.house.gateway.calls.handles.ids.public("a", task_id, "\0")
+
     @asynccontextmanager
     async def listening(self, client: RawClient, **notifications: Any) -> AsyncGenerator[Stream]:
         """A `subscriptions/listen` of a stateless client, with the id 42."""
@@ -145,9 +149,9 @@ async def test_a_stateless_upstream_s_subscription_is_acknowledged_as_far_as_it_
 async def test_the_states_of_tasks_are_told_to_who_listens_for_them(tmp_path: Path) -> None:
     async with place(tmp_path, STATELESS) as at:
         at.server.dishonoured = {"t9"}
-        client = RawClient(at.house.url, capabilities=CAPABLE)
-        async with at.listening(client, taskIds=["a__t1", "a__t9", "nobody__t1"]) as stream:
-            assert (await stream.next())["params"]["notifications"] == {"taskIds": ["a__t1"]}
+        client, handle = RawClient(at.house.url, capabilities=CAPABLE), at.handle("t1")
+        async with at.listening(client, taskIds=[handle, at.handle("t9"), "nobody__t1", "a__t1"]) as stream:
+            assert (await stream.next())["params"]["notifications"] == {"taskIds": [handle]}
             assert {"taskIds": ["t1"]} in at.listens()
             for task_id in ("t2", "t1"):
                 task: dict[str, Any] = {"taskId": task_id, "status": "completed", "result": {"n": 1e5}}
@@ -156,7 +160,7 @@ async def test_the_states_of_tasks_are_told_to_who_listens_for_them(tmp_path: Pa
             assert told["method"] == "notifications/tasks"
             assert told["params"] == {
                 "_meta": {"io.modelcontextprotocol/subscriptionId": 42},
-                "taskId": "a__t1",
+                "taskId": handle,
                 "status": "completed",
                 "result": {"n": 1e5},
             }
@@ -167,7 +171,7 @@ async def test_the_tasks_of_a_server_that_is_hidden_are_not_told(tmp_path: Path)
         hidden: dict[str, Any] = {"mode": "allowlist", "servers": []}
         await at.house.filtering(enabled=True, mode="server-allowlist", serverFilter=hidden)
         client = RawClient(at.house.url, capabilities=CAPABLE)
-        async with at.listening(client, taskIds=["a__t1"]) as stream:
+        async with at.listening(client, taskIds=[at.handle("t1")]) as stream:
             assert (await stream.next())["params"]["notifications"] == {}
         assert at.listens() == []
 

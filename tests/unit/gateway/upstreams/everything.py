@@ -16,7 +16,7 @@ from hub_gateway.config.placeholders import Context
 from hub_gateway.config.server_model import ServerConfig
 from hub_gateway.upstreams.connection import Connection
 from hub_gateway.upstreams.dialer import Dialer
-from hub_gateway.upstreams.pending import Answer, Reply
+from hub_gateway.upstreams.pending import Answer, Listener, Reply
 from hub_gateway.wire import meta, rewrite
 from hub_gateway.wire.message import Message
 from tests.support import processes
@@ -53,6 +53,14 @@ class Ear:
         self.asked: list[Message] = []
         self.heard = asyncio.Event()
         self._reply = reply
+
+    @property
+    def session_id(self) -> str:
+        return ""
+
+    @property
+    def whole(self) -> Listener:
+        return self
 
     def relay(self, message: Message) -> None:
         self.relayed.append(message)

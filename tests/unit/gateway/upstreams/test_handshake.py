@@ -122,7 +122,7 @@ def test_initialize_declares_what_the_gateway_relays() -> None:
     assert params["capabilities"] == {
         "sampling": {"tools": {}, "context": {}},
         "elicitation": {"form": {}, "url": {}},
-        "roots": {},
+        "roots": {"listChanged": True},
         "extensions": {"io.modelcontextprotocol/ui": {"mimeTypes": ["text/html;profile=mcp-app"]}},
     }
     assert params["clientInfo"]["name"] == "mcp-hub"

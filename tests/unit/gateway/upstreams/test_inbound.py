@@ -15,6 +15,14 @@ class _Ear:
         self.relayed: list[Message] = []
         self.asked: list[tuple[Message, Answer]] = []
 
+    @property
+    def session_id(self) -> str:
+        return ""
+
+    @property
+    def whole(self) -> Listener:
+        return self
+
     def relay(self, message: Message) -> None:
         self.relayed.append(message)
 

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from hub_gateway.upstreams.pending import Answer, Pending, Reply, Waiter, read_id
+from hub_gateway.upstreams.pending import Answer, Listener, Pending, Reply, Waiter, read_id
 from hub_gateway.wire.message import Message
 
 
 class _Ear:
+    @property
+    def session_id(self) -> str:
+        return ""
+
+    @property
+    def whole(self) -> Listener:
+        return self
+
     def relay(self, message: Message) -> None:
         raise AssertionError
 

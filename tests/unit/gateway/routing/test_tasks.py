@@ -1,0 +1,185 @@
+"""Tasks of 2025-11-25: whatever is said of one carries the id that its hearer knows, and only its maker is told or
+may ask."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import raw_http
+from tests.support.clients import RawClient, raw_session
+from tests.support.gateway import House, gateway, posted, standing
+from tests.support.small_server import WAIT_S, Answer, Call, SmallServer, small_server, text, tool
+
+pytestmark = pytest.mark.anyio
+RELATED = "io.modelcontextprotocol/related-task"
+FORM: dict[str, Any] = {"message": "Who?", "requestedSchema": {"type": "object", "properties": {}}}
+ABLE: dict[str, Any] = {"elicitation": {}}
+TASK: dict[str, Any] = {"taskId": "t~1", "status": "working"}
+VIEWS: dict[str, Any] = {
+    "low": {"toolFiltering": {"tools": {"allow": ["a__*"]}}},
+    "kept": {"credentials": ["one-token", "other-token"]},
+}
+
+
+def related(task_id: str) -> dict[str, Any]:
+    """The `_meta` that ties a message to a task; its other members are nobody's business."""
+    return {"_meta": {RELATED: {"taskId": task_id, "x": 1e5}, "y": 1}}
+
+
+def bearing(token: str) -> dict[str, str]:
+    """The header that shows a token."""
+    return {"Authorization": f"Bearer {token}"}
+
+
+class Working:
+    """A gateway and a server whose calls become tasks."""
+
+    def __init__(self, house: House, server: SmallServer) -> None:
+        self.house = house
+        self.server = server
+
+    async def made(self, client: RawClient, **meta: Any) -> str:
+        """The handle of a new task."""
+        params = {"name": "a__work", "arguments": {}, "task": {}, **({"_meta": meta} if meta else {})}
+        return str((await client.request("tools/call", params)).json()["result"]["task"]["taskId"])
+
+    async def say(self, client: RawClient, **message: Any) -> None:
+        """Send a notification or a response."""
+        body = json.dumps({"jsonrpc": "2.0", **message}).encode()
+        assert (await raw_http.post(client.url, body, client.headers("", {}))).status == 202
+
+
+async def _made(_: Call) -> Answer:
+    return {"task": TASK}
+
+
+async def _told(_: Call) -> Answer:
+    return TASK
+
+
+def _serve(server: SmallServer) -> None:
+    server.capabilities = {"tasks": {"list": {}, "cancel": {}, "requests": {"tools": {"call": {}}}}}
+    server.handlers |= {"work": _made, "tasks/get": _told}
+
+
+@pytest.fixture
+async def working(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Working]:
+    async with small_server(tool("work"), tool("wait")) as server:
+        _serve(server)
+        async with gateway({"a": {"url": server.url}}, tmp_path_factory.mktemp("tasks"), views=VIEWS) as house:
+            yield Working(house, server)
+
+
+@pytest.mark.parametrize("token", (7, "seven"))
+async def test_progress_of_a_task_goes_on_after_the_answer_that_made_it(working: Working, token: object) -> None:
+    async with raw_session(working.house.url) as client, standing(working.house, client.session_id) as stream:
+        task_id = await working.made(client, progressToken=token)
+        (call,) = [call for call in working.server.calls.values() if call.method == "tools/call"]
+        for step in (1, 2):
+            own = call.params["_meta"]["progressToken"]
+            working.server.tell("notifications/progress", progressToken=own, progress=step, **related("t~1"))
+        for step in (1, 2):
+            told = await stream.next()
+            assert told["method"] == "notifications/progress"
+            assert told["params"] == {"progressToken": token, "progress": step, **related(task_id)}
+
+
+async def test_what_a_task_asks_reaches_its_maker_whoever_else_calls(working: Working) -> None:
+    release = asyncio.Event()
+
+    async def waits(_: Call) -> Answer:
+        await release.wait()
+        return text("done")
+
+    working.server.handlers["wait"] = waits
+    async with (
+        raw_session(working.house.url, capabilities=ABLE) as maker,
+        raw_session(working.house.url, capabilities=ABLE) as other,
+        standing(working.house, maker.session_id) as stream,
+    ):
+        task_id = await working.made(maker)
+        calling = asyncio.ensure_future(other.call("a__wait"))
+        await working.server.saw(lambda message: message.get("params", {}).get("name") == "wait")
+        answered = working.server.ask("elicitation/create", **FORM, **related("t~1"))
+        question = await stream.next()
+        assert question["params"] == {**FORM, **related(task_id)}
+        await working.say(maker, id=question["id"], result={"action": "cancel", **related(task_id)})
+        async with asyncio.timeout(WAIT_S):
+            assert (await answered)["result"] == {"action": "cancel", **related("t~1")}
+        working.server.tell("notifications/message", level="info", data=1, **related("t~1"))
+        told = await stream.next()
+        assert told["params"] == {"level": "info", "data": 1, **related(task_id)}
+        release.set()
+        assert (await calling).json()["result"] == text("done")
+
+
+async def test_what_is_asked_on_the_stream_of_its_result_carries_the_handle(working: Working) -> None:
+    async def result(call: Call) -> Answer:
+        answer = await call.ask("elicitation/create", {**FORM, **related("t~1")})
+        return {**text(json.dumps(answer["result"])), **related("t~1")}
+
+    working.server.handlers["tasks/result"] = result
+    async with raw_session(working.house.url, capabilities=ABLE) as client:
+        task_id = await working.made(client)
+        params = {"taskId": task_id}
+        body, headers = client.body("tasks/result", params), client.headers("tasks/result", params)
+        async with posted(working.house, body, headers) as stream:
+            question = await stream.next()
+            assert question["params"] == {**FORM, **related(task_id)}
+            await working.say(client, id=question["id"], result={"action": "cancel", **related(task_id)})
+            (done,) = await stream.rest()
+        said = {"action": "cancel", **related("t~1")}
+        assert done["result"] == {**text(json.dumps(said)), **related(task_id)}
+
+
+async def test_a_request_that_is_related_to_a_task_reaches_the_server_under_its_id(working: Working) -> None:
+    async with raw_session(working.house.url) as client:
+        task_id = await working.made(client)
+        await client.request("tools/call", {"name": "a__wait", **related(task_id)})
+        await client.request("tools/call", {"name": "a__wait", **related("nobody's")})
+    seen = [call.params for call in working.server.calls.values() if call.params.get("name") == "wait"]
+    assert seen == [{"name": "wait", **related("t~1")}, {"name": "wait", **related("nobody's")}]
+
+
+async def test_a_handle_is_nothing_in_another_view_or_with_another_token_also_after_a_restart(tmp_path: Path) -> None:
+    async with small_server(tool("work")) as server:
+        _serve(server)
+        handles = dict[str, str]()
+        for again in (False, True):
+            async with gateway({"a": {"url": server.url}}, tmp_path, views=VIEWS) as house:
+                url = house.url
+                makers = {
+                    "plain": raw_session(url),
+                    "low": raw_session(f"{url}/v/low"),
+                    "one": raw_session(f"{url}/v/kept", headers=bearing("one-token")),
+                    "other": raw_session(f"{url}/v/kept", headers=bearing("other-token")),
+                }
+                for name, opening in makers.items():
+                    async with opening as client:
+                        if not again:
+                            handles[name] = await Working(house, server).made(client)
+                            assert handles[name].startswith("a__")
+                            assert handles[name].endswith("~t~1")
+                        for maker, task_id in handles.items():
+                            answer = (await client.request("tasks/get", {"taskId": task_id})).json()
+                            if maker == name:
+                                assert answer["result"] == {**TASK, "taskId": task_id}
+                            else:
+                                assert answer["error"]["message"] == f"Unknown task: {task_id}"
+                        for forged in ("a__t~1", f"a__~.{'0' * 32}~t~1"):
+                            assert (await client.request("tasks/get", {"taskId": forged})).json()["error"]
+        assert len(set(handles.values())) == len(handles)
+
+
+async def test_a_session_is_its_token_s(working: Working) -> None:
+    url = f"{working.house.url}/v/kept"
+    async with raw_session(url, headers=bearing("one-token")) as client:
+        other = RawClient(url, client.session_id, headers=bearing("other-token"))
+        assert (await other.request("ping")).status == 404
+        assert (await client.request("ping")).json()["result"] == {}
