@@ -333,6 +333,13 @@ _ALL: Final = (
         own=True,
     ),
     Requirement(
+        "opened-elsewhere",
+        "What a session opens on one replica, for itself or for all, is seen, called and told of on every other, and "
+        "after a kill; a call that goes to another replica keeps the policy of its view.",
+        "hub decision",
+        own=True,
+    ),
+    Requirement(
         "session-home",
         "With isolation `session` a session has one connection of its own, whichever replica it asks; where that one's "
         "replica dies the client is told in ten seconds that the server's state is gone, and gets a new one.",

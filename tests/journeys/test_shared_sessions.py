@@ -86,12 +86,12 @@ class Heard:
 
 
 @asynccontextmanager
-async def listening(hub: Hub, client: RawClient, last_id: str = "") -> AsyncGenerator[Heard]:
-    """The client's GET stream on one replica."""
+async def listening(hub: Hub, client: RawClient, last_id: str = "", view: str = "") -> AsyncGenerator[Heard]:
+    """The client's GET stream on one replica, at the URL of its view."""
     fields = {"Accept": "text/event-stream", **client.headers("", {})}
     if last_id:
         fields["Last-Event-ID"] = last_id
-    async with raw_http.opened("GET", hub.url, headers=fields) as exchange:
+    async with raw_http.opened("GET", f"{hub.url}/v/{view}" if view else hub.url, headers=fields) as exchange:
         yield Heard(exchange)
 
 

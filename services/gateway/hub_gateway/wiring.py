@@ -49,6 +49,7 @@ from hub_gateway.routing.held import Holding
 from hub_gateway.routing.hello import Hello
 from hub_gateway.routing.homes import Homes
 from hub_gateway.routing.log_levels import LogLevels
+from hub_gateway.routing.opened_by_all import OpenedByAll
 from hub_gateway.routing.owners import owner_of
 from hub_gateway.routing.relay import Relay
 from hub_gateway.routing.republish import Republish
@@ -180,7 +181,8 @@ class Gateway:
         self._homes.serve(self._subscriptions.moved)
         self._shared.serve(self.sessions, self._subscriptions, self._log_levels, self._roots)
         satellites = (self.filter, self.categorizer)
-        discovery = Discovery(calls, self.current, self.sessions, satellites)
+        opened = self._opened = OpenedByAll(self.peers, self.store, calls, self.current, self.sessions, idle_s * 2)
+        discovery = Discovery(calls, self.current, self.sessions, satellites, opened)
         audiences = (self.sessions, self._subscriptions, calls)
         self.republish = Republish(self.current, self.fleet, audiences, satellites, self.document.tool_filtering)
         list_changed = self.republish.list_changed
@@ -237,6 +239,7 @@ class Gateway:
                 await self._seal.share(self.store)  # before anybody can bring what was sealed before a restart
         self._tasks.spawn(self._share_key(), "key")
         await self._apply_views(self.document)  # before anybody can ask for one
+        await self._opened.heed()  # likewise
         serving = self._serving = self._tasks.spawn(self._http.serve(sockets=[self._socket]), "http")
         await self.fleet.apply(self.document)
         self.republish.notice()
@@ -363,6 +366,7 @@ class Gateway:
             await asyncio.sleep(_HEED_EVERY_S)
             await self._homes.keep()  # first, so that whoever knows a session finds its homes
             await self.sessions.heed()
+            await self._opened.heed()
 
     async def _share_key(self) -> None:
         while True:

@@ -22,12 +22,13 @@ from hub_gateway.routing.calls import Calls
 from hub_gateway.routing.exchange import Exchange, Response
 from hub_gateway.routing.finding import SHORTLIST, Finding, Found, Wanted
 from hub_gateway.routing.indirect import Indirect
+from hub_gateway.routing.opened_by_all import TOOLS_CHANGED, OpenedByAll, differing, is_told_elsewhere, views
 from hub_gateway.routing.own_result import text_result
 from hub_gateway.satellites.categorizer import Categorizer
 from hub_gateway.satellites.filter import Filter
 from hub_gateway.sessions.registry import Sessions
 from hub_gateway.sessions.session import Session
-from hub_gateway.wire import codec, rewrite
+from hub_gateway.wire import rewrite
 
 MAX_DESCRIBED = 10
 """Definitions one answer shows."""
@@ -36,7 +37,6 @@ MAX_LIMIT = 50
 """Tools one search may be asked for."""
 
 _NOT_FOR_MODELS = ("icons", "_meta")
-_TOOLS_CHANGED = codec.notification("notifications/tools/list_changed")
 
 Shape = TypeVar("Shape")
 
@@ -65,8 +65,14 @@ class Discovery:
     """Answers the hub's own tools."""
 
     def __init__(
-        self, calls: Calls, current: Current, sessions: Sessions, satellites: tuple[Filter, Categorizer]
+        self,
+        calls: Calls,
+        current: Current,
+        sessions: Sessions,
+        satellites: tuple[Filter, Categorizer],
+        opened_by_all: OpenedByAll,
     ) -> None:
+        self._opened_by_all = opened_by_all
         self._calls = calls
         self._current = current
         self._sessions = sessions
@@ -208,25 +214,21 @@ class Discovery:
         """
         audience = self._calls.audience(exchange)
         isolated = audience.policy.filtering.prompt_based_filtering.session_isolation
-        others = [each for each in self._sessions if each.view_name == session.view_name]
-        before = {each: self._calls.session_view(each) for each in ([session] if isolated else others)}
-        old = session.opened if isolated else audience.opened_by_all
-        if opened is not None and old is not None and not replace:
-            opened = old.adding(opened.categories, opened.public_names)
+        before = views(self._calls, [session] if isolated else self._sessions, session.view_name)
         if isolated:
+            if opened is not None and session.opened is not None and not replace:
+                opened = session.opened.adding(opened.categories, opened.public_names)
             session.opened = opened
             await self._sessions.changed(session)
         else:
-            audience.opened_by_all = opened
-        for each, old_view in before.items():
-            new = self._calls.session_view(each)
-            if new.listed["tools"] == old_view.listed["tools"] and new.own_tools == old_view.own_tools:
-                continue
+            await self._opened_by_all.open(audience, opened, replace=replace)
+        for each in differing(self._calls, before):
             # A client that holds no standing stream hears of it on the stream of this very call.
-            if each is session and not session.standing.is_read and exchange.outlet is not None:
-                exchange.outlet(_TOOLS_CHANGED)
-            else:
-                each.tell(_TOOLS_CHANGED)
+            told_elsewhere = is_told_elsewhere(each)
+            if each is session and not (session.standing.is_read or told_elsewhere) and exchange.outlet is not None:
+                exchange.outlet(TOOLS_CHANGED)
+            elif isolated or not told_elsewhere:
+                each.tell(TOOLS_CHANGED)
 
     def _told(self, exchange: Exchange, body: dict[str, Any], *, is_error: bool = False) -> Response:
         return text_result(exchange, self._current.look, [msgspec.json.encode(body).decode()], is_error=is_error)
