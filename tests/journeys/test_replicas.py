@@ -173,6 +173,39 @@ async def test_a_task_of_a_stateless_client_is_updated_from_any_replica(pair: Re
 
 
 @proves("tasks-elsewhere")
+async def test_what_becomes_of_a_task_is_told_from_the_replica_that_has_it(pair: Replicas) -> None:
+    """Each child counts its tasks from 1: the other replica's first task is another one."""
+    capable: dict[str, Any] = {"extensions": {EXTENSION: {}}}
+    here, there = (RawClient(hub.url, capabilities=capable) for hub in (pair.one, pair.other))
+    task_id, another = await _task(here, "raw"), await _task(there, "raw")
+    params = {"notifications": {"taskIds": [task_id, another, task_id[:-1] + "99"]}}
+    fields = {"Accept": raw_http.ACCEPT, "Content-Type": "application/json"}
+    fields |= there.headers("subscriptions/listen", params)
+    body = there.body("subscriptions/listen", params, 42)
+    async with raw_http.opened("POST", pair.other.url, body, fields) as stream:
+        events = stream.events()
+        async with asyncio.timeout(TOLD_S):
+            acknowledged = json.loads(await anext(events))
+            assert sorted(acknowledged["params"]["notifications"]["taskIds"]) == sorted([task_id, another])
+            for way, each in ((there, task_id), (here, another)):
+                await way.request("tasks/update", {"taskId": each, "inputResponses": {}})
+                told = json.loads(await anext(events))
+                assert (told["method"], told["params"]["taskId"]) == ("notifications/tasks", each)
+                assert told["params"]["_meta"] == {"io.modelcontextprotocol/subscriptionId": 42}
+
+
+@proves("tasks-elsewhere")
+async def test_the_tasks_of_all_replicas_are_listed_by_any(pair: Replicas) -> None:
+    async with raw_session(pair.one.url) as here:
+        there = RawClient(pair.other.url, here.session_id)
+        made = {await _task(here, "raw_old"), await _task(there, "raw_old")}
+        for way in (here, there):
+            listed = [task["taskId"] for task in (await way.request("tasks/list")).json()["result"]["tasks"]]
+            assert made <= set(listed)
+            assert len(set(listed)) == len(listed)
+
+
+@proves("tasks-elsewhere")
 async def test_a_task_of_a_replica_that_died_is_unknown(pair: Replicas) -> None:
     async with raw_session(pair.one.url) as client:
         there = RawClient(pair.other.url, client.session_id)

@@ -162,7 +162,8 @@ def _task(request: Request, tasks: Tasks) -> Reply:
     members = tasks.answer(request.method, request.params, modern=modern)
     if members is None:
         return Reply(error(request, b'{"code":-32602,"message":"Unknown task"}'))
-    return Reply(result(request, members))
+    after = tasks.news(msgspec.json.decode(request.params["taskId"])) if request.method == "tasks/update" else b""
+    return Reply(result(request, members), after=after)
 
 
 def _called(request: Request, memory: Memory) -> Reply:
@@ -239,6 +240,8 @@ def answer(request: Request, offer: Offer, memory: Memory) -> Reply:
         return Reply(result(request, b""))
     if method == "tools/call":
         return _called(request, memory)
+    if method == "subscriptions/listen" and b"taskIds" in bytes(request.params.get("notifications", b"")):
+        return Reply(memory.tasks.listen(bytes(request.id), request.params))
     if method.startswith("tasks/"):
         return _task(request, memory.tasks)
     if method == "prompts/get":

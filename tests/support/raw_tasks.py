@@ -7,7 +7,7 @@ Owns their states and the exact bytes of what is said of them. A task works unti
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -26,6 +26,8 @@ class Tasks:
 
     states: dict[str, str] = field(default_factory=dict[str, str])
     inputs: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    listeners: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    """The ids of the `subscriptions/listen` requests that want to hear of a task, by the task's id."""
 
     def create(self, params: Params, *, modern: bool) -> bytes | None:
         """The members of the result that says that a task was made; None where the client wants none."""
@@ -41,6 +43,20 @@ class Tasks:
         """The notification that tells the state of a task (2025-11-25)."""
         params = b"{" + self._told(task_id, modern=False) + b"}"
         return b'{"jsonrpc":"2.0","method":"notifications/tasks/status","params":' + params + b"}"
+
+    def listen(self, request_id: bytes, params: Params) -> bytes:
+        """The acknowledgement of a `subscriptions/listen`, which honours the tasks there are."""
+        wanted = msgspec.json.decode(params["notifications"], type=dict[str, Any]).get("taskIds", [])
+        honoured = [task_id for task_id in wanted if task_id in self.states]
+        self.listeners |= dict.fromkeys(honoured, request_id)
+        return _told_to(
+            request_id, "subscriptions/acknowledged", b'"notifications":{"taskIds":%b}' % msgspec.json.encode(honoured)
+        )
+
+    def news(self, task_id: str) -> bytes:
+        """What who listens for a task is told now; empty where nobody does."""
+        request_id = self.listeners.get(task_id)
+        return b"" if request_id is None else _told_to(request_id, "tasks", self._told(task_id, modern=True))
 
     def answer(self, method: str, params: Params, *, modern: bool) -> bytes | None:
         """The members of the result of a `tasks/` method; None where no such task is known."""
@@ -72,3 +88,9 @@ class Tasks:
         if modern and self.states[task_id] == "completed":
             done = b',"result":{"content":[{"type":"text","text":"done"}],"input":%b}' % self.inputs.get(task_id, b"{}")
         return b",".join((MORE, head, times, limits)) + done
+
+
+def _told_to(request_id: bytes, word: str, members: bytes) -> bytes:
+    """A notification on the stream of one `subscriptions/listen`."""
+    meta = b'"_meta":{"io.modelcontextprotocol/subscriptionId":%b}' % request_id
+    return b'{"jsonrpc":"2.0","method":"notifications/%b","params":{%b,%b}}' % (word.encode(), meta, members)

@@ -176,7 +176,7 @@ class Gateway:
         self.calls = calls = Calls(
             self.fleet, self.current, Usage(self.store), holding, self._log_levels, handles, self._homes
         )
-        self._subscriptions = Subscriptions(self.fleet, calls, self.sessions.changed)
+        self._subscriptions = Subscriptions(self.fleet, calls, self.sessions.changed, elsewhere.answer)
         self._roots = Roots(self.fleet, self.current, time.monotonic)
         self._homes.serve(self._subscriptions.moved)
         self._shared.serve(self.sessions, self._subscriptions, self._log_levels, self._roots)

@@ -7,6 +7,7 @@ if the client had asked there; only who holds it is known elsewhere (`held`, `ta
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import aclosing, contextmanager
 
@@ -29,6 +30,9 @@ ANSWER = "answer"
 READ = "read"
 POSTED = "posted"
 IDLE_S = 15.0
+ALL_S = 5.0
+"""How long an answer of all replicas waits for each of them."""
+
 _BEFORE, _LAST = b"b", b"l"
 """How a part of an answer begins: a message that comes before the response, or the response itself."""
 
@@ -199,6 +203,19 @@ class Elsewhere:
                 if exchange.outlet is not None:
                     exchange.outlet(part[1:])
         raise PeerGone("the other replica gave no answer")
+
+    async def answers(self, exchange: Exchange) -> list[Response]:
+        """What every other replica answers of what is its own; one that does not in a moment is left out."""
+
+        async def asked(replica: str) -> Response | None:
+            try:
+                async with asyncio.timeout(ALL_S):
+                    return await self.answer(exchange, replica, Bound(""))
+            except (PeerGone, TimeoutError):
+                return None
+
+        found = await asyncio.gather(*map(asked, self._peers.others))
+        return [response for response in found if response is not None]
 
     async def _read(self, asked: _Reading, say: Say) -> None:
         """Say a stream to another replica; nothing at all where there is none."""

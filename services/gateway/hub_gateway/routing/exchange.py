@@ -6,7 +6,7 @@ transport; the frontend gave it an outlet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 
@@ -31,10 +31,15 @@ class Response(msgspec.Struct, frozen=True, gc=False):
     error_code: int | None = None
 
 
+ElsewhereAnswer = Callable[["Exchange", str, "Bound | None", "rewrite.Members | None"], Awaitable[Response]]
+"""Has a request answered by another replica (`Elsewhere.answer`)."""
+
+
 class Bound(msgspec.Struct, frozen=True, array_like=True):
     """What a request is bound for, once that is resolved."""
 
     upstream_name: str
+    """"" where a replica is asked for all that only it has."""
     local_name: str | None = None
     """The entry's own name, where the request is about one."""
     mirrored: list[tuple[str, str]] = []

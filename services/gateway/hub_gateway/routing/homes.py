@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
 
 from hub_common.store import Store, StoreUnavailable
 from hub_gateway.errors import UpstreamBusy, UpstreamDown
-from hub_gateway.routing.exchange import Bound, Exchange, Response
+from hub_gateway.routing.exchange import Bound, ElsewhereAnswer, Exchange, Response
 from hub_gateway.satellites.letters import PeerAbsent, PeerGone, PeerSilent
 from hub_gateway.satellites.peers import Peers
 from hub_gateway.sessions.registry import Sessions
@@ -44,10 +44,6 @@ Moved = Callable[[Session, str], None]
 """Takes a session and the upstream whose connection this replica takes over, with nothing of its state."""
 
 
-Answer = Callable[[Exchange, str, Bound, rewrite.Members], Awaitable[Response]]
-"""Has a request answered by another replica (`Elsewhere.answer`)."""
-
-
 class StateGone(UpstreamDown):
     """The replica with the session's own connection is gone, and with it what the server remembered."""
 
@@ -62,7 +58,7 @@ class Homes:
     """
 
     def __init__(
-        self, peers: Peers, answer: Answer, sessions: Sessions, fleet: Fleet, store: Store | None, ttl_s: float
+        self, peers: Peers, answer: ElsewhereAnswer, sessions: Sessions, fleet: Fleet, store: Store | None, ttl_s: float
     ) -> None:
         self._peers = peers
         self._answer = answer

@@ -65,7 +65,7 @@ class Router:
             "resources/read": calls.read_resource,
             "completion/complete": calls.complete,
             **{f"tasks/{deed}": self._task for deed in ("get", "result", "update", "cancel")},
-            "tasks/list": calls.handles.list_all,
+            "tasks/list": self._tasks,
             "resources/subscribe": subscriptions.subscribe,
             "resources/unsubscribe": subscriptions.unsubscribe,
             "subscriptions/listen": subscriptions.listen,
@@ -137,6 +137,10 @@ class Router:
             except PeerAbsent:
                 pass  # nobody was asked, and a server that is reached over HTTP may know its task by any connection
         return await self._calls.handles.forward(exchange)
+
+    async def _tasks(self, exchange: Exchange) -> Response:
+        others = await self._elsewhere.answers(exchange) if exchange.bound is None else ()
+        return await self._calls.handles.list_all(exchange, others)
 
     async def _list(self, exchange: Exchange) -> Response:
         return answer_list(self._calls, exchange)

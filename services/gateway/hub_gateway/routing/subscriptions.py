@@ -7,8 +7,8 @@ basic/patterns/subscriptions; SEP-2663 for tasks). Upstreams are subscribed to b
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from typing import Any
 
 import msgspec
 
@@ -16,8 +16,9 @@ from hub_common.tasks import Tasks
 from hub_gateway.errors import CallerError, HubError, UnknownEntry
 from hub_gateway.exposure.view import View
 from hub_gateway.routing.calls import Calls
-from hub_gateway.routing.exchange import Bound, Exchange, Response
+from hub_gateway.routing.exchange import Bound, ElsewhereAnswer, Exchange, Response
 from hub_gateway.routing.holds import Holds, Owned
+from hub_gateway.routing.listening import Far, Listening, wanted
 from hub_gateway.routing.task_handles import needs_extension
 from hub_gateway.sessions.session import Session
 from hub_gateway.upstreams.fleet import Fleet
@@ -30,73 +31,27 @@ ACKNOWLEDGE_S = 5.0
 """How long an acknowledgement waits for the upstreams': what one has not answered by then is taken for honoured."""
 
 
+_log = logging.getLogger(__name__)
+
 _PARTS = frozenset("/?#")
 """What stands between a resource's URI and that of a part of it."""
 
 
-class _Wanted(msgspec.Struct):
-    toolsListChanged: bool = False
-    promptsListChanged: bool = False
-    resourcesListChanged: bool = False
-    resourceSubscriptions: list[str] = []
-    taskIds: list[str] = []
-
-
-class Listening:
-    """One open `subscriptions/listen`: its filter, and the exchange whose outlet is the stream."""
-
-    def __init__(self, exchange: Exchange, wanted: _Wanted) -> None:
-        self.exchange = exchange
-        self.capabilities = {
-            word
-            for word, asked in (
-                ("tools", wanted.toolsListChanged),
-                ("prompts", wanted.promptsListChanged),
-                ("resources", wanted.resourcesListChanged),
-            )
-            if asked
-        }
-        self.subjects: dict[str, Owned] = {}
-        """Resources and tasks by the URI or handle the client has for them."""
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._early: list[bytes] | None = []
-
-    @property
-    def meta_raw(self) -> bytes:
-        """The `_meta` that names this subscription in every message on its stream."""
-        return b'{"' + meta.SUBSCRIPTION_ID.encode() + b'":' + self.exchange.id_raw + b"}"
-
-    def acknowledge(self) -> None:
-        """Say what is honoured; what was to be told before follows now (§Acknowledgment: nothing goes before it)."""
-        early, self._early = self._early or [], None
-        self.tell("notifications/subscriptions/acknowledged", {"notifications": msgspec.Raw(self._honoured())})
-        for message in early:
-            self._send(message)
-
-    def tell(self, method: str, members: rewrite.Members) -> None:
-        """Send a notification on the stream."""
-        params = rewrite.join(meta.retagged(members, self.exchange.id_raw))
-        self._send(codec.notification(method, params))
-
-    def _send(self, message: bytes) -> None:
-        if self._early is not None:
-            self._early.append(message)
-        elif self.exchange.outlet is not None:
-            self.exchange.outlet(message)
-
-    def _honoured(self) -> bytes:
-        honoured: dict[str, Any] = {f"{word}ListChanged": True for word in sorted(self.capabilities)}
-        for member, are_tasks in (("resourceSubscriptions", False), ("taskIds", True)):
-            if found := [subject for subject, owned in self.subjects.items() if owned.is_task is are_tasks]:
-                honoured[member] = found
-        return msgspec.json.encode(honoured)
-
-
 class Subscriptions:
-    """Who wants to be told of what."""
+    """Who wants to be told of what.
 
-    def __init__(self, fleet: Fleet, calls: Calls, kept: Callable[[Session], Awaitable[None]]) -> None:
+    Args:
+        fleet: whose servers are subscribed to.
+        calls: what each client may see.
+        kept: keeps what a session subscribed to.
+        answer: the way to other replicas.
+    """
+
+    def __init__(
+        self, fleet: Fleet, calls: Calls, kept: Callable[[Session], Awaitable[None]], answer: ElsewhereAnswer
+    ) -> None:
         self._fleet = fleet
+        self._answer = answer
         self._kept = kept
         self._calls = calls
         self._holds = Holds(fleet)
@@ -107,20 +62,24 @@ class Subscriptions:
 
     async def listen(self, exchange: Exchange) -> Response:
         """Answer `subscriptions/listen`: acknowledge, then tell until the client goes or the hub stops."""
-        try:
-            wanted = msgspec.json.decode(exchange.params.get("notifications", b"{}"), type=_Wanted)
-        except msgspec.MsgspecError as fault:
-            raise CallerError(f"Invalid params of subscriptions/listen: notifications: {fault}") from fault
+        asked = wanted(exchange)
         if exchange.outlet is None:
             raise CallerError("subscriptions/listen needs a stream: accept text/event-stream")
-        if wanted.taskIds:
+        if asked.taskIds:
             needs_extension(exchange)
-        listening = Listening(exchange, wanted)
+        listening = Listening(exchange, asked)
         view, handles = self._calls.view(exchange), self._calls.handles
         wishes = {
-            uri: [Owned(*owner) for owner in self._calls.owners(view, uri)] for uri in wanted.resourceSubscriptions
+            uri: [Owned(*owner) for owner in self._calls.owners(view, uri)] for uri in asked.resourceSubscriptions
         }
-        owners = {task_id: handles.owner(exchange, task_id) for task_id in wanted.taskIds}
+        far: dict[str, list[str]] = {}
+        owners: dict[str, tuple[str, str] | None] = {}
+        for task_id in asked.taskIds:
+            owners[task_id] = handles.owner(exchange, task_id)
+            replica = handles.replica_of(task_id)
+            if owners[task_id] is not None and replica is not None:
+                owners[task_id] = None  # here that id would be another task of another process
+                far.setdefault(replica, []).append(task_id)
         wishes |= {task_id: [Owned(*owner, is_task=True)] for task_id, owner in owners.items() if owner is not None}
         self._listening.add(listening)
         takes = [
@@ -128,13 +87,19 @@ class Subscriptions:
             for subject, owned in wishes.items()
             if owned
         ]
+        there = [Far(listening, task_ids) for task_ids in far.values()]
+        tells = [
+            self._tasks.spawn(self._told_by(replica, each), "far") for replica, each in zip(far, there, strict=True)
+        ]
         try:
-            if takes:
-                await asyncio.wait(takes, timeout=ACKNOWLEDGE_S)
+            if takes or there:
+                await asyncio.wait((*takes, *(each.acknowledged for each in there)), timeout=ACKNOWLEDGE_S)
             listening.acknowledge()
             await listening.ended
         finally:
             self._listening.discard(listening)
+            for telling in tells:
+                telling.cancel()
             for taking in takes:
                 if not taking.cancel() and not taking.cancelled() and (owned := taking.result()) is not None:
                     self._holds.drop(owned)
@@ -294,6 +259,15 @@ class Subscriptions:
         elif not (reply.error_raw or first):
             self._holds.drop(owned)  # it had subscribed before
         return reply
+
+    async def _told_by(self, replica: str, far: Far) -> None:
+        """Have another replica tell of its tasks for as long as the client listens, or as that replica lives."""
+        try:
+            await self._answer(far.exchange, replica, None, far.params)
+        except HubError as fault:
+            _log.debug("the tasks of replica %s are not told of: %s", replica, fault)
+        finally:
+            far.over()
 
     async def _taken(self, listening: Listening, subject: str, wishes: list[Owned]) -> Owned | None:
         """Take what a listener wants from whoever honours it; what all refuse is not acknowledged."""

@@ -8,6 +8,7 @@ Does not know what a task is doing.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -22,6 +23,7 @@ from hub_gateway.routing.task_ids import TaskIds
 from hub_gateway.sessions.session import Session
 from hub_gateway.upstreams.fleet import Fleet
 from hub_gateway.upstreams.pending import Answer, Listener
+from hub_gateway.upstreams.supervisor import Supervisor
 from hub_gateway.wire import codec, rewrite
 from hub_gateway.wire.message import Message
 from hub_gateway.wire.revisions import Era
@@ -156,11 +158,16 @@ class TaskHandles:
 
     def elsewhere(self, exchange: Exchange) -> str | None:
         """The replica to ask about the task of a request; None where it is this one, or any."""
-        task = self.ids.read(rewrite.text(exchange.params.get("taskId")) or "")
+        return self.replica_of(rewrite.text(exchange.params.get("taskId")) or "")
+
+    def replica_of(self, task_id: str) -> str | None:
+        """The other replica that a handle was made on; None where it is this one, or any."""
+        task = self.ids.read(task_id)
         return None if task is None or task.replica in ("", self.ids.replica) else task.replica
 
-    async def list_all(self, exchange: Exchange) -> Response:
-        """Answer `tasks/list` of 2025-11-25 with the tasks of every upstream that lists them, on one page.
+    async def list_all(self, exchange: Exchange, others: Sequence[Response]) -> Response:
+        """Answer `tasks/list` of 2025-11-25 with the tasks of every upstream that lists them, on one page, after what
+        other replicas answered of their own processes. To another replica this one answers with those alone.
 
         An upstream that fails is left out: its tasks are still found by their handles. So are, where there are views,
         those of sessions that ended: whose they were nobody knows.
@@ -170,11 +177,13 @@ class TaskHandles:
             supervisor
             for supervisor in self._fleet.supervisors.values()
             if supervisor.name in shown
+            and (exchange.bound is None or supervisor.is_stdio)
             and supervisor.connection is not None
             and supervisor.connection.era is Era.HANDSHAKE
             and "list" in (supervisor.connection.capabilities.get("tasks") or {})
         ]
-        pages = await asyncio.gather(*(self._tasks_of(exchange, supervisor.name) for supervisor in able))
+        pages = [_listed(response) for response in others]
+        pages += await asyncio.gather(*(self._tasks_of(exchange, supervisor) for supervisor in able))
         return exchange.result(b'{"tasks":[' + b",".join(task_raw for page in pages for task_raw in page) + b"]}")
 
     def status(self, upstream_name: str, message: Message) -> None:
@@ -237,13 +246,16 @@ class TaskHandles:
         owner = self._owners.get(task)
         return not self._current.named if owner is None else owner.requestor == exchange.requestor
 
-    async def _tasks_of(self, exchange: Exchange, upstream_name: str) -> list[bytes]:
-        """The tasks of one upstream that may be listed."""
+    async def _tasks_of(self, exchange: Exchange, supervisor: Supervisor) -> list[bytes]:
+        """The tasks of one upstream that may be listed: of a session's own connection where it has one."""
         found: list[bytes] = []
+        upstream_name = supervisor.name
+        if supervisor.isolated and exchange.session is not None:
+            supervisor = self._fleet.own_if_there(upstream_name, exchange.session.id)
         params: rewrite.Members = {}
         try:
             while True:
-                reply = await self._fleet.get(upstream_name).request("tasks/list", params, caller=exchange.caller)
+                reply = await supervisor.request("tasks/list", params, caller=exchange.caller)
                 page = rewrite.members(reply.result_raw)
                 tasks = rewrite.items(page.get("tasks", Raw(b"[]")))
                 for task_raw in tasks:
@@ -267,6 +279,14 @@ class TaskHandles:
             self.status(upstream_name, told)
         while len(self._owners) > MAX_OWNERS:
             del self._owners[next(iter(self._owners))]
+
+
+def _listed(response: Response) -> list[bytes]:
+    """The tasks that another replica lists; none where it could not."""
+    if response.error_code is not None:
+        return []
+    result = rewrite.members(rewrite.members(response.body)["result"])
+    return [bytes(task_raw) for task_raw in rewrite.items(result["tasks"])]
 
 
 def _related(object_raw: bytes | Raw) -> rewrite.Members:

@@ -137,7 +137,7 @@ def _tied(
     homes = Homes(peers, elsewhere.answer, sessions, fleet, None, 3600.0)
     handles = TaskHandles(fleet, current, TaskIds(fleet, current, Seal()))
     calls = Calls(fleet, current, Usage(store), Holding("", Seal()), LogLevels(fleet, lambda: 0), handles, homes)
-    subscriptions = Subscriptions(fleet, calls, sessions.changed)
+    subscriptions = Subscriptions(fleet, calls, sessions.changed, elsewhere.answer)
     satellites = (
         Filter(settings.filter_target, settings.satellite_timeout_s),
         Categorizer(settings.categorizer_target, settings.satellite_timeout_s, settings.llm_timeout_s),
