@@ -45,6 +45,7 @@ from hub_gateway.management.workspaces import Workspaces
 from hub_gateway.routing.calls import Calls
 from hub_gateway.routing.discovery import Discovery
 from hub_gateway.routing.elsewhere import Elsewhere
+from hub_gateway.routing.extensions import Extensions
 from hub_gateway.routing.held import Holding
 from hub_gateway.routing.hello import Hello
 from hub_gateway.routing.homes import Homes
@@ -179,7 +180,8 @@ class Gateway:
         self._subscriptions = Subscriptions(self.fleet, calls, self.sessions.changed, elsewhere.answer)
         self._roots = Roots(self.fleet, self.current, time.monotonic)
         self._homes.serve(self._subscriptions.moved)
-        self._shared.serve(self.sessions, self._subscriptions, self._log_levels, self._roots)
+        self._extensions = Extensions(self.fleet, self.current, calls)
+        self._shared.serve(self.sessions, self._subscriptions, self._log_levels, self._roots, self._extensions)
         satellites = (self.filter, self.categorizer)
         opened = self._opened = OpenedByAll(self.peers, self.store, calls, self.current, self.sessions, idle_s * 2)
         discovery = Discovery(calls, self.current, self.sessions, satellites, opened)
@@ -188,7 +190,7 @@ class Gateway:
         list_changed = self.republish.list_changed
         self._relay = Relay(self.sessions, self._subscriptions, handles, self.current, list_changed)
         hello = Hello(self.fleet, self.current, self.sessions, self._log_levels, look)
-        router = Router(hello, calls, discovery, self._subscriptions, elsewhere, telemetry)
+        router = Router(hello, calls, discovery, self._subscriptions, elsewhere, self._extensions, telemetry)
         elsewhere.serve(router.answer)
         self._started_at = time.time()
         self.workspaces = Workspaces(
@@ -262,6 +264,7 @@ class Gateway:
         await self.calls.holding.close()
         await self._log_levels.close()
         await self._roots.close()
+        await self._extensions.close()
         self.sessions.close_all()
         await self.workspaces.close()
         self._http.should_exit = True

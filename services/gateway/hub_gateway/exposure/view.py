@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from hub_gateway.catalog import older
 from hub_gateway.catalog.changes import listed
 from hub_gateway.catalog.entry import Entry, EntryKind
 from hub_gateway.catalog.snapshot import Catalog
@@ -119,7 +120,10 @@ class View:
     def _definitions(self, kind: EntryKind, era: Era) -> list[bytes]:
         listed, call_variants, brief = self.own_tools
         own = meta_tools.definitions(era, call_variants, brief) if kind is EntryKind.TOOL and listed else ()
-        return [*own, *(entry.listed_raw for entry in self.visible if entry.kind is kind)]
+        listed_raws = [entry.listed_raw for entry in self.visible if entry.kind is kind]
+        if kind is EntryKind.TOOL and era is Era.HANDSHAKE:
+            listed_raws = [older.tool(raw) for raw in listed_raws]
+        return [*own, *listed_raws]
 
     def _generation(self, kind: EntryKind, era: Era) -> str:
         """Names one list's content: a cursor is good for the list it came from and for no other."""

@@ -126,6 +126,10 @@ class Calls:
         """Answer a request that another replica has resolved already."""
         return self._ask(exchange, bound.upstream_name, exchange.params, bound.local_name, bound.mirrored or None)
 
+    def pass_on(self, exchange: Exchange, upstream_name: str, params: rewrite.Members) -> Awaitable[Response]:
+        """Have an upstream answer a request that only it knows the meaning of."""
+        return self._ask(exchange, upstream_name, params, None)
+
     def get_prompt(self, exchange: Exchange) -> Awaitable[Response]:
         """Answer `prompts/get`."""
         name = exchange.text("name")

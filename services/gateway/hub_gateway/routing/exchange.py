@@ -122,6 +122,8 @@ class Exchange(msgspec.Struct, eq=False):
         try:
             params = rewrite.members(self.message.params)
             meta_raw = params.get("_meta")
+            if meta_raw is not None and bytes(meta_raw) == b"null":  # a member that was not left out where it is empty
+                params, meta_raw = {key: raw for key, raw in params.items() if key != "_meta"}, None
             self.cut(params, {} if meta_raw is None else rewrite.members(meta_raw))
         except msgspec.MsgspecError as fault:
             raise CallerError(f"Invalid params of {self.message.method}: {fault}") from fault

@@ -10,6 +10,7 @@ from hub_gateway.exposure.current import Current
 from hub_gateway.routing.subscriptions import Subscriptions
 from hub_gateway.routing.task_handles import TaskHandles
 from hub_gateway.sessions.registry import Sessions
+from hub_gateway.sessions.session import Session
 from hub_gateway.upstreams.inbound import TASKS
 from hub_gateway.wire import codec, rewrite
 from hub_gateway.wire.message import Message
@@ -54,6 +55,8 @@ class Relay:
                 self._visited(message)
             elif message.method == "notifications/message":
                 self._log(upstream_name, message)
+            else:
+                self._unknown(upstream_name, message)
         except msgspec.MsgspecError:
             return
 
@@ -69,9 +72,7 @@ class Relay:
                 self._subscriptions.updated(upstream_name, message, session_id)
             elif message.method == STATUS:
                 self._handles.status(upstream_name, message)
-            elif (
-                message.method == VISITED and session.reverse.was_sent_to(rewrite.text(members.get("elicitationId")))
-            ) or (message.method == "notifications/message" and session.wants_log(rewrite.text(members.get("level")))):
+            elif _is_for(session, message.method, members):
                 session.tell(codec.notification(message.method, message.params))
         except msgspec.MsgspecError:
             return
@@ -81,6 +82,13 @@ class Relay:
         encoded = codec.notification(message.method, message.params)
         for session in self._sessions:
             if session.reverse.was_sent_to(elicitation_id):
+                session.tell(encoded)
+
+    def _unknown(self, upstream_name: str, message: Message) -> None:
+        """A notification of an extension goes to every session that may see the upstream."""
+        encoded = codec.notification(message.method, message.params)
+        for session in self._sessions:
+            if upstream_name in self._current.of(session.view_name).allowed.upstreams:
                 session.tell(encoded)
 
     def _log(self, upstream_name: str, message: Message) -> None:
@@ -93,3 +101,12 @@ class Relay:
                 continue
             if upstream_name in self._current.of(session.view_name).allowed.upstreams:
                 session.tell(encoded)
+
+
+def _is_for(session: Session, method: str, members: rewrite.Members) -> bool:
+    """Whether a session is told what came on its own connection."""
+    if method == VISITED:
+        return session.reverse.was_sent_to(rewrite.text(members.get("elicitationId")))
+    if method == "notifications/message":
+        return session.wants_log(rewrite.text(members.get("level")))
+    return method != TASKS and not method.endswith("/list_changed")

@@ -16,6 +16,7 @@ from hub_gateway.routing.calls import Calls
 from hub_gateway.routing.discovery import Discovery
 from hub_gateway.routing.elsewhere import Elsewhere
 from hub_gateway.routing.exchange import Exchange, Response
+from hub_gateway.routing.extensions import Extensions
 from hub_gateway.routing.hello import Hello
 from hub_gateway.routing.lists import answer_list
 from hub_gateway.routing.subscriptions import Subscriptions
@@ -49,11 +50,13 @@ class Router:
         discovery: Discovery,
         subscriptions: Subscriptions,
         elsewhere: Elsewhere,
+        extensions: Extensions,
         telemetry: Telemetry,
     ) -> None:
         self._calls = calls
         self._discovery = discovery
         self._elsewhere = elsewhere
+        self._extensions = extensions
         self._telemetry = telemetry
         self._journeys: dict[str, Journey] = {
             "ping": _at_once(hello.ping),
@@ -100,9 +103,11 @@ class Router:
             and (replica := self._calls.holding.elsewhere(exchange)) is not None
         ):
             return partial(self._elsewhere.resume, replica=replica)
-        if exchange.bound is not None and method in _OF_ENTRIES:
-            return partial(self._calls.bound, bound=exchange.bound)
         journey = self._journeys.get(method)
+        if exchange.bound is not None and (method in _OF_ENTRIES or journey is None):
+            return partial(self._calls.bound, bound=exchange.bound)
+        if journey is None and self._extensions.owns(exchange):
+            return self._extensions.answer
         absent = STATELESS_ONLY_METHODS if exchange.era is Era.HANDSHAKE else HANDSHAKE_ONLY_METHODS
         if journey is None or method in absent:
             raise UnknownMethod(f"Method not found: {method}")

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import msgspec
 
 from hub_gateway.exposure.audience import Opened
+from hub_gateway.routing.extensions import Extensions
 from hub_gateway.routing.log_levels import LogLevels
 from hub_gateway.routing.roots import CHANGED as ROOTS_CHANGED
 from hub_gateway.routing.roots import Roots
@@ -34,6 +35,9 @@ HOLDS = "holds"
 LET_GO = "let go"
 MESSAGE = "message for"
 SENT = "sent by"
+
+_CLIENT_NOTIFICATIONS = frozenset({CANCELLED, PROGRESS, ROOTS_CHANGED, "notifications/initialized"})
+"""All that the protocol has (2025-11-25 schema, ClientNotification)."""
 
 
 class _Change(msgspec.Struct, frozen=True, array_like=True):
@@ -80,16 +84,24 @@ class SharedSessions:
         self._subscriptions: Subscriptions | None = None
         self._log_levels: LogLevels | None = None
         self._roots: Roots | None = None
+        self._extensions: Extensions | None = None
 
     @property
     def alone(self) -> bool:
         """Whether there is nobody to share with."""
         return self._peers.alone
 
-    def serve(self, sessions: Sessions, subscriptions: Subscriptions, log_levels: LogLevels, roots: Roots) -> None:
+    def serve(
+        self,
+        sessions: Sessions,
+        subscriptions: Subscriptions,
+        log_levels: LogLevels,
+        roots: Roots,
+        extensions: Extensions,
+    ) -> None:
         """Do with these what the others say."""
         self._sessions, self._subscriptions, self._log_levels = sessions, subscriptions, log_levels
-        self._roots = roots
+        self._roots, self._extensions = roots, extensions
         self._peers.when_told(CHANGED, lambda _, body: self._adopt(_change.decode(body)))
         self._peers.when_told(ENDED, lambda _, body: self._end(body.decode()))
         self._peers.when_told(WHO_HOLDS, self._asked_for)
@@ -164,6 +176,10 @@ class SharedSessions:
         if message.method == ROOTS_CHANGED:
             self._roots_changed(session, message)
         elif session.take(message):
+            return
+        elif message.kind is Kind.NOTIFICATION and message.method not in _CLIENT_NOTIFICATIONS:
+            if self._extensions is not None:
+                self._extensions.notified(session, message)
             return
         if self.alone:
             return

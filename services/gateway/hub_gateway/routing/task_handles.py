@@ -25,10 +25,11 @@ from hub_gateway.upstreams.fleet import Fleet
 from hub_gateway.upstreams.pending import Answer, Listener
 from hub_gateway.upstreams.supervisor import Supervisor
 from hub_gateway.wire import codec, rewrite
+from hub_gateway.wire.capabilities import TASKS
 from hub_gateway.wire.message import Message
 from hub_gateway.wire.revisions import Era
 
-EXTENSION = "io.modelcontextprotocol/tasks"
+EXTENSION = TASKS
 RELATED = "io.modelcontextprotocol/related-task"
 
 MAX_OWNERS = 10_000

@@ -19,6 +19,8 @@ What a stateless upstream says, to a client with a session:
 
 * -32602 for `resources/read` becomes -32002 (2025-11-25 server/resources §Error Handling);
 * an `input_required` result becomes requests, see `questions` (2026-07-28 changelog, major change 7);
+* structured content that is no object is left out, and said in a text where the result has none; the tool's output
+  schema is not listed, see `catalog.older` (changelog, minor change 10; SEP-2106 §Backward Compatibility);
 * what a result has more passes: a client ignores members it does not know (2025-11-25 schema, Result).
 
 Log levels, capabilities and subscriptions differ in more than a message: see `upstreams.connection`, `hello`, `holds`.
@@ -46,8 +48,10 @@ UNKNOWN_FRESHNESS = b'"ttlMs":0,"cacheScope":"private"'
 
 def result_for(client: Era, upstream: Era, method: str, result_raw: bytes, server_info_raw: bytes) -> bytes:
     """Return an upstream's result as the client's era wants it."""
-    if client is upstream or client is Era.HANDSHAKE:
+    if client is upstream:
         return result_raw
+    if client is Era.HANDSHAKE:
+        return _without_other_structures(result_raw) if method == "tools/call" else result_raw
     try:
         members = rewrite.members(result_raw)
         meta = rewrite.members(members.get("_meta", b""))
@@ -66,6 +70,24 @@ def result_for(client: Era, upstream: Era, method: str, result_raw: bytes, serve
             dressed = rewrite.replaced(members["_meta"], SERVER_INFO, server_info_raw)
             result_raw = rewrite.replaced(result_raw, "_meta", dressed)
     return rewrite.prepended(result_raw, b",".join(head)) if head else result_raw
+
+
+def _without_other_structures(result_raw: bytes) -> bytes:
+    """A tool's result without structured content that is no object."""
+    if result_raw.find(b'"structuredContent"') < 0:
+        return result_raw
+    try:
+        members = rewrite.members(result_raw)
+        said_raw = members.get("structuredContent")
+        if said_raw is None or bytes(said_raw)[:1] == b"{":
+            return result_raw
+        blocks = rewrite.items(members.get("content", b"[]"))
+        if not any(rewrite.text(rewrite.members(block).get("type")) == "text" for block in blocks):
+            blocks.append(msgspec.Raw(msgspec.json.encode({"type": "text", "text": bytes(said_raw).decode()})))
+    except msgspec.MsgspecError:
+        return result_raw
+    del members["structuredContent"]
+    return rewrite.join({**members, "content": b"[" + b",".join(blocks) + b"]"})
 
 
 def error_for(client: Era, upstream: Era, method: str, error_raw: bytes) -> bytes:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 from hub_gateway.wire import codec, rewrite
+from hub_gateway.wire.capabilities import has_unknown
 from hub_gateway.wire.errors import INVALID_PARAMS, METHOD_NOT_FOUND, SERVER_ERROR, error_object
 from hub_gateway.wire.message import Message, own
 from hub_gateway.wire.meta import PROGRESS_TOKEN
@@ -69,11 +70,13 @@ class Reverse:
         client/sampling and client/roots §Error Handling: method not found).
         """
         needed = NEEDS.get(message.method)
-        if needed is None or needed not in self._capabilities:
+        # Of what is no request of the protocol's only a client with extensions of its own may know something.
+        able = has_unknown(self._capabilities) if needed is None else needed in self._capabilities
+        if not able:
             why = f"The client does not support {needed or message.method}"
             answer(b"", error_object(METHOD_NOT_FOUND, why))
             return None
-        if not can_answer(self._capabilities, message.method, message.params):
+        if needed is not None and not can_answer(self._capabilities, message.method, message.params):
             answer(b"", error_object(INVALID_PARAMS, f"The client does not support this form of {message.method}"))
             return None
         if self._closed:

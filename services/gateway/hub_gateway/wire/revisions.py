@@ -50,6 +50,11 @@ HANDSHAKE_ONLY_NOTIFICATIONS = frozenset(
 
 STATELESS_ONLY_METHODS = frozenset({"server/discover", "subscriptions/listen", "tasks/update"})
 
+PROTOCOL_METHODS = frozenset(
+    {*HANDSHAKE_ONLY_METHODS, *STATELESS_ONLY_METHODS, "sampling/createMessage", "elicitation/create", "roots/list"}
+)
+"""Methods of the protocol that are not both eras', or not a client's to send: none of them is an extension's."""
+
 CACHEABLE_METHODS = frozenset(
     {"server/discover", "tools/list", "prompts/list", "resources/list", "resources/templates/list", "resources/read"}
 )

@@ -93,9 +93,13 @@ async def test_logs_of_no_call_go_to_sessions_that_set_a_level(talk: Talk) -> No
             await talk.delivered()
             assert await heard_before(talk.house, loud.session_id, heard) == [
                 "notifications/message",
+                "notifications/unheard/of",
                 "notifications/prompts/list_changed",
             ]
-            assert await heard_before(talk.house, quiet.session_id, nothing) == ["notifications/prompts/list_changed"]
+            assert await heard_before(talk.house, quiet.session_id, nothing) == [
+                "notifications/unheard/of",
+                "notifications/prompts/list_changed",
+            ]
 
 
 async def test_updates_reach_who_subscribed_under_the_uri_they_used(talk: Talk) -> None:

@@ -98,3 +98,20 @@ def test_all_else_of_an_error_keeps_its_bytes(error: str) -> None:
         moved["code"] = b"-32602"
     assert {key: bytes(value) for key, value in after.items()} == moved
     assert list(after) == list(before)
+
+
+@pytest.mark.parametrize("said", ("[1, 2.50]", '"x"', "1E5", "true", "null"))
+@pytest.mark.parametrize("blocks", ("[]", '[{"type":"text","text":"it"}]', '[{"type":"image"}]'))
+def test_an_older_client_is_told_in_words_what_is_no_object(said: str, blocks: str) -> None:
+    raw = f'{{"structuredContent":{said},"content":{blocks},"x":1E5}}'.encode()
+    assert result_for(Era.STATELESS, Era.STATELESS, "tools/call", raw, b"") == raw
+    assert result_for(Era.HANDSHAKE, Era.HANDSHAKE, "tools/call", raw, b"") == raw
+    told = json.loads(result_for(Era.HANDSHAKE, Era.STATELESS, "tools/call", raw, b""))
+    words = [block for block in json.loads(blocks) if block["type"] == "text"] or [{"type": "text", "text": said}]
+    assert told["content"] == [each for each in json.loads(blocks) if each["type"] != "text"] + words
+    assert told.keys() == {"content", "x"}
+
+
+@given(json_text.object_of({"structuredContent": json_text.objects, "content": json_text.values}))
+def test_an_older_client_gets_an_object_as_it_came(result: str) -> None:
+    assert result_for(Era.HANDSHAKE, Era.STATELESS, "tools/call", result.encode(), b"") == result.encode()
