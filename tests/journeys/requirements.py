@@ -433,6 +433,12 @@ _ALL: Final = (
         own=True,
     ),
     Requirement(
+        "secrets",
+        "No secret of a config or of the environment is told in logs, answers, metrics, traces or by the command.",
+        "hub decision",
+        own=True,
+    ),
+    Requirement(
         "ping",
         "The hub answers ping.",
         "2025-11-25 basic/utilities/ping; removed in 2026-07-28",

@@ -57,6 +57,7 @@ class _Secrets:
             return
         forms = {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], repr(value)[1:-1]}
         forms |= {quote(value), quote(value, safe="")}
+        forms.add(value.encode(errors="replace").decode("latin-1"))  # as a header is read by whoever repeats it
         self._forms[value] = forms
         self._compile()
 

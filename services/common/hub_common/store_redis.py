@@ -15,6 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from hub_common.logs import add_secret
 from hub_common.store import Availability, Kind, StoreStatus, check_space, check_ttl
 
 PREFIX = "hub:v1"
@@ -47,6 +48,7 @@ class RedisStore:
             )
         except ValueError:
             raise ValueError("no URL of a Redis (redis://, rediss:// or unix://)") from None
+        add_secret(pool.connection_kwargs.get("password") or "")
         self._redis: Any = redis.Redis.from_pool(pool)
         self._availability = Availability("redis", (RedisError, OSError, TimeoutError))
 

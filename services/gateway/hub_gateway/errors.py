@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from hub_common.logs import redacted
 from hub_gateway.wire import errors as codes
 
 
@@ -79,11 +80,14 @@ class TooLarge(CallerError):
 
 
 class UpstreamError(HubError):
-    """An upstream is at fault."""
+    """An upstream is at fault. Its own words may be in the message, and repeat a secret that it was shown."""
 
     code = codes.SERVER_ERROR
     http_status = 502
     rest_code = "SERVER_ERROR"
+
+    def __init__(self, message: str, data: dict[str, Any] | None = None) -> None:
+        super().__init__(redacted(message), data)
 
 
 class UpstreamDown(UpstreamError):

@@ -14,6 +14,7 @@ import msgspec
 
 from hub_common.logs import add_secret
 from hub_gateway.config import command as shell
+from hub_gateway.config import secret_texts
 from hub_gateway.config.context import Context
 from hub_gateway.config.faults import Findings, member, url_fault
 from hub_gateway.config.server_model import OAuth, ServerConfig
@@ -23,11 +24,6 @@ from hub_gateway.errors import ConfigError
 __all__ = ["Context", "ResolvedServer", "resolve", "resolve_text", "unknown_variables", "unset_variables"]
 
 _OLD_VARIABLE = re.compile(r"\$([A-Za-z_]\w*)")
-_SECRET_NAME = re.compile(
-    r"(?:KEY|TOKEN|SECRET|PASS|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|AUTH|AUTHORIZATION|COOKIE|(?<![A-Z])PAT)(?![A-Z])"
-    r"|^input:",
-    re.IGNORECASE,
-)
 
 
 class ResolvedServer(msgspec.Struct, frozen=True):
@@ -88,11 +84,20 @@ async def resolve(server: ServerConfig, context: Context) -> ResolvedServer:
             findings.fault(member(f"{root}.headers", key), "must not hold a line break")
     if findings.faults:
         raise ConfigError(findings.faults)
-    for key, value in (env | headers).items():
-        if _SECRET_NAME.search(key):
-            add_secret(value)
-            add_secret(value.rpartition(" ")[2])  # "Bearer abc": the second word stands alone elsewhere
+    for secret in _secrets(server, env, args, headers, url or ""):
+        add_secret(secret)
     return ResolvedServer(server.name, command, tuple(args), context.inherited | env, cwd, url, headers, oauth)
+
+
+def _secrets(
+    server: ServerConfig, env: Mapping[str, str], args: list[str], headers: Mapping[str, str], url: str
+) -> Iterator[str]:
+    yield from secret_texts.of_named(env)
+    yield from secret_texts.of_named(headers)
+    # Whoever keeps a header's value out of the config has a reason.
+    yield from (value for name, value in headers.items() if value != server.headers[name])
+    yield from secret_texts.of_arguments(args)
+    yield from secret_texts.of_url(url, server.url)
 
 
 async def resolve_text(text: str, context: Context, path: str = "") -> str:
@@ -183,7 +188,7 @@ class _Scope:
         value = self._context.variables.get(name) if value is None else value
         if value is None:
             raise _Unresolved(f"variable {name!r} is not set")
-        if _SECRET_NAME.search(name):
+        if secret_texts.is_secret_name(name):
             add_secret(value)
         return value
 

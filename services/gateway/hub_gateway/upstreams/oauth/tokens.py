@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from hub_common.logs import add_secret
 from hub_gateway.errors import UpstreamUnauthorized
 from hub_gateway.upstreams.oauth.registration import Client
 from hub_gateway.upstreams.oauth.web import Web
@@ -113,7 +114,9 @@ def _proof(client: Client) -> tuple[dict[str, str], dict[str, str]]:
     secret = client.client_secret
     if client.method == "client_secret_basic" and secret is not None:
         pair = f"{quote(client.client_id, safe='')}:{quote(secret, safe='')}"
-        return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}, {}
+        credentials = base64.b64encode(pair.encode()).decode()
+        add_secret(credentials)
+        return {"Authorization": f"Basic {credentials}"}, {}
     if client.method == "client_secret_post" and secret is not None:
         return {}, {"client_id": client.client_id, "client_secret": secret}
     return {}, {"client_id": client.client_id}

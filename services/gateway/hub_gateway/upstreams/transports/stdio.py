@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
+from hub_common.logs import redacted
 from hub_gateway.errors import UpstreamDown
 from hub_gateway.upstreams.transports.transport import MESSAGE_LIMIT_BYTES, Lost, Receive
 from hub_gateway.wire.codec import BOM
@@ -256,4 +257,4 @@ def _signal_name(number: int) -> str:
 
 
 def _shown(line: bytes) -> str:
-    return line[:_LOG_LINE].decode(errors="replace").rstrip()
+    return redacted(line[: 2 * _LOG_LINE].decode(errors="replace"))[:_LOG_LINE].rstrip()

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
+from hub_common.logs import redacted
 from hub_common.tasks import Tasks
 from hub_gateway.config.server_model import ConnectionPool
 from hub_gateway.errors import UpstreamBusy, UpstreamDown, UpstreamError, UpstreamGarbage, UpstreamUnauthorized
@@ -364,7 +365,7 @@ def configured_headers(given: dict[str, str]) -> bytes:
 
 def excerpt(body: bytes) -> str:
     """The first words of an error body, for people; nothing of a web page."""
-    text = " ".join(body[:400].decode(errors="replace").split())
+    text = redacted(" ".join(body[:4_000].decode(errors="replace").split()))  # a secret cut in two is not found
     return f": {text[:200]}" if text and not text.startswith("<") else ""
 
 
