@@ -149,11 +149,11 @@ class Answering(msgspec.Struct, eq=False):
             # Cancelled by the client: no response is due (2025-11-25 utilities/cancellation), but HTTP wants an end.
             await send_body(self._send, 202, b"")
 
-    def cancel(self) -> None:
-        """The client does not want the answer any more."""
+    def cancel(self, reason: str | None = None) -> None:
+        """The client does not want the answer any more; its reason goes on to whoever works on it."""
         if self._task is not None and not self.cancelled:
             self.cancelled = True
-            self._task.cancel()
+            self._task.cancel(reason)
 
     def fail(self, why: str) -> None:
         """The hub cannot answer any more: cancel the call and say so."""

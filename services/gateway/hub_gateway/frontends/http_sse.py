@@ -172,9 +172,9 @@ class HttpSse:
         exchange = Exchange(message, era=Era.HANDSHAKE, caller=session.caller, session=session, outlet=session.tell)
         task = asyncio.current_task()
 
-        def cancel() -> None:
+        def cancel(reason: str | None) -> None:
             if task is not None:
-                task.cancel()
+                task.cancel(reason)
 
         session.running[exchange.id_raw] = cancel
         try:

@@ -33,6 +33,9 @@ EXPIRE_S = 300.0
 MAX_HELD = 1_000
 """Calls waiting at one time; the oldest is cancelled for the next one."""
 
+MAY_ASK = frozenset({"tools/call", "prompts/get", "resources/read"})
+"""Requests that may be answered with questions (2026-07-28 basic/patterns/mrtr §Supported Requests); no other may."""
+
 GONE = "the call it continues has ended, was continued already, or has expired; start again"
 
 _PREFIX = "hub1."
@@ -86,7 +89,7 @@ class Held:
 
     def ask(self, message: Message, answer: Answer) -> None:
         """Keep a question for the client."""
-        needed = NEEDS.get(message.method)
+        needed = NEEDS.get(message.method) if self.method in MAY_ASK else None
         if needed is None:
             answer(Reply(error_raw=error_object(METHOD_NOT_FOUND, f"The client cannot be asked: {message.method}")))
             return

@@ -66,8 +66,8 @@ class Session:
         """What was opened beyond the start, and only that: the start may become another; None until something was."""
         self.log_level: str | None = None
         self.subscribed: set[str] = set()
-        self.running: dict[bytes, Callable[[], object]] = {}
-        """Cancels of the calls in flight, by the client's own id."""
+        self.running: dict[bytes, Callable[[str | None], object]] = {}
+        """Cancels of the calls in flight, by the client's own id; each takes the client's reason, if it gave one."""
         self.single_stream = False
         """True for HTTP+SSE: everything, also what belongs to a call, goes on the standing stream."""
         self.seen_s = 0.0
@@ -128,18 +128,19 @@ class Session:
         if message.method != "notifications/cancelled":
             return False
         try:
-            request_id = rewrite.members(message.params).get("requestId")
+            params = rewrite.members(message.params)
         except msgspec.MsgspecError:
             return False
+        request_id = params.get("requestId")
         cancel = None if request_id is None else self.running.get(own(request_id))
         if cancel is not None:
-            cancel()
+            cancel(rewrite.text(params.get("reason")))
         return cancel is not None
 
     def close(self) -> None:
         """End every stream, cancel every call, and answer every open question with an error."""
         for cancel in list(self.running.values()):
-            cancel()
+            cancel(None)
         self.running.clear()
         self.reverse.close()
         for stream in (self.standing, *self._streams.values()):

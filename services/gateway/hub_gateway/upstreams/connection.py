@@ -167,13 +167,14 @@ class Connection:
             await self._transport.send(message, upstream_id=upstream_id, method=method, name=name, mirrored=mirrored)
             if call.reply is None:
                 await self._wait(call)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as cancelled:
             if call.expired and call.task is not None and call.task.uncancel() <= call.cancels_before:
                 if call.reply is None:
                     self._cancel(id_raw, method, "timeout")
                     raise UpstreamTimeout(f"no answer within {timeout_s:g} seconds") from None
             else:
-                self._cancel(id_raw, method, "the caller cancelled")
+                reason = cancelled.args[0] if cancelled.args and isinstance(cancelled.args[0], str) else None
+                self._cancel(id_raw, method, reason or "the caller cancelled")
                 raise
         finally:
             self._pending.forget(upstream_id)
@@ -254,7 +255,8 @@ class Connection:
             return
         if self._transport.streams and self.era is Era.STATELESS:
             return
-        message = codec.notification(CANCELLED, b'{"requestId":%b,"reason":"%b"}' % (id_raw, reason.encode()))
+        params_raw = rewrite.join({"requestId": id_raw, "reason": rewrite.encode_text(reason)})
+        message = codec.notification(CANCELLED, params_raw)
         self._tasks.spawn(self._send_quietly(message, CANCELLED), "cancel")
 
     def _sweep_at(self, deadline_s: float) -> None:

@@ -166,3 +166,40 @@ async def test_one_client_with_several_calls_is_asked_where_nothing_says_which(a
             assert (await answered)["result"] == {"action": "cancel"}
         release.set()
         assert [(await call).json()["result"] for call in calls] == [text("done")] * 2
+
+
+async def test_why_a_call_is_cancelled_reaches_the_server(asking: Asking) -> None:
+    async def waits(call: Call) -> Answer:
+        await call.cancelled.wait()
+        return text("never read")
+
+    asking.server.handlers["ask"] = waits
+    reasons = ({"reason": 'the "user" said né'}, {})
+    async with raw_session(asking.house.url) as client:
+        for number, reason in enumerate(reasons):
+            params: dict[str, Any] = {"name": "a__ask", "arguments": {"number": number}}
+            body = client.body("tools/call", params, f"call-{number}")
+            calling = asyncio.ensure_future(client.send(body, "tools/call", params))
+            await asking.server.saw(
+                lambda m, params=params: m.get("params", {}).get("arguments") == params["arguments"]
+            )
+            told = {"requestId": f"call-{number}", **reason}
+            await asking.say(client, method="notifications/cancelled", params=told)
+            await calling
+    said = [each["params"]["reason"] for each in asking.server.seen if each.get("method") == "notifications/cancelled"]
+    assert said == ['the "user" said né', "the caller cancelled"]
+
+
+async def test_what_may_not_be_answered_with_questions_is_not(asking: Asking) -> None:
+    """2026-07-28 basic/patterns/mrtr §Supported Requests: a completion is none of them."""
+
+    async def asks(call: Call) -> Answer:
+        return {"completion": {"values": [str((await call.ask("elicitation/create", FORM))["error"]["code"])]}}
+
+    asking.server.handlers["completion/complete"] = asks
+    asking.server.change("prompts", [{"name": "p"}])
+    await asking.house.published(lambda gateway: len(gateway.current.exposure.catalog.entries) > 3, "the prompt")
+    client = RawClient(asking.house.url, capabilities=ABLE)
+    params = {"ref": {"type": "ref/prompt", "name": "a__p"}, "argument": {"name": "x", "value": ""}}
+    result = (await client.request("completion/complete", params)).json()["result"]
+    assert result["completion"]["values"] == ["-32601"]

@@ -66,7 +66,7 @@ def test_many_ended_streams_are_bounded_by_number() -> None:
 def test_a_cancellation_reaches_its_call(params: bytes, cancelled: list[bytes]) -> None:
     one, heard = session(), list[bytes]()
     for id_raw in (b"1", b'"1"'):
-        one.running[id_raw] = lambda id_raw=id_raw: heard.append(id_raw)
+        one.running[id_raw] = lambda _reason, id_raw=id_raw: heard.append(id_raw)
     one.take(codec.decode(codec.notification("notifications/cancelled", params)))
     one.take(codec.decode(codec.notification("notifications/other", params)))
     assert heard == cancelled
@@ -84,7 +84,7 @@ def test_the_end_of_a_session_is_the_end_of_all_it_has() -> None:
     one, answers, heard = session(), Answers(), list[str]()
     stream = one.open_stream()
     one.reverse.ask(asked(), answers)
-    one.running[b"1"] = lambda: heard.append("cancelled")
+    one.running[b"1"] = lambda _reason: heard.append("cancelled")
     one.close()
     assert heard == ["cancelled"]
     assert len(answers) == 1
