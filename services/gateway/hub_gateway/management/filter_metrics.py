@@ -11,6 +11,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from hub_gateway.catalog.entry import EntryKind
 from hub_gateway.exposure.policy import Policy
+from hub_gateway.management.bodies import rate
 from hub_gateway.management.filter_stats import MODES, Counts, families
 
 
@@ -20,6 +21,13 @@ def filter_families(counts: Counts, policy: Policy) -> Iterator[Metric]:
     yield GaugeMetricFamily("mcp_hub_tools_exposed", "Of these, allowed by the filter.", value=counts.exposed)
     at_start = "Of these, seen by a client that has asked for nothing yet."
     yield GaugeMetricFamily("mcp_hub_tools_visible_at_start", at_start, value=counts.at_start)
+    yield GaugeMetricFamily("mcp_hub_tools_filtered", "Tools that the filter hides.", value=counts.hidden)
+    if (hidden := rate(counts.hidden, counts.total)) is not None:
+        yield GaugeMetricFamily("mcp_hub_tools_filter_ratio", "tools_filtered / tools.", value=hidden)
+    flags = {"enabled": policy.in_force, "automatic": policy.automatic, "stale": counts.stale}
+    for name, flag in flags.items():
+        yield GaugeMetricFamily(f"mcp_hub_filtering_{name}", f"1 where the statistics say {name}.", value=float(flag))
+    yield GaugeMetricFamily("mcp_hub_category_cache_size", "Definitions whose category is known.", value=counts.known)
     modes = GaugeMetricFamily("mcp_hub_filtering_mode", "1 for the filtering mode in force.", labels=["mode"])
     for mode in ("off", *MODES):
         modes.add_metric([mode], float((policy.mode or "off") == mode))

@@ -31,6 +31,8 @@ class Counts(NamedTuple):
         categories: tools by category; those whose category nobody knows yet are left out.
         sources: the same tools by where their category comes from.
         cost: what lists of tools cost.
+        known: definitions of all kinds whose category is known.
+        stale: the filter did not answer for this catalog.
     """
 
     total: int
@@ -40,6 +42,13 @@ class Counts(NamedTuple):
     categories: Mapping[str, int]
     sources: Mapping[str, int]
     cost: ListCost
+    known: int
+    stale: bool
+
+    @property
+    def hidden(self) -> int:
+        """Tools that the filter hides."""
+        return self.total - self.exposed
 
 
 async def counted(audience: Audience, tokens: ListTokens) -> Counts:
@@ -56,6 +65,8 @@ async def counted(audience: Audience, tokens: ListTokens) -> Counts:
         categories=Counter(each.name for each in known if each is not None),
         sources=Counter(each.source for each in known if each is not None),
         cost=await tokens.cost(exposure, at_start),
+        known=len(exposure.categories),
+        stale=exposure.verdicts.stale,
     )
 
 
@@ -71,8 +82,7 @@ def families(rules: Sequence[RuleCount]) -> dict[str, tuple[int, int]]:
 
 def filter_stats(audience: Audience, counts: Counts) -> dict[str, Any]:
     """The part of the statistics that the gateway knows by itself, of the default audience."""
-    exposure, policy = audience.exposure, audience.policy
-    filtering = policy.filtering
+    filtering = audience.policy.filtering
     return {
         **shown(audience, counts),
         "totalExposed": counts.exposed,
@@ -81,24 +91,23 @@ def filter_stats(audience: Audience, counts: Counts) -> dict[str, Any]:
         "serverFilterMode": None if filtering.server_filter is None else filtering.server_filter.mode,
         "allowedServers": [] if filtering.server_filter is None else filtering.server_filter.servers,
         "allowedCategories": [] if filtering.category_filter is None else filtering.category_filter.categories,
-        "categoryCacheSize": len(exposure.categories),
+        "categoryCacheSize": counts.known,
     }
 
 
 def shown(audience: Audience, counts: Counts) -> dict[str, Any]:
     """What is told of every audience, the default one and each view."""
     policy = audience.policy
-    hidden = counts.total - counts.exposed
     return {
-        "enabled": policy.mode is not None,
+        "enabled": policy.in_force,
         "mode": policy.mode or policy.filtering.mode,
         "automatic": policy.automatic,
-        "stale": audience.exposure.verdicts.stale,
+        "stale": counts.stale,
         "totalTools": counts.total,
-        "filteredTools": hidden,
+        "filteredTools": counts.hidden,
         "exposedTools": counts.exposed,
         "visibleAtStart": counts.at_start,
-        "filterRate": rate(hidden, counts.total),
+        "filterRate": rate(counts.hidden, counts.total),
         "rules": [
             {"rule": rule.rule, "allows": rule.allows, "tools": rule.kinds[EntryKind.TOOL], "entries": rule.entries}
             for rule in counts.rules

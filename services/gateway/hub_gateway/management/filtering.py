@@ -77,10 +77,10 @@ def switched(policy: Policy, enabled: bool) -> ToolFiltering:
     """The filtering that is on or off and otherwise as it is.
 
     Raises:
-        Conflict: it is to be on, and no mode says how.
+        Conflict: it is to be on, and neither a mode nor a rule for single entries says how.
     """
     mode = policy.filtering.mode or policy.mode
-    if enabled and mode is None:
+    if enabled and mode is None and policy.filtering.tools is None and policy.filtering.annotations is None:
         raise Conflict("Filtering has no mode: choose one with POST /api/filtering/mode", {"validModes": MODES})
     return msgspec.structs.replace(policy.filtering, enabled=enabled, mode=mode)
 
@@ -107,7 +107,7 @@ async def _apply(deps: Deps, filtering: ToolFiltering) -> Response:
         raise NotInForceYet("Taken, but the lists do not follow it yet") from fault
     policy = deps.republish.policy
     told = {
-        "enabled": policy.mode is not None,
+        "enabled": policy.in_force,
         "mode": policy.filtering.mode,
         "warnings": _warnings(policy, deps.current.exposure.verdicts.stale),
     }

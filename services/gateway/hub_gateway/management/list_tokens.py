@@ -1,4 +1,5 @@
-"""What lists of tools cost a model, in tokens, as `catalog.tokens` estimates them.
+"""What lists of tools cost a model, in tokens: what clients give it of each definition (`description.for_models`), as
+`catalog.tokens` estimates it.
 
 Owns what is remembered of definitions that were estimated already. Does not know who asks.
 """
@@ -9,6 +10,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from hub_gateway.catalog.description import for_models
 from hub_gateway.catalog.entry import Entry, EntryKind
 from hub_gateway.catalog.tokens import estimate
 from hub_gateway.exposure import meta_tools
@@ -49,7 +51,7 @@ class ListTokens:
         learnt = {tool.digest: self._of[tool.digest] for tool in tools if tool.digest in self._of}
         new = {tool.digest: tool for tool in tools if tool.digest not in learnt}
         for place, (digest, tool) in enumerate(new.items()):
-            learnt[digest] = estimate(tool.listed_raw.decode(errors="replace"))
+            learnt[digest] = estimate(for_models(tool.listed_raw))
             if place % BREATH == BREATH - 1:
                 await asyncio.sleep(0)
         self._of = learnt
@@ -64,4 +66,4 @@ def _sum(known: dict[str, int], tools: Iterable[Entry]) -> int:
 def _own(view: View) -> int:
     listed, call_variants, brief = view.own_tools
     own = meta_tools.definitions(Era.HANDSHAKE, call_variants, brief) if listed else ()
-    return sum(estimate(each.decode()) for each in own)
+    return sum(estimate(for_models(each)) for each in own)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from hub_gateway.catalog.description import for_models
+from hub_gateway.catalog.entry import EntryKind
 from hub_gateway.catalog.tokens import estimate
 from hub_gateway.config.filter_model import ToolFiltering
 from hub_gateway.exposure import meta_tools
@@ -77,6 +78,10 @@ async def test_switch_is_in_force_at_once(pair: House) -> None:
     assert all(rule["entries"] >= rule["tools"] for rule in found["rules"])
     assert found["ruleFamilies"] == {"server-denylist": {"shown": 14, "hidden": 13}}
     tokens = found["tokens"]
+    listed = [entry for entry in pair.deps.current.exposure.catalog.entries if entry.kind is EntryKind.TOOL]
+    costs = [(entry.upstream_name, estimate(for_models(entry.listed_raw))) for entry in listed]
+    assert tokens["all"] == sum(cost for _, cost in costs), "what models are given"
+    assert tokens["exposed"] == sum(cost for name, cost in costs if name == "one")
     assert 0 < tokens["exposed"] == tokens["atStart"] < tokens["all"]
     assert tokens["savedAtStart"] == round(1 - tokens["atStart"] / tokens["all"], 4)
     tools = (await pair.get("/api/tools")).json()["tools"]
@@ -125,6 +130,20 @@ async def test_on_without_a_mode(pair: House) -> None:
     assert (await stats(pair))["enabled"] is False
 
 
+async def test_rules_for_single_entries_are_filtering_too(tmp_path: Path) -> None:
+    """Also without a mode; what switches them off and on again is the same."""
+    denied = {"tools": {"deny": ["raw__raw_echo"]}}
+    server = stdio_entry(RAW, "--era", "handshake", "--tools", "2")
+    async with built({"mcpServers": {"raw": server}, "toolFiltering": denied}, tmp_path) as house:
+        await until_ready(house, "raw")
+        for enabled in (None, False, True):
+            if enabled is not None:
+                answer = await house.post("/api/filtering/status", {"enabled": enabled})
+                assert answer.json()["toolFiltering"] == {"enabled": enabled, "mode": None, "warnings": []}
+            found = await stats(house)
+            assert (found["enabled"], found["filteredTools"]) == (enabled is not False, int(enabled is not False))
+
+
 async def test_mode_without_a_rule_is_said(pair: House) -> None:
     answer = await pair.post("/api/filtering/mode", {"mode": "category"})
     assert "no rule configured" in answer.json()["toolFiltering"]["warnings"][0]
@@ -135,8 +154,8 @@ async def test_prompt_based_shows_nothing_at_start(pair: House) -> None:
     await pair.post("/api/filtering/mode", {"mode": "prompt-based"})
     found = await stats(pair)
     assert (found["exposedTools"], found["visibleAtStart"]) == (TOTAL, 0)
-    own = [json.dumps(json.loads(each)) for each in meta_tools.definitions(Era.HANDSHAKE)]
-    assert found["tokens"]["atStart"] == pytest.approx(sum(map(estimate, own)), rel=0.2), "the hub's own tools cost too"
+    own = [estimate(for_models(each)) for each in meta_tools.definitions(Era.HANDSHAKE)]
+    assert found["tokens"]["atStart"] == sum(own), "the hub's own tools cost too"
     assert found["tokens"]["exposed"] == found["tokens"]["all"]
     tools = (await pair.get("/api/tools")).json()["tools"]
     assert {(t["allowed"], t["rule"], t["visible"]) for t in tools} == {(True, "mode:prompt-based", False)}
