@@ -28,7 +28,7 @@ def dry_run(url: str, file: Path, view: str, *, as_json: bool, console: Console 
     """
     console = console or Console(highlight=False, soft_wrap=True)
     try:
-        body = {"toolFiltering": policy(file, view), **({"view": view} if view else {})}
+        body = question(file, view)
     except ValueError as fault:
         console.print(f"{file}: {fault}", markup=False)
         return UNUSABLE
@@ -44,8 +44,9 @@ def dry_run(url: str, file: Path, view: str, *, as_json: bool, console: Console 
     return OK
 
 
-def policy(file: Path, view: str) -> Any:
-    """The `toolFiltering` of a config file, of a view in it, or the file's own object where it is no config.
+def question(file: Path, view: str) -> dict[str, Any]:
+    """The body of the question: the `toolFiltering` of a config file, or of a view in it with what that stands on, or
+    the file's own object where it is no config.
 
     Raises:
         ValueError: there is none; the message says why.
@@ -60,15 +61,17 @@ def policy(file: Path, view: str) -> Any:
         raise ValueError("expected an object")
     document = cast("dict[str, Any]", value)
     if not _CONFIG_KEYS & document.keys():
-        return document
+        return {"toolFiltering": document, **({"view": view} if view else {})}
+    own = document.get("toolFiltering", {})
     if not view:
-        return document.get("toolFiltering", {})
+        return {"toolFiltering": own}
     views = document.get("views")
     written = cast("dict[str, Any]", views).get(view) if isinstance(views, dict) else None
     if not isinstance(written, dict):
         known = cast("dict[str, Any]", views) if isinstance(views, dict) else ()
         raise ValueError(f"has no view {view!r}{did_you_mean(view, known)}")
-    return cast("dict[str, Any]", written).get("toolFiltering", {})
+    of_view = cast("dict[str, Any]", written).get("toolFiltering", {})
+    return {"toolFiltering": of_view, "view": view, "documentToolFiltering": own}
 
 
 def _print(said: dict[str, Any], console: Console) -> None:

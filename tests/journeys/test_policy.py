@@ -170,6 +170,44 @@ async def test_a_view_is_tried_from_a_config_file(hub: Hub, tmp_path: Path) -> N
 
 
 @proves("dry-run")
+async def test_a_view_of_a_file_stands_on_that_files_own_policy(hub: Hub, tmp_path: Path) -> None:
+    file, at = tmp_path / "config.json5", ("--json", "--url", hub.base)
+    file.write_text(
+        """{
+          mcpServers: {}, // of whoever runs it
+          toolFiltering: {
+            tools: { deny: ['mail__*'] },
+            categoryFilter: { categories: [], customMappings: { 'wiki__*': 'pages' } },
+          },
+          views: {
+            mail: { toolFiltering: { annotations: { readOnly: true } } },
+            coming: { toolFiltering: { mode: 'category', categoryFilter: { categories: ['pages'] } } },
+          },
+        }"""
+    )
+    code, printed, _ = await command("dry-run", str(file), "--view", "mail", *at)
+    said = json.loads(printed)
+    assert (code, said["view"], said["mode"]) == (0, "mail", None)
+    assert {rule["rule"]: rule["tools"] for rule in said["rules"] if rule["tools"]} == {
+        "tools.deny:mail__*": 3,
+        "annotations:readOnly": 1,
+        "mode:off": 2,
+    }
+    code, printed, _ = await command("dry-run", str(file), "--view", "coming", *at)
+    said = json.loads(printed)
+    assert (code, said["view"], said["allowed"]["now"]["tools"], said["allowed"]["then"]["tools"]) == (
+        0,
+        "coming",
+        0,
+        3,
+    )
+    assert said["tokens"]["now"] == {"all": 0, "exposed": 0, "atStart": 0}
+    file.write_text("{ mcpServers: {}, toolFiltering: { mode: 'x' }, views: { mail: {} } }")
+    code, _, told = await command("dry-run", str(file), "--view", "mail", "--url", hub.base)
+    assert (code, "toolFiltering.mode: expected one of" in told) == (2, True)
+
+
+@proves("dry-run")
 async def test_a_policy_that_cannot_be_used_is_refused(hub: Hub, tmp_path: Path) -> None:
     file, at = tmp_path / "policy.json5", ("--url", hub.base)
     file.write_text('{ mode: "categry", tools: { deny: ["wikki__*"], alow: [] } }')

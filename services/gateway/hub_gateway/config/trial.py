@@ -19,11 +19,19 @@ class Trial(NamedTuple):
     """The policy as it would be in force, and what a person should know of it."""
 
     filtering: ToolFiltering
+    document_filtering: ToolFiltering
+    """The document's own, which gives entries their categories for every view."""
     warnings: tuple[str, ...]
 
 
-def trial(written: Any, view_name: str, document: Document) -> Trial:
+def trial(written: Any, view_name: str, document: Document, below: Any = None) -> Trial:
     """Check a `toolFiltering` for the document's clients, or for those of a view, where it stands on the document's.
+
+    Args:
+        written: the policy.
+        view_name: whose it is; "" for the document's clients.
+        document: the one in force.
+        below: another `toolFiltering` of a document for the view's to stand on; None takes the one in force.
 
     Raises:
         ConfigError: it cannot be used; `faults` lists every reason as "path: sentence".
@@ -31,13 +39,19 @@ def trial(written: Any, view_name: str, document: Document) -> Trial:
     findings = Findings()
     known: dict[str, Mapping[str, Any]] = {name: {"prefix": each.prefix} for name, each in document.servers.items()}
     servers = servers_of(known | {name: {} for name in document.invalid})
-    if view_name:
-        base: Any = msgspec.json.decode(msgspec.json.encode(document.tool_filtering))
-        given = {view_name: {"toolFiltering": written}}
-        found = views_of(given, base, servers, document.tool_filtering.category_filter, findings)
-        filtering = found[view_name].tool_filtering if view_name in found else None
+    if not view_name:
+        filtering = of_document = policy_of(written, servers, "toolFiltering", findings)
     else:
-        filtering = policy_of(written, servers, "toolFiltering", findings)
-    if filtering is None or findings.faults:
+        of_document = document.tool_filtering
+        if below is None:
+            below = msgspec.json.decode(msgspec.json.encode(of_document))
+        else:
+            of_document = policy_of(below, servers, "toolFiltering", findings)
+        filtering = None
+        if of_document is not None:
+            given = {view_name: {"toolFiltering": written}}
+            found = views_of(given, below, servers, of_document.category_filter, findings)
+            filtering = found[view_name].tool_filtering if view_name in found else None
+    if filtering is None or of_document is None or findings.faults:
         raise ConfigError(findings.faults)
-    return Trial(filtering, tuple(findings.warnings))
+    return Trial(filtering, of_document, tuple(findings.warnings))

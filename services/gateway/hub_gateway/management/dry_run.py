@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from hub_gateway.catalog.entry import Entry, EntryKind
 from hub_gateway.config.filter_model import CategoryFilter, ToolFiltering
-from hub_gateway.config.trial import trial
+from hub_gateway.config.trial import Trial, trial
 from hub_gateway.errors import UnknownEntry
 from hub_gateway.exposure.counts import per_rule
 from hub_gateway.exposure.current import Audience, Exposure
@@ -39,6 +39,7 @@ _WORDS = {kind: word for word, kind in KINDS.items()}
 class _Question(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     tool_filtering: Any
     view: str = ""
+    document_tool_filtering: Any = None
 
 
 def routes(deps: Deps, tokens: ListTokens) -> list[Route]:
@@ -52,13 +53,15 @@ def routes(deps: Deps, tokens: ListTokens) -> list[Route]:
 
 
 async def _dry_run(deps: Deps, tokens: ListTokens, asked: _Question) -> dict[str, Any]:
-    if asked.view and asked.view not in deps.current.named:
+    known = asked.view in deps.current.named or asked.document_tool_filtering is not None
+    if asked.view and not known:
         raise UnknownEntry(f"There is no view {asked.view[:64]!r}", {"views": list(deps.current.named)})
-    filtering, warnings = trial(asked.tool_filtering, asked.view, deps.document())
-    audience = deps.current.of(asked.view)
-    before, at_start_now, allowed_now = audience.exposure, audience.view(audience.at_start), audience.allowed
+    tried = trial(asked.tool_filtering, asked.view, deps.document(), asked.document_tool_filtering)
+    audience = deps.current.of(asked.view)  # of a view that is not there yet, who sees nothing
+    at_start_now, allowed_now = audience.view(audience.at_start), audience.allowed
+    before = audience.exposure if asked.view in deps.current.named else deps.current.exposure
     after = Audience(audience.name, audience.look)
-    after.swap(await _exposure(deps, before, filtering, of_view=bool(asked.view)))
+    after.swap(await _exposure(deps, before, tried))
     at_start_then = after.view(after.at_start)
     policy = after.policy
     return {
@@ -66,7 +69,7 @@ async def _dry_run(deps: Deps, tokens: ListTokens, asked: _Question) -> dict[str
         "inForce": policy.in_force,
         "mode": policy.mode,
         "automatic": policy.automatic,
-        "warnings": warnings,
+        "warnings": tried.warnings,
         "rules": [
             {
                 "rule": rule.rule,
@@ -79,23 +82,23 @@ async def _dry_run(deps: Deps, tokens: ListTokens, asked: _Question) -> dict[str
         "allowed": _told(difference(allowed_now, after.allowed), after.exposure),
         "visibleAtStart": _told(difference(at_start_now, at_start_then), after.exposure),
         "tokens": {
-            "now": _cost(await tokens.cost(before, at_start_now)),
+            "now": _cost(await tokens.cost(audience.exposure, at_start_now)),
             "then": _cost(await tokens.cost(after.exposure, at_start_then)),
         },
     }
 
 
-async def _exposure(deps: Deps, before: Exposure, filtering: ToolFiltering, *, of_view: bool) -> Exposure:
+async def _exposure(deps: Deps, before: Exposure, tried: Trial) -> Exposure:
     """What republishing would make of the catalog by this policy (`routing/republish`), put in force for nobody.
 
     Raises:
         SatelliteError: the filter is away, or the categorizer where it has to be asked.
     """
-    catalog = before.catalog
+    catalog, filtering, of_document = before.catalog, tried.filtering, tried.document_filtering
     policy = effective(filtering, sum(entry.kind is EntryKind.TOOL for entry in catalog.entries))
     categories = before.categories
-    if not of_view and _mappings(filtering) != _mappings(deps.republish.policy.filtering):
-        assigned = await deps.categorizer.categorize(catalog.entries, filtering)
+    if _mappings(of_document) != _mappings(deps.republish.policy.filtering):
+        assigned = await deps.categorizer.categorize(catalog.entries, of_document)
         categories = {_key(e): each.category for e, each in zip(catalog.entries, assigned, strict=True)}
     verdicts = EVERYTHING
     if policy.in_force:

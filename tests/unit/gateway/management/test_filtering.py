@@ -14,6 +14,7 @@ from hub_gateway.catalog.entry import EntryKind
 from hub_gateway.catalog.tokens import estimate
 from hub_gateway.config.filter_model import ToolFiltering
 from hub_gateway.exposure import meta_tools
+from hub_gateway.management.dry_run import MAX_NAMES
 from hub_gateway.wire.revisions import Era
 from tests.support.processes import RAW, stdio_entry
 from tests.unit.gateway.management.conftest import until_ready
@@ -233,6 +234,34 @@ async def test_a_dry_run_with_other_mappings_asks_for_other_categories(pair: Hou
     said = await dry_run(pair, {"enabled": True, "mode": "category", "categoryFilter": mapped})
     assert said["allowed"]["then"]["tools"] == 14
     assert (await stats(pair))["categories"].get("mine") is None
+
+
+async def test_a_dry_run_without_a_satellite_it_needs(pair: House) -> None:
+    mapped = {"categories": ["mine"], "customMappings": {"one__*": "mine"}}
+    await pair.categorizer_server.stop(0)
+    of_names = {"toolFiltering": {"tools": {"deny": ["one__*"]}}}
+    assert (await pair.post("/api/filtering/dry-run", of_names)).status == 200, "categories are known"
+    answer = await pair.post(
+        "/api/filtering/dry-run", {"toolFiltering": {"mode": "category", "categoryFilter": mapped}}
+    )
+    assert (answer.status, answer.json()["code"]) == (503, "SATELLITE_ERROR")
+    on_others = {"view": "new", "toolFiltering": {}, "documentToolFiltering": {"categoryFilter": mapped}}
+    assert (await pair.post("/api/filtering/dry-run", on_others)).status == 503
+    unknown = await pair.post("/api/filtering/dry-run", {"view": "new", "toolFiltering": {}})
+    assert (unknown.status, unknown.json()["data"]) == (404, {"views": []})
+
+
+async def test_a_dry_run_names_so_many_and_counts_all(tmp_path: Path) -> None:
+    server = stdio_entry(RAW, "--era", "handshake", "--tools", str(MAX_NAMES + 20))
+    async with built({"mcpServers": {"raw": server}}, tmp_path) as house:
+        await until_ready(house, "raw")
+        said = await dry_run(house, {"tools": {"deny": ["raw__*"]}})
+        total = (await stats(house))["totalTools"]
+        listed = house.deps.current.default.allowed.visible
+    for state in ("allowed", "visibleAtStart"):
+        gone = said[state]["disappear"]
+        assert gone["total"] == len(listed) >= total > MAX_NAMES
+        assert [each["name"] for each in gone["entries"]] == [entry.public_name for entry in listed[:MAX_NAMES]]
 
 
 async def test_a_dry_run_that_has_no_answer(pair: House) -> None:
