@@ -26,6 +26,8 @@ _EVENT_STREAM = b"text/event-stream"
 _SKIP_S = 2.0
 _TRUST_IDLE_S = 0.5
 _JOINED_BYTES = 65_536
+HEAD_LIMIT_BYTES = 256 * 1024
+"""What a response may say besides its body: its head, other heads before it, and what follows the body."""
 
 
 class Unreachable(UpstreamDown):
@@ -99,6 +101,8 @@ class Link(asyncio.Protocol):
         self._status = 0
         self._body: list[bytes] = []
         self._size = 0
+        self._beside = 0
+        """Bytes that came since the response began, or since its body last went on."""
 
     def exchange(self, done: asyncio.Future[Response], head: bytes, body: bytes, feed: Feed | None) -> None:
         """Write a request; `done` gets the response or a fault."""
@@ -142,11 +146,16 @@ class Link(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if not self._parsing and self._done is not None and self._take_usual(data):
             return
+        self._beside += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as fault:
             self._fail(UpstreamGarbage(f"it does not speak HTTP: {fault}"))
             self.abort("it does not speak HTTP")
+            return
+        if self._beside > HEAD_LIMIT_BYTES and self._parsing:
+            self._fail(UpstreamGarbage(f"the head of its answer is longer than {HEAD_LIMIT_BYTES} bytes"))
+            self.abort("the head of its answer has no end")
             return
         if self._done is None and self._streaming and self._skipping is None and self.failure is None:
             self._skipping = asyncio.get_running_loop().call_later(_SKIP_S, self.abort)
@@ -160,6 +169,8 @@ class Link(asyncio.Protocol):
         if self._skipping is not None:
             self._skipping.cancel()
         self._socket = None
+        # The parser and this hold each other, so that what is kept here would stay until the collector comes.
+        self._headers, self._body = [], []
         self._pool.gone(self)
 
     def _take_usual(self, data: bytes) -> bool:
@@ -186,6 +197,8 @@ class Link(asyncio.Protocol):
     # httptools
 
     def on_message_begin(self) -> None:
+        if not self._parsing:  # else it follows an interim one
+            self._beside = 0
         self._parsing, self._streaming = True, False
         self._headers, self._body, self._size, self._status = [], [], 0, 0
         if self._done is None:
@@ -204,6 +217,7 @@ class Link(asyncio.Protocol):
                 self._heed(value)
 
     def on_body(self, body: bytes) -> None:
+        self._beside = 0
         if self._streaming:
             if self._done is not None and self._feed is not None and self._feed(body):
                 self._resolve(b"")

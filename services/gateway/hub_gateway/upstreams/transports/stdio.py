@@ -19,6 +19,7 @@ from typing import cast
 
 from hub_common.logs import redacted
 from hub_gateway.errors import UpstreamDown
+from hub_gateway.upstreams.transports.log_budget import LogBudget
 from hub_gateway.upstreams.transports.transport import MESSAGE_LIMIT_BYTES, Lost, Receive
 from hub_gateway.wire.codec import BOM
 from hub_gateway.wire.framing import FrameTooLarge, LineBuffer, one_line
@@ -112,7 +113,8 @@ class _Child(asyncio.SubprocessProtocol):
         self._process: asyncio.SubprocessTransport | None = None
         self._lines = LineBuffer(MESSAGE_LIMIT_BYTES)
         self._stderr = LineBuffer(_STDERR_LINE_BYTES)
-        self._last_words: deque[str] = deque(maxlen=3)
+        self._last_words: deque[bytes] = deque(maxlen=3)
+        self._budget = LogBudget()
         self._writable = asyncio.Event()
         self._writable.set()
         self._gone = asyncio.Event()
@@ -192,12 +194,19 @@ class _Child(asyncio.SubprocessProtocol):
         if line.lstrip()[:1] in (b"{", b"["):
             self._receive(line, None)
         else:
-            self._log.warning("%s wrote to stdout what is no message: %s", self._name, _shown(line))
+            self._say(logging.WARNING, "%s wrote to stdout what is no message: %s", line)
 
     def _stderr_line(self, line: bytes) -> None:
-        text = _shown(line)
-        self._last_words.append(text)
-        self._log.info("%s: %s", self._name, text)
+        self._last_words.append(line[:_LOG_LINE])
+        self._say(logging.INFO, "%s: %s", line)
+
+    def _say(self, level: int, words: str, line: bytes) -> None:
+        left_out = self._budget.take(self._loop.time())
+        if left_out is None:
+            return
+        if left_out:
+            self._log.warning("%s: %d lines of what it wrote were left out here", self._name, left_out)
+        self._log.log(level, words, self._name, _shown(line))
 
     def _report(self, reason: str | None = None) -> None:
         lost, self._lost = self._lost, None
@@ -210,7 +219,9 @@ class _Child(asyncio.SubprocessProtocol):
         if code is None:
             return "it closed its stdout" if self._stdout_ended else "the process is not running"
         how = f"was ended by {_signal_name(-code)}" if code < 0 else f"exited with code {code}"
-        words = next((word for word in reversed(self._last_words) if word.strip()), "") if code else ""
+        words = (
+            next((text for line in reversed(self._last_words) if (text := _shown(line)).strip()), "") if code else ""
+        )
         for secret in self._hidden:
             words = words.replace(secret, "***")
         return f"the process {how}: {words[:300]}" if words else f"the process {how}"

@@ -71,6 +71,39 @@ async def test_a_body_ends_where_the_server_says(parts: list[bytes], keep: bool)
         await pool.close()
 
 
+_ENDLESS = b"x" * 60_000
+
+
+@pytest.mark.parametrize(
+    ("begin", "again"),
+    [
+        (b"HTTP/1.1 200 OK\r\n", b"X-More: " + _ENDLESS + b"\r\n"),
+        (b"HTTP/1.1 200 OK\r\nX-Long: ", _ENDLESS),
+        (b"", b"HTTP/1.1 103 Early Hints\r\nLink: " + _ENDLESS + b"\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n", b"X-More: " + _ENDLESS + b"\r\n"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;", _ENDLESS),
+    ],
+    ids=["headers", "header", "interim", "trailers", "extension"],
+)
+async def test_what_has_no_end_beside_a_body_is_not_kept(begin: bytes, again: bytes) -> None:
+    written = 0
+
+    async def play(_request: Request, write: Write) -> bool:
+        nonlocal written
+        await write(begin)
+        while written < 1_000 * len(again):
+            await write(again)
+            written += len(again)
+        return False
+
+    async with scripted(play) as server:
+        pool = _pool(server.url)
+        with pytest.raises(UpstreamGarbage):
+            await _post(pool, server.url)
+        assert written < 1_000 * len(again), "the socket was closed long before"
+        await pool.close()
+
+
 async def test_the_request_is_written_with_its_length() -> None:
     async with scripted(_says(answer(b""))) as server:
         pool = _pool(server.url)
