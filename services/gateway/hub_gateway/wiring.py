@@ -173,7 +173,7 @@ class Gateway:
         self._log_levels = LogLevels(self.fleet, lambda: len(self.sessions))
         task_ids = TaskIds(self.fleet, self.current, self._seal)
         task_ids.replica = self.peers.id if settings.redis_url else ""
-        handles = TaskHandles(self.fleet, self.current, task_ids)
+        handles = TaskHandles(self.fleet, self.current, task_ids, self.store)
         self.calls = calls = Calls(
             self.fleet, self.current, Usage(self.store), holding, self._log_levels, handles, self._homes
         )
@@ -264,6 +264,7 @@ class Gateway:
         await self.calls.holding.close()
         await self._log_levels.close()
         await self._roots.close()
+        await self.calls.handles.close()
         await self._extensions.close()
         self.sessions.close_all()
         await self.workspaces.close()

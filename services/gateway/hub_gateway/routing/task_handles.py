@@ -8,12 +8,16 @@ Does not know what a task is doing.
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Raw
 
+from hub_common.store import Store, StoreUnavailable
+from hub_common.tasks import Tasks
 from hub_gateway.errors import CallerError, HubError
 from hub_gateway.exposure.current import Current
 from hub_gateway.routing.exchange import Exchange, Response
@@ -35,8 +39,13 @@ RELATED = "io.modelcontextprotocol/related-task"
 MAX_OWNERS = 10_000
 """Tasks whose session is remembered for what is told of them; the oldest is forgotten first, and polls work without."""
 
+MAKERS, MAKERS_KEPT_S = "task-makers", 86_400.0
+"""Space of the store: who made a task, for lists alone, since handles carry it; and how long that is known."""
+
 MAX_EARLY = 256
 """Statuses kept that came before the answer that made their task: a stdio server may write both at once."""
+
+_log = logging.getLogger(__name__)
 
 _Task = tuple[str, str]
 """The upstream's name, and the task's id there."""
@@ -97,12 +106,14 @@ def needs_extension(exchange: Exchange) -> None:
 class TaskHandles:
     """Routes `tasks/*` and dresses task ids."""
 
-    def __init__(self, fleet: Fleet, current: Current, ids: TaskIds) -> None:
+    def __init__(self, fleet: Fleet, current: Current, ids: TaskIds, store: Store) -> None:
         self._fleet = fleet
+        self._store = store
         self._current = current
         self.ids = ids
         self._owners: dict[_Task, _Owner] = {}
         self._early: dict[_Task, Message] = {}
+        self._keeping = Tasks("task-makers")
 
     def created(self, exchange: Exchange, upstream_name: str, result_raw: bytes) -> bytes:
         """Return a call's result with public ids where it created a task; any other result as it is."""
@@ -170,8 +181,7 @@ class TaskHandles:
         """Answer `tasks/list` of 2025-11-25 with the tasks of every upstream that lists them, on one page, after what
         other replicas answered of their own processes. To another replica this one answers with those alone.
 
-        An upstream that fails is left out: its tasks are still found by their handles. So are, where there are views,
-        those of sessions that ended: whose they were nobody knows.
+        An upstream that fails is left out: its tasks are still found by their handles.
         """
         shown = self._current.of(exchange.view_name).allowed.upstreams
         able = [
@@ -186,6 +196,10 @@ class TaskHandles:
         pages = [_listed(response) for response in others]
         pages += await asyncio.gather(*(self._tasks_of(exchange, supervisor) for supervisor in able))
         return exchange.result(b'{"tasks":[' + b",".join(task_raw for page in pages for task_raw in page) + b"]}")
+
+    async def close(self) -> None:
+        """Keep nothing more."""
+        await self._keeping.close()
 
     def status(self, upstream_name: str, message: Message) -> None:
         """Pass a task's status notification to the session that started it."""
@@ -241,11 +255,19 @@ class TaskHandles:
             object_raw = _relate(object_raw, self.ids.public(upstream_name, local_id, requestor))
         return bytes(object_raw)
 
-    def _may_hear(self, exchange: Exchange, task: _Task) -> bool:
-        """Whether a task that its upstream lists is theirs who ask; where there are views, one whose session is not
-        known is nobody's."""
-        owner = self._owners.get(task)
-        return not self._current.named if owner is None else owner.requestor == exchange.requestor
+    async def _may_hear(self, exchange: Exchange, tasks: list[_Task]) -> set[_Task]:
+        """Those of the tasks that an upstream lists which are theirs who ask. Where there are views, one whose maker is
+        not known any more is nobody's."""
+        makers = {task: owner.requestor for task in tasks if (owner := self._owners.get(task)) is not None}
+        unknown = {_key(task): task for task in tasks if task not in makers}
+        if unknown:
+            try:
+                for key, raw in (await self._store.get_many(MAKERS, unknown)).items():
+                    makers[unknown[key]] = raw.decode()
+            except StoreUnavailable as fault:
+                _log.debug("not heard whose %d tasks are: %s", len(unknown), fault)
+        anyone = None if self._current.named else exchange.requestor
+        return {task for task in tasks if makers.get(task, anyone) == exchange.requestor}
 
     async def _tasks_of(self, exchange: Exchange, supervisor: Supervisor) -> list[bytes]:
         """The tasks of one upstream that may be listed: of a session's own connection where it has one."""
@@ -259,10 +281,13 @@ class TaskHandles:
                 reply = await supervisor.request("tasks/list", params, caller=exchange.caller)
                 page = rewrite.members(reply.result_raw)
                 tasks = rewrite.items(page.get("tasks", Raw(b"[]")))
-                for task_raw in tasks:
-                    local_id = rewrite.text(rewrite.members(task_raw).get("taskId")) or ""
-                    if self._may_hear(exchange, (upstream_name, local_id)):
-                        found.append(self.public(upstream_name, task_raw, exchange.requestor))
+                named = [(supervisor.name, rewrite.text(rewrite.members(each).get("taskId")) or "") for each in tasks]
+                theirs = await self._may_hear(exchange, named)
+                found += [
+                    self.public(supervisor.name, task_raw, exchange.requestor)
+                    for task, task_raw in zip(named, tasks, strict=True)
+                    if task in theirs
+                ]
                 cursor = page.get("nextCursor")
                 if cursor is None or not tasks:
                     return found
@@ -274,12 +299,20 @@ class TaskHandles:
         local_id = rewrite.text(task_members.get("taskId"))
         if exchange.session is None or local_id is None:
             return
-        task = (upstream_name, local_id)
-        self._owners[task] = _Owner(exchange.session, exchange.requestor)
+        task, owner = (upstream_name, local_id), _Owner(exchange.session, exchange.requestor)
+        if self._owners.get(task) != owner:
+            self._owners[task] = owner
+            self._keeping.spawn(self._keep(task, owner.requestor), "keep")
         if (told := self._early.pop(task, None)) is not None:
             self.status(upstream_name, told)
         while len(self._owners) > MAX_OWNERS:
             del self._owners[next(iter(self._owners))]
+
+    async def _keep(self, task: _Task, requestor: str) -> None:
+        try:
+            await self._store.put(MAKERS, _key(task), requestor.encode(), MAKERS_KEPT_S)
+        except StoreUnavailable as fault:
+            _log.debug("%s: whose a task is was not kept: %s", task[0], fault)
 
 
 def _listed(response: Response) -> list[bytes]:
@@ -288,6 +321,10 @@ def _listed(response: Response) -> list[bytes]:
         return []
     result = rewrite.members(rewrite.members(response.body)["result"])
     return [bytes(task_raw) for task_raw in rewrite.items(result["tasks"])]
+
+
+def _key(task: _Task) -> str:
+    return hashlib.sha256("\0".join(task).encode()).hexdigest()
 
 
 def _related(object_raw: bytes | Raw) -> rewrite.Members:

@@ -135,7 +135,7 @@ def _tied(
     peers = Peers(open_bus(None, directory), store, time.monotonic)
     elsewhere = Elsewhere(peers, sessions, SharedSessions(peers))
     homes = Homes(peers, elsewhere.answer, sessions, fleet, None, 3600.0)
-    handles = TaskHandles(fleet, current, TaskIds(fleet, current, Seal()))
+    handles = TaskHandles(fleet, current, TaskIds(fleet, current, Seal()), store)
     calls = Calls(fleet, current, Usage(store), Holding("", Seal()), LogLevels(fleet, lambda: 0), handles, homes)
     subscriptions = Subscriptions(fleet, calls, sessions.changed, elsewhere.answer)
     satellites = (

@@ -174,7 +174,7 @@ async def test_why_a_call_is_cancelled_reaches_the_server(asking: Asking) -> Non
         return text("never read")
 
     asking.server.handlers["ask"] = waits
-    reasons = ({"reason": 'the "user" said né'}, {})
+    reasons: tuple[dict[str, str], ...] = ({"reason": 'the "user" said né'}, {})
     async with raw_session(asking.house.url) as client:
         for number, reason in enumerate(reasons):
             params: dict[str, Any] = {"name": "a__ask", "arguments": {"number": number}}
