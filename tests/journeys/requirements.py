@@ -433,6 +433,12 @@ _ALL: Final = (
         own=True,
     ),
     Requirement(
+        "list-order",
+        "What a session opens comes at the end of its list; calls never move a list without a session, on any replica.",
+        "hub decision; 2026-07-28 changelog, major change 1",
+        own=True,
+    ),
+    Requirement(
         "secrets",
         "No secret of a config or of the environment is told in logs, answers, metrics, traces or by the command.",
         "hub decision",

@@ -26,7 +26,9 @@ class Replicas:
 
 
 @contextlib.contextmanager
-def replicas(servers: Mapping[str, object], directory: Path, **document: object) -> Generator[Replicas]:
+def replicas(
+    servers: Mapping[str, object], directory: Path, environ: Mapping[str, str] | None = None, **document: object
+) -> Generator[Replicas]:
     """Two replicas whose servers are ready; `document` is what the config holds besides them."""
     with contextlib.ExitStack() as stack:
         redis = stack.enter_context(redis_process())
@@ -35,8 +37,8 @@ def replicas(servers: Mapping[str, object], directory: Path, **document: object)
             place = directory / name
             place.mkdir()
             config = {"mcpServers": dict(servers), **document}
-            environ = {"HUB_REDIS_URL": redis.url}
-            started.append(stack.enter_context(hubs.running(config, place, environ=environ)))
+            variables = {"HUB_REDIS_URL": redis.url, **(environ or {})}
+            started.append(stack.enter_context(hubs.running(config, place, environ=variables)))
         for hub in started:
             hubs.wait_ready_sync(hub, *servers)
         yield Replicas(*started, redis)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from hub_gateway.catalog.entry import Entry, EntryKind
-from hub_gateway.exposure.audience import Opened
+from hub_gateway.exposure.audience import Batch, Opened
 
 
 class Allowed:
@@ -32,12 +32,22 @@ class Allowed:
             self._by_category.setdefault(category, []).append(place)
 
     def opened(self, opened: Opened) -> list[Entry]:
-        """The entries an audience sees that has opened this much, in the catalog's order."""
+        """The entries an audience sees that has opened this much: what is there at the start in the catalog's order,
+        and behind it what each opening added, in the same."""
         if opened.everything:
             return self._tools + self._others
-        places = {self._by_name[name] for name in opened.public_names if name in self._by_name}
-        for category in opened.categories:
-            places.update(self._by_category.get(category, ()))
+        places = self._places(Batch(opened.categories, opened.public_names))
         for upstream_name in opened.upstreams:
             places.update(self._by_upstream.get(upstream_name, ()))
-        return [self._tools[place] for place in sorted(places)] + self._others
+        tools = sorted(places)
+        for batch in opened.later:
+            added = self._places(batch) - places
+            tools += sorted(added)
+            places |= added
+        return [self._tools[place] for place in tools] + self._others
+
+    def _places(self, batch: Batch) -> set[int]:
+        places = {self._by_name[name] for name in batch.public_names if name in self._by_name}
+        for category in batch.categories:
+            places.update(self._by_category.get(category, ()))
+        return places

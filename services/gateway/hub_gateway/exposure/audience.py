@@ -5,6 +5,9 @@ Owns the opened set: which categories and tools an audience has asked for.
 
 from __future__ import annotations
 
+from functools import reduce
+from itertools import zip_longest
+
 import msgspec
 
 from hub_gateway.config.filter_model import PromptBasedFiltering
@@ -13,8 +16,23 @@ MINIMAL_UPSTREAMS = frozenset({"filesystem", "memory"})
 MINIMAL_CATEGORIES = frozenset({"filesystem"})
 
 
+class Batch(msgspec.Struct, frozen=True):
+    """What was opened at one time."""
+
+    categories: frozenset[str] = frozenset()
+    public_names: frozenset[str] = frozenset()
+
+    def union(self, other: Batch) -> Batch:
+        """Both."""
+        return Batch(self.categories | other.categories, self.public_names | other.public_names)
+
+
 class Opened(msgspec.Struct, frozen=True):
-    """What an audience has opened. Frozen, so that it keys the cache of views; opening more makes a new one."""
+    """What an audience has opened. Frozen, so that it keys the cache of views; opening more makes a new one.
+
+    What is opened later is listed behind what was there, so that a list keeps its beginning: models and those who serve
+    them pay less for a beginning they have seen.
+    """
 
     everything: bool = True
     meta_tools: bool = True
@@ -25,26 +43,42 @@ class Opened(msgspec.Struct, frozen=True):
     categories: frozenset[str] = frozenset()
     upstreams: frozenset[str] = frozenset()
     public_names: frozenset[str] = frozenset()
+    later: tuple[Batch, ...] = ()
+    """In the order in which it was opened."""
 
     def opens(self, public_name: str, upstream_name: str, category: str) -> bool:
         """Whether a tool of that name, upstream and category is among it."""
-        named = public_name in self.public_names or upstream_name in self.upstreams
-        return self.everything or named or category in self.categories
+        batches = (Batch(self.categories, self.public_names), *self.later)
+        named = any(public_name in each.public_names or category in each.categories for each in batches)
+        return self.everything or named or upstream_name in self.upstreams
 
     def adding(self, categories: frozenset[str], public_names: frozenset[str]) -> Opened:
-        """The same and more: analysis only ever adds."""
-        return msgspec.structs.replace(
-            self,
-            categories=self.categories | categories,
-            public_names=self.public_names | public_names,
-            meta_tools=True,
-        )
+        """The same and more: analysis only ever adds. What was opened before stays where it is."""
+        known = reduce(Batch.union, self.later, Batch(self.categories, self.public_names))
+        new = Batch(categories - known.categories, public_names - known.public_names)
+        later = self.later if new == Batch() else (*self.later, new)
+        return msgspec.structs.replace(self, later=later, meta_tools=True)
+
+    def followed_by(self, beyond: Opened) -> Opened:
+        """The same, and behind it what was opened beyond a start."""
+        return msgspec.structs.replace(self, later=self.later + beyond.later, meta_tools=True)
+
+    def merged(self, other: Opened) -> Opened:
+        """This and what was opened at the same time elsewhere, time by time. Whoever merges the same comes to the same,
+        in whatever order."""
+        pairs = zip_longest(self.later, other.later, fillvalue=Batch())
+        return msgspec.structs.replace(self, later=tuple(mine.union(others) for mine, others in pairs))
 
 
 ALL = Opened()
 
 NOTHING = Opened(everything=False)
 """Where what is opened beyond the start begins."""
+
+
+def opening(before: Opened | None, batch: Batch | None) -> Opened | None:
+    """What is open beyond the start once a batch is opened behind what was; None closes everything."""
+    return None if batch is None else (before or NOTHING).adding(batch.categories, batch.public_names)
 
 
 DIRECT = Opened(meta_tools=False)

@@ -111,7 +111,7 @@ class Calls:
         if session is not None and not opened.everything:
             for beyond in (session.opened, audience.opened_by_all):
                 if beyond is not None:
-                    opened = opened.adding(beyond.categories, beyond.public_names)
+                    opened = opened.followed_by(beyond)
         return opened
 
     def call_tool(self, exchange: Exchange, name: str) -> Awaitable[Response]:

@@ -15,7 +15,7 @@ import msgspec
 from hub_gateway.catalog.entry import Entry, EntryKind
 from hub_gateway.errors import CallerError
 from hub_gateway.exposure import answers, meta_tools
-from hub_gateway.exposure.audience import NOTHING, Opened
+from hub_gateway.exposure.audience import Batch, opening
 from hub_gateway.exposure.current import Current
 from hub_gateway.exposure.policy import Policy
 from hub_gateway.routing.calls import Calls
@@ -129,8 +129,8 @@ class Discovery:
             seen = self._calls.session_view(session)
             more = sum(not seen.shows(entry) for entry in matches)
             named = frozenset(entry.public_name for entry in matches)
-            opened = NOTHING.adding(analysis.categories if analysis else frozenset(), named)
-            await self._open(exchange, session, opened, replace=asked.replace)
+            batch = Batch(analysis.categories if analysis else frozenset(), named)
+            await self._open(exchange, session, batch, replace=asked.replace)
             body["message"] = f"{more} tools opened" if more else "these tools were open already"
             body["nextStep"] = f"Call one of `tools` by its name, or through {_how(policy)} where your list lacks it."
         lines = self._lines(policy, found)
@@ -205,9 +205,7 @@ class Discovery:
             found.entries[: limit or max(found.shown, answers.LEAST_LINES)], limit=limit, marked=marked
         )
 
-    async def _open(
-        self, exchange: Exchange, session: Session, opened: Opened | None, *, replace: bool = False
-    ) -> None:
+    async def _open(self, exchange: Exchange, session: Session, batch: Batch | None, *, replace: bool = False) -> None:
         """Open tools on the session, or on all where sessions are not isolated, and tell whoever sees others now.
 
         None closes what was opened.
@@ -216,12 +214,10 @@ class Discovery:
         isolated = audience.policy.filtering.prompt_based_filtering.session_isolation
         before = views(self._calls, [session] if isolated else self._sessions, session.view_name)
         if isolated:
-            if opened is not None and session.opened is not None and not replace:
-                opened = session.opened.adding(opened.categories, opened.public_names)
-            session.opened = opened
+            session.opened = opening(None if replace else session.opened, batch)
             await self._sessions.changed(session)
         else:
-            await self._opened_by_all.open(audience, opened, replace=replace)
+            await self._opened_by_all.open(audience, batch, replace=replace)
         for each in differing(self._calls, before):
             # A client that holds no standing stream hears of it on the stream of this very call.
             told_elsewhere = is_told_elsewhere(each)

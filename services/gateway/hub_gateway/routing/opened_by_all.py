@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import msgspec
 
 from hub_common.store import Store, StoreUnavailable
-from hub_gateway.exposure.audience import Opened
+from hub_gateway.exposure.audience import Batch, Opened, opening
 from hub_gateway.exposure.current import Audience, Current
 from hub_gateway.exposure.view import View
 from hub_gateway.routing.calls import Calls
@@ -41,7 +41,7 @@ class Shared(msgspec.Struct, frozen=True):
             return other if other.turn > self.turn else self
         if self.opened is None:
             return other
-        return Shared(self.turn, self.opened.adding(other.opened.categories, other.opened.public_names))
+        return Shared(self.turn, self.opened.merged(other.opened))
 
 
 class _Told(msgspec.Struct, frozen=True, array_like=True):
@@ -71,12 +71,11 @@ class OpenedByAll:
         self._shared: dict[str, Shared] = {}
         peers.when_told(TOLD, lambda _, body: self._heard(_told.decode(body)))
 
-    async def open(self, audience: Audience, opened: Opened | None, *, replace: bool) -> None:
-        """Open tools for all sessions of a view, beside what is open or in its place; None closes everything. Returns
+    async def open(self, audience: Audience, batch: Batch | None, *, replace: bool) -> None:
+        """Open tools for all sessions of a view, behind what is open or in its place; None closes everything. Returns
         when the other replicas are told, or after a moment. Whoever calls tells the sessions of this process."""
         before = self._own(audience)
-        if opened is not None and before.opened is not None and not replace:
-            opened = before.opened.adding(opened.categories, opened.public_names)
+        opened = opening(None if replace else before.opened, batch)
         shared = self._shared[audience.name] = Shared(before.turn + 1, opened)
         audience.opened_by_all = opened
         self._peers.tell(TOLD, msgspec.msgpack.encode(_Told(audience.name, shared)))

@@ -26,13 +26,23 @@ ALLOWED = Allowed((each, CATEGORIES.get(each.local_name, "other")) for each in C
 SETS = st.frozensets(st.sampled_from(("filesystem", "other", "version-control")))
 NAMES = st.frozensets(st.sampled_from([each.public_name for each in CATALOG.entries]))
 OPENED = st.builds(
-    Opened, st.booleans(), st.booleans(), st.booleans(), st.booleans(), SETS, st.frozensets(st.just("memory")), NAMES
+    Opened,
+    everything=st.booleans(),
+    meta_tools=st.booleans(),
+    categories=SETS,
+    upstreams=st.frozensets(st.just("memory")),
+    public_names=NAMES,
 )
 
 
+def listed(opened: Opened) -> list[str]:
+    """The tools that are open, as they are listed."""
+    return [each.public_name for each in ALLOWED.opened(opened) if each.kind is EntryKind.TOOL]
+
+
 def shown(opened: Opened) -> set[str]:
-    """The tools that are open."""
-    return {each.public_name for each in ALLOWED.opened(opened) if each.kind is EntryKind.TOOL}
+    """The same in no order."""
+    return set(listed(opened))
 
 
 @pytest.mark.parametrize(
@@ -61,6 +71,16 @@ def test_opening_only_adds(opened: Opened, categories: frozenset[str], names: fr
     tools = {each.public_name for each in CATALOG.entries if each.kind is EntryKind.TOOL}
     assert names & tools <= shown(more)
     assert hash(more) == hash(opened.adding(categories, names))
+
+
+@given(OPENED, st.lists(st.tuples(SETS, NAMES), max_size=4))
+def test_a_list_keeps_its_beginning(start: Opened, openings: list[tuple[frozenset[str], frozenset[str]]]) -> None:
+    beyond = NOTHING
+    for categories, names in openings:
+        before, beyond = listed(start.followed_by(beyond)), beyond.adding(categories, names)
+        after = listed(start.followed_by(beyond))
+        assert after[: len(before)] == before
+        assert after[len(before) :] == sorted(after[len(before) :])
 
 
 def test_all_and_nothing() -> None:

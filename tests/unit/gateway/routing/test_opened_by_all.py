@@ -34,6 +34,12 @@ def test_changes_made_at_the_same_time_both_stand_in_any_order() -> None:
     assert ends == {Shared(2, opened("a", "b", "c"))}
 
 
+def test_what_was_open_before_stays_in_front() -> None:
+    before = opened("z")
+    one, other = before.adding(frozenset(), frozenset("b")), before.adding(frozenset(), frozenset("a"))
+    assert Shared(2, one).heard(Shared(2, other)).opened == before.adding(frozenset(), frozenset("ab"))
+
+
 def test_nothing_is_gained_by_hearing_it_again() -> None:
     shared = Shared(5, opened("a"))
     assert shared.heard(shared) == shared
