@@ -11,6 +11,7 @@ import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hub_gateway.frontends.access import asked_view
+from hub_gateway.frontends.asked import Asked, read_asked
 from hub_gateway.frontends.guards import Guard, headers_of, send_body
 from hub_gateway.frontends.http_sse import MESSAGES_PATH, HttpSse
 from hub_gateway.frontends.posts import MCP_PATH, Post
@@ -48,8 +49,11 @@ class App:
 
     def post(self, post: Post) -> Awaitable[None]:
         """Answer one ordinary POST to the endpoint or a view's URL: most of all requests, without ASGI between."""
-        why = self._guard.refusal(post.headers)
-        return self._mcp.post(post) if why is None else _refuse(MCP_PATH, why, post)
+        head = post.head
+        asked: Asked | None = head.notes
+        if asked is None:
+            asked = head.notes = read_asked(head.fields, self._guard)
+        return self._mcp.post(post, asked) if asked.refusal is None else _refuse(MCP_PATH, asked.refusal, post)
 
 
 async def _refuse(path: str, why: str, send: Send) -> None:

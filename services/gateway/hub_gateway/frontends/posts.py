@@ -18,13 +18,14 @@ from starlette.types import Message
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from hub_common.tasks import Tasks, Workers
-from hub_gateway.wire.head_fields import Fields, body_size, keeps, read_fields
+from hub_gateway.wire.head_fields import Head, Heads
 
 MCP_PATH = "/mcp"
 VIEWS_PATH = MCP_PATH + "/v/"
 """What stands before the name of a view in its URL."""
 
 _REQUEST_LINE = b"POST %b HTTP/1.1\r\n" % MCP_PATH.encode()
+_REQUEST_LINE_BYTES = len(_REQUEST_LINE)
 _VIEW_LINE = re.compile(rb"POST %b([A-Za-z0-9][A-Za-z0-9_-]{0,63}) HTTP/1\.1\r\n" % VIEWS_PATH.encode())
 
 Answered = Callable[["Post"], Awaitable[None]]
@@ -35,7 +36,7 @@ class Post(msgspec.Struct, eq=False):
     """One POST whose body is there. Called as ASGI's `send` is; `answer` sends a whole response at once."""
 
     _link: Link
-    headers: Fields
+    head: Head
     keep: bool
     """The socket may carry another request."""
     view: str = ""
@@ -135,7 +136,8 @@ class Link(HttpToolsProtocol):
 
     workers: ClassVar[Workers[Post]]
     body_limit_bytes: ClassVar[int]
-    """Both are set on a class of the composition root's own (`link`): uvicorn gives a protocol no arguments."""
+    heads: ClassVar[Heads]
+    """All are set on a class of the composition root's own (`link`): uvicorn gives a protocol no arguments."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -200,17 +202,20 @@ class Link(HttpToolsProtocol):
 
     def _begin(self, data: bytes) -> bool:
         """Take data that begins with the head of an ordinary POST; False where it does not."""
-        view, head = b"", len(_REQUEST_LINE)
+        view, start = "", _REQUEST_LINE_BYTES
         if not data.startswith(_REQUEST_LINE):
             line = _VIEW_LINE.match(data)
             if line is None:
                 return False
-            view, head = line[1], line.end()
-        end = data.find(b"\r\n\r\n")
-        fields = None if end < 0 else read_fields(data[head:end].split(b"\r\n"))
-        if fields is None or b"expect" in fields or b"upgrade" in fields:
+            view, start = line[1].decode(), line.end()
+        end = data.find(b"\r\n\r\n", start)
+        if end < 0:
             return False
-        keep, size = keeps(fields), body_size(fields)
+        raw = data[start:end]
+        head = self.heads.known.get(raw) or self.heads.read(raw)
+        if head is None or b"expect" in head.fields or b"upgrade" in head.fields:
+            return False
+        keep, size = head.keeps, head.size
         if keep is None or size is None or size > self.body_limit_bytes:
             return False
         cycle: Any = self.cycle  # None until uvicorn's own way was taken once
@@ -218,7 +223,7 @@ class Link(HttpToolsProtocol):
             return False
         if self.timeout_keep_alive_task is not None:
             self._unset_keepalive_if_required()
-        self._answering = post = Post(self, fields, keep, view.decode())
+        self._answering = post = Post(self, head, keep, view)
         start = end + 4
         if len(data) == start + size:
             post.body = data[start:]
@@ -272,5 +277,6 @@ def link(answer: Answered, limit_bytes: int, tasks: Tasks) -> type[Link]:
     class Bound(Link):
         workers = Workers(tasks, "post", answer, after)
         body_limit_bytes = limit_bytes
+        heads = Heads()
 
     return Bound

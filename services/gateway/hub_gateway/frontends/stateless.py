@@ -28,7 +28,7 @@ from hub_gateway.wire.errors import (
 )
 from hub_gateway.wire.headers import NAMED_METHODS, TASK_METHODS, decode_value
 from hub_gateway.wire.message import Message, own
-from hub_gateway.wire.revisions import HANDSHAKE_REVISIONS, REVISIONS, STATELESS_REVISIONS, Era
+from hub_gateway.wire.revisions import REVISIONS, STATELESS_REVISIONS, Era
 
 _BAD_REQUEST = frozenset({PARSE_ERROR, INVALID_REQUEST, INVALID_PARAMS, *MODERN_CODES})
 
@@ -41,15 +41,8 @@ class Refusal(Exception):
         self.reply = codec.error(id_raw, error_object(code, why, data))
 
 
-def speaks_stateless(headers: Headers, message: Message) -> bool:
-    """Whether a message opens the stateless way: by its `_meta`, or by a revision that no session can have."""
-    said = headers.get(b"mcp-protocol-version", b"").decode("latin-1")
-    if b"mcp-session-id" in headers:
-        if said in HANDSHAKE_REVISIONS:
-            return False  # says twice that it belongs to a session
-    else:
-        if said in STATELESS_REVISIONS or (said and said not in HANDSHAKE_REVISIONS):
-            return True
+def says_stateless(message: Message) -> bool:
+    """Whether a message whose headers leave it open belongs to no session, by its `_meta`."""
     if b"io.modelcontextprotocol/protocolVersion" not in memoryview(message.params).tobytes():
         return False
     try:

@@ -7,9 +7,8 @@ era a request belongs to, its headers and its status. What the messages mean is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable
 from contextlib import aclosing
-from typing import Any
 
 import msgspec
 from starlette.types import Receive, Scope, Send
@@ -18,10 +17,11 @@ from hub_common.tasks import Tasks
 from hub_gateway.errors import HubError, TooLarge
 from hub_gateway.frontends.access import Access, Denied, deny
 from hub_gateway.frontends.answering import KEEP_ALIVE_S, SSE_HEADERS, Answering, Watches, until_disconnect
+from hub_gateway.frontends.asked import SESSION_ID, Asked, read_asked
 from hub_gateway.frontends.guards import Headers, headers_of, read_body, send_body
 from hub_gateway.frontends.http_sse import HttpSse
 from hub_gateway.frontends.posts import Post
-from hub_gateway.frontends.stateless import Refusal, http_status, open_exchange, speaks_stateless
+from hub_gateway.frontends.stateless import Refusal, http_status, open_exchange, says_stateless
 from hub_gateway.routing.elsewhere import Elsewhere, FarStream
 from hub_gateway.routing.exchange import Exchange, Response
 from hub_gateway.routing.hello import Hello
@@ -36,9 +36,6 @@ from hub_gateway.wire.errors import INVALID_REQUEST, error_object
 from hub_gateway.wire.framing import KEEP_ALIVE, encode_event
 from hub_gateway.wire.message import Kind, Message, own
 from hub_gateway.wire.revisions import BATCHING_REVISIONS, HANDSHAKE_REVISIONS, STATELESS_REVISIONS, Era
-
-_SESSION_ID = b"mcp-session-id"
-_SESSION_REVISIONS = frozenset({b"", *(revision.encode() for revision in HANDSHAKE_REVISIONS)})
 
 MAX_BATCH = 1_000
 """Messages in one batch: each request among them runs at the same time."""
@@ -99,13 +96,14 @@ class StreamableHttp:
         else:
             await send_body(send, 405, b"", extra=[(b"allow", b"GET, POST, DELETE")])
 
-    def post(self, post: Post) -> Awaitable[None]:
+    def post(self, post: Post, asked: Asked) -> Awaitable[None]:
         """Answer one POST whose body is there."""
+        headers = post.head.fields
         try:
-            view_name = self._access.view_name(post.view, post.headers)
+            view_name = self._access.view_name(post.view, headers)
         except Denied as denied:
             return deny(post, denied)
-        return self._take(post.headers, view_name, post.body, post.receive, post)
+        return self._take(headers, asked, view_name, post.body, post.receive, post)
 
     async def _post(self, headers: Headers, view_name: str, receive: Receive, send: Send) -> None:
         try:
@@ -114,39 +112,41 @@ class StreamableHttp:
             await send_body(send, 413, codec.error(b"", fault.error_raw))
             return
         if body is not None:
-            await self._take(headers, view_name, body, receive, send)
+            await self._take(headers, read_asked(headers), view_name, body, receive, send)
 
     # From here to `Answering.answer` nothing is a coroutine that need not be: each is woken on the way of each answer.
 
-    def _take(self, headers: Headers, view_name: str, body: bytes, receive: Receive, send: Send) -> Awaitable[None]:
+    def _take(
+        self, headers: Headers, asked: Asked, view_name: str, body: bytes, receive: Receive, send: Send
+    ) -> Awaitable[None]:
         try:
             message = codec.decode(body)
         except MalformedMessage as fault:
             if codec.is_batch(body):
-                return self._batch(headers, view_name, body, send)
+                return self._batch(headers, asked, view_name, body, send)
             return send_body(send, 400, fault.reply)
-        if speaks_stateless(headers, message):
-            return self._stateless(headers, view_name, message, receive, send)
+        if asked.stateless or (asked.stateless is None and says_stateless(message)):
+            return self._stateless(headers, asked, view_name, message, receive, send)
         if message.method == "initialize" and message.is_request:
             return self._initialize(message, view_name, self._access.credential(view_name, headers), send)
-        session = self._known(headers, view_name)
-        if session is None:
-            return self._in_some_session(headers, view_name, message, receive, send)
-        return self._in_session(session, message, headers, receive, send)
+        session = self._sessions.find(asked.session_id) if asked.revision_fits_session else None
+        if session is not None and self._is_its(session, headers, view_name):
+            return self._in_session(session, message, asked, receive, send)
+        return self._in_some_session(headers, asked, view_name, message, receive, send)
 
     def _stateless(
-        self, headers: Headers, view_name: str, message: Message, receive: Receive, send: Send
+        self, headers: Headers, asked: Asked, view_name: str, message: Message, receive: Receive, send: Send
     ) -> Awaitable[None]:
         if not message.is_request:
             # The revision defines no client notification over HTTP, and forbids responses; both are taken and dropped.
             return send_body(send, 202 if message.kind is Kind.NOTIFICATION else 400, b"")
-        answering = Answering(receive, send, None, _accepts_stream(headers), self._tasks, self._watches)
+        answering = Answering(receive, send, None, asked.streams, self._tasks, self._watches)
         try:
             credential = self._access.credential(view_name, headers)
             exchange = open_exchange(headers, message, answering.outlet, view_name, credential)
         except Refusal as fault:
             return send_body(send, 400, fault.reply)
-        return answering.answer(exchange, self._answered(exchange, headers), http_status)
+        return answering.answer(exchange, self._router.answer(exchange, asked.traceparent), http_status)
 
     async def _initialize(self, message: Message, view_name: str, credential: str, send: Send) -> None:
         id_raw = own(message.id)
@@ -156,15 +156,8 @@ class StreamableHttp:
             await send_body(send, fault.http_status, codec.error(id_raw, fault.error_raw))
             return
         await self._sessions.commit(session)
-        extra = [(_SESSION_ID, session.id.encode())]
+        extra = [(SESSION_ID, session.id.encode())]
         await send_body(send, 200, codec.result(id_raw, result_raw), extra=extra)
-
-    def _known(self, headers: Headers, view_name: str) -> Session | None:
-        """The session a request names, where it is of this process and nothing is wrong with the request."""
-        if headers.get(b"mcp-protocol-version", b"") not in _SESSION_REVISIONS:
-            return None
-        session = self._sessions.find(headers.get(_SESSION_ID, b"").decode("latin-1"))
-        return session if session is not None and self._is_its(session, headers, view_name) else None
 
     def _is_its(self, session: Session, headers: Headers, view_name: str) -> bool:
         """Whether a session is of this view and was opened with the credential of this request."""
@@ -175,7 +168,7 @@ class StreamableHttp:
     ) -> Session | None:
         """The session a request names, which has to be of the view it is for; None after the refusal was sent."""
         id_raw = own(message.id) if message is not None and message.is_request else b""
-        session_id = headers.get(_SESSION_ID, b"").decode("latin-1")
+        session_id = headers.get(SESSION_ID, b"").decode("latin-1")
         session = self._sessions.find(session_id) or await self._sessions.recall(session_id)
         if session is None or not self._is_its(session, headers, view_name):
             why = "Session not found: it ended or expired; initialize again" if session_id else "No Mcp-Session-Id"
@@ -190,27 +183,23 @@ class StreamableHttp:
         return session
 
     async def _in_some_session(
-        self, headers: Headers, view_name: str, message: Message, receive: Receive, send: Send
+        self, headers: Headers, asked: Asked, view_name: str, message: Message, receive: Receive, send: Send
     ) -> None:
         session = await self._session(headers, view_name, send, message)
         if session is not None:
-            await self._in_session(session, message, headers, receive, send)
+            await self._in_session(session, message, asked, receive, send)
 
     def _in_session(
-        self, session: Session, message: Message, headers: Headers, receive: Receive, send: Send
+        self, session: Session, message: Message, asked: Asked, receive: Receive, send: Send
     ) -> Awaitable[None]:
         if not message.is_request:
             self._shared.take(session, message)
             return send_body(send, 202, b"")
-        answering = Answering(receive, send, session, _accepts_stream(headers), self._tasks, self._watches)
+        answering = Answering(receive, send, session, asked.streams, self._tasks, self._watches)
         exchange = Exchange(message, era=Era.HANDSHAKE, caller=session.caller, session=session, outlet=answering.outlet)
-        return answering.answer(exchange, self._answered(exchange, headers), _ok)
+        return answering.answer(exchange, self._router.answer(exchange, asked.traceparent), _ok)
 
-    def _answered(self, exchange: Exchange, headers: Headers) -> Coroutine[Any, Any, Response]:
-        traceparent = headers.get(b"traceparent")
-        return self._router.answer(exchange, traceparent.decode("latin-1") if traceparent else None)
-
-    async def _batch(self, headers: Headers, view_name: str, body: bytes, send: Send) -> None:
+    async def _batch(self, headers: Headers, asked: Asked, view_name: str, body: bytes, send: Send) -> None:
         """Several messages in one array: allowed to sessions of 2025-03-26, and gone since."""
         session = await self._session(headers, view_name, send)
         if session is None:
@@ -224,11 +213,11 @@ class StreamableHttp:
         except MalformedMessage as fault:
             await send_body(send, 400, fault.reply)
             return
-        responses = await asyncio.gather(*(self._one_of_batch(session, raw, headers) for raw in parts))
+        responses = await asyncio.gather(*(self._one_of_batch(session, raw, asked) for raw in parts))
         answers = [response for response in responses if response is not None]
         await send_body(send, 200 if answers else 202, b"[" + b",".join(answers) + b"]" if answers else b"")
 
-    async def _one_of_batch(self, session: Session, raw: msgspec.Raw, headers: Headers) -> bytes | None:
+    async def _one_of_batch(self, session: Session, raw: msgspec.Raw, asked: Asked) -> bytes | None:
         try:
             message = codec.decode(raw)
         except MalformedMessage as fault:
@@ -237,7 +226,7 @@ class StreamableHttp:
             self._shared.take(session, message)
             return None
         exchange = Exchange(message, era=Era.HANDSHAKE, caller=session.caller, session=session, outlet=session.tell)
-        answered = self._tasks.spawn(self._answered(exchange, headers), "batch")
+        answered = self._tasks.spawn(self._router.answer(exchange, asked.traceparent), "batch")
         cancel = session.running[exchange.id_raw] = answered.cancel
         try:
             await asyncio.wait((answered,))
@@ -248,10 +237,10 @@ class StreamableHttp:
                 del session.running[exchange.id_raw]
 
     async def _get(self, headers: Headers, view_name: str, receive: Receive, send: Send) -> None:
-        if not _accepts_stream(headers):
+        if not read_asked(headers).streams:
             await send_body(send, 406, b"")
             return
-        if _SESSION_ID not in headers:
+        if SESSION_ID not in headers:
             await self._http_sse.stream(receive, send, view_name, self._access.credential(view_name, headers))
             return
         session = await self._session(headers, view_name, send)
@@ -302,11 +291,6 @@ class StreamableHttp:
         if session is not None:
             await self._sessions.end(session.id)
             await send_body(send, 200, b"")
-
-
-def _accepts_stream(headers: Headers) -> bool:
-    accept = headers.get(b"accept", b"*/*")  # `find` and not `in`, which makes an exception on its way, for bytes
-    return accept.find(b"text/event-stream") >= 0 or accept.find(b"*/*") >= 0
 
 
 def _ok(response: Response) -> int:

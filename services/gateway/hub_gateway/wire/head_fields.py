@@ -7,6 +7,9 @@ nearly the same lines with every message. What is not usual goes to a full parse
 from __future__ import annotations
 
 import re
+from typing import Any
+
+import msgspec
 
 Fields = dict[bytes, bytes]
 """Values by lower-case name."""
@@ -18,10 +21,44 @@ _LINE = re.compile(
 
 _MAX_KNOWN = 4_096
 _MAX_LINE_BYTES = 512
-_NEVER_TWICE = frozenset({b"traceparent", b"tracestate", b"baggage", b"date"})
+_MAX_HEAD_BYTES = 2_048
+_ONCE = frozenset({b"traceparent", b"tracestate", b"baggage"})
+_NEVER_TWICE = _ONCE | {b"date"}
+"""A line of these is not remembered; a head with a date is, since many come within its second."""
 _DIGITS = 12
 
 _known: dict[bytes, tuple[bytes, bytes]] = {}
+
+
+class Head(msgspec.Struct, eq=False):
+    """A head that was read, without its first line. Shared by all messages that have the same one."""
+
+    fields: Fields
+    keeps: bool | None
+    """See `keeps`."""
+    size: int | None
+    """See `body_size`."""
+    notes: Any = None
+    """What its reader has made of it: as long as it is remembered, that need not be made again."""
+
+
+class Heads:
+    """The heads one reader has seen: a peer sends the same one again and again."""
+
+    def __init__(self) -> None:
+        self.known: dict[bytes, Head] = {}
+
+    def read(self, raw: bytes) -> Head | None:
+        """Read what stands between the first line and the empty one; None where that is not usual."""
+        fields = read_fields(raw.split(b"\r\n"))
+        if fields is None:
+            return None
+        head = Head(fields, keeps(fields), body_size(fields))
+        if len(raw) <= _MAX_HEAD_BYTES and not _ONCE & fields.keys():
+            if len(self.known) >= _MAX_KNOWN:
+                self.known.clear()  # peers choose these, so what is remembered has an end
+            self.known[raw] = head
+        return head
 
 
 def read_fields(lines: list[bytes]) -> Fields | None:

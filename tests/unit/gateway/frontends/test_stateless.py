@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub_gateway.frontends.stateless import Refusal, open_exchange, speaks_stateless
+from hub_gateway.frontends.asked import read_asked
+from hub_gateway.frontends.stateless import Refusal, open_exchange, says_stateless
 from hub_gateway.wire import codec
 from hub_gateway.wire.codec import MalformedMessage
 from tests.support import json_text
@@ -154,7 +155,8 @@ def test_any_request_is_refused_or_opened(body: str, headers: dict[bytes, bytes]
         message = codec.decode(body.encode())
     except MalformedMessage:
         return
-    assert speaks_stateless(headers, message) in (True, False)
+    assert read_asked(headers).stateless in (True, False, None)
+    assert says_stateless(message) in (True, False)
     with pytest.raises(Refusal) as refused:
         open_exchange(headers, message, None)
     assert json.loads(refused.value.reply)["error"]["code"] in (INVALID_PARAMS, MISMATCH, UNSUPPORTED)

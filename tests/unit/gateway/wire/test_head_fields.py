@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hub_gateway.wire.head_fields import body_size, keeps, read_fields
+from hub_gateway.wire.head_fields import Heads, body_size, keeps, read_fields
 
 NAMES = st.sampled_from(
     [b"Accept", b"accept", b"X-A", b"Content-Length", b"Connection", b"Transfer-Encoding", b"T raceparent"]
@@ -88,3 +88,25 @@ def test_a_line_of_blanks_takes_no_longer_than_another() -> None:
     before_s = time.process_time()
     assert read_fields([line]) is None
     assert time.process_time() - before_s < 1.0, "the square of its length is many times as much"
+
+
+def test_a_head_that_comes_again_is_the_same_with_its_notes() -> None:
+    heads, raw = Heads(), b"Host: a\r\nContent-Length: 3"
+    head = heads.read(raw)
+    assert head is not None and head is heads.known[raw]
+    assert (head.fields, head.size, head.keeps) == ({b"host": b"a", b"content-length": b"3"}, 3, True)
+
+
+@pytest.mark.parametrize("raw", (b"Traceparent: 00-1-2-01", b"a: 1\r\nbaggage: x", b"long: " + b"x" * 5_000))
+def test_a_head_that_will_not_come_again_is_not_kept(raw: bytes) -> None:
+    heads = Heads()
+    assert heads.read(raw) is not None
+    assert not heads.known
+
+
+def test_what_is_kept_of_heads_has_an_end() -> None:
+    heads = Heads()
+    for number in range(10_000):
+        assert heads.read(b"x: %d" % number) is not None
+    assert 0 < len(heads.known) <= 4_096
+    assert heads.read(b"no colon") is None

@@ -16,18 +16,23 @@ import msgspec
 
 from hub_gateway.errors import UpstreamDown, UpstreamGarbage
 from hub_gateway.upstreams.transports.transport import MESSAGE_LIMIT_BYTES
-from hub_gateway.wire.head_fields import body_size, keeps, read_fields
+from hub_gateway.wire.head_fields import Heads
 
 Feed = Callable[[bytes], bool]
 """Takes one piece of an event stream; True ends the exchange: what else comes on the stream is skipped."""
 
 _OK = b"HTTP/1.1 200 OK\r\n"
+_OK_BYTES = len(_OK)
 _EVENT_STREAM = b"text/event-stream"
 _SKIP_S = 2.0
 _TRUST_IDLE_S = 0.5
 _JOINED_BYTES = 65_536
 HEAD_LIMIT_BYTES = 256 * 1024
 """What a response may say besides its body: its head, other heads before it, and what follows the body."""
+
+
+_heads = Heads()
+"""Of all servers, with a note of whether the body is no event stream."""
 
 
 class Unreachable(UpstreamDown):
@@ -176,17 +181,22 @@ class Link(asyncio.Protocol):
     def _take_usual(self, data: bytes) -> bool:
         """Take a whole answer of the usual shape, as nearly all are; False where it is none."""
         end = data.find(b"\r\n\r\n") if data.startswith(_OK) else -1
-        fields = None if end < 0 else read_fields(data[len(_OK) : end].split(b"\r\n"))
-        if fields is None or body_size(fields) != len(data) - end - 4:
+        if end < 0:
             return False
-        if fields.get(b"content-type", b"")[:17].lower() == _EVENT_STREAM or not keeps(fields):
+        raw = data[_OK_BYTES:end]
+        head = _heads.known.get(raw) or _heads.read(raw)
+        if head is None or head.size != len(data) - end - 4 or not head.keeps:
             return False
-        value = fields.get(b"keep-alive")
+        if head.notes is None:
+            head.notes = head.fields.get(b"content-type", b"")[:17].lower() != _EVENT_STREAM
+        if not head.notes:
+            return False
+        value = head.fields.get(b"keep-alive")
         if value is not None and value != self._keep_alive_value:
             self._heed(value)
         done, self._done, self._feed = self._done, None, None
         if done is not None and not done.done():
-            done.set_result(Response(200, fields.items(), data[end + 4 :], False))
+            done.set_result(Response(200, head.fields.items(), data[end + 4 :], False))
         self._pool.release(self)
         return True
 

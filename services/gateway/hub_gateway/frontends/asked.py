@@ -1,0 +1,49 @@
+"""What the headers of a request to the MCP endpoint say, read once for all requests with the same ones.
+
+Owns which headers tell the eras apart. What the body says besides is `stateless`'s.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from hub_gateway.frontends.guards import Guard, Headers
+from hub_gateway.wire.revisions import HANDSHAKE_REVISIONS
+
+SESSION_ID = b"mcp-session-id"
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What the headers of one request say."""
+
+    refusal: str | None
+    """Why the gateway does not speak to whoever sent them; None where it does."""
+    session_id: str
+    revision: str
+    stateless: bool | None
+    """Whether they say that the message belongs to a session (False) or to none (True); None leaves it to the body."""
+    revision_fits_session: bool
+    streams: bool
+    """Whether the client takes streams."""
+    traceparent: str | None
+
+
+def read_asked(headers: Headers, guard: Guard | None = None) -> Asked:
+    """Read them. Without a guard nobody is refused."""
+    revision = headers.get(b"mcp-protocol-version", b"").decode("latin-1")
+    in_session = SESSION_ID in headers
+    stateless: bool | None = None
+    if in_session and revision in HANDSHAKE_REVISIONS:
+        stateless = False  # says twice that it belongs to a session
+    elif not in_session and revision and revision not in HANDSHAKE_REVISIONS:
+        stateless = True
+    accept, traceparent = headers.get(b"accept", b"*/*"), headers.get(b"traceparent")
+    return Asked(
+        refusal=None if guard is None else guard.refusal(headers),
+        session_id=headers.get(SESSION_ID, b"").decode("latin-1"),
+        revision=revision,
+        stateless=stateless,
+        revision_fits_session=not revision or revision in HANDSHAKE_REVISIONS,
+        streams=b"text/event-stream" in accept or b"*/*" in accept,
+        traceparent=traceparent.decode("latin-1") if traceparent else None,
+    )
