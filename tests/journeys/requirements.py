@@ -320,6 +320,13 @@ _ALL: Final = (
         own=True,
     ),
     Requirement(
+        "drains",
+        "A hub that is asked to stop lets calls under way end by themselves, for a while; then, or when it is asked "
+        "again, they are told.",
+        "hub decision",
+        own=True,
+    ),
+    Requirement(
         "any-replica",
         "A replica goes on with a session it never saw, and an ended one is ended on all.",
         "hub decision",

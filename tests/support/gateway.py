@@ -152,7 +152,7 @@ async def gateway(
         state_dir=str(directory / "state"),
         filter_target=f"unix:{directory}/filter",
         categorizer_target=f"unix:{directory}/categorizer",
-        **settings,
+        **{"drain_s": 0.0, **settings},
     )
     house = House(Gateway(chosen, [path], configure("gateway")), directory, categorizing or CategorizerSettings())
     tasks = Tasks("test")

@@ -49,6 +49,12 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     session_idle_s: Annotated[
         float, Meta(gt=0, description="Seconds after which a session without a message or an open stream ends.")
     ] = 3_600.0
+    drain_s: Annotated[
+        float,
+        Meta(
+            ge=0, description="How long calls under way may go on after SIGTERM or SIGINT; a second signal ends them."
+        ),
+    ] = 5.0
     page_size: Annotated[
         int, Meta(ge=0, description="Entries per page of a list. 0: one page, since many clients read no second one.")
     ] = 0

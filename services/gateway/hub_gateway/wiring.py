@@ -80,6 +80,7 @@ SERVER_NAME = "mcp-hub"
 
 _EXPIRE_EVERY_S = 30.0
 _HEED_EVERY_S = 3.0
+_LOOK_EVERY_S = 0.05
 _SHARE_EVERY_S = 3.0
 _KEY_S = 1.0
 _COLLECT_EVERY = 10_000
@@ -120,7 +121,7 @@ class Gateway:
         self.port: int = self._socket.getsockname()[1]
         self._tasks = Tasks("gateway")
         self._serving: asyncio.Task[None] | None = None
-        self._stop = asyncio.Event()
+        self._stop, self._hurry = asyncio.Event(), asyncio.Event()
 
         place = settings.redis_url or None, Path(settings.state_dir or state_dir())
         self.store = open_store(*place)
@@ -252,14 +253,18 @@ class Gateway:
             serving.result()
 
     def stop(self) -> None:
-        """Ask `run` to return."""
+        """Ask `run` to return. Asked again, `close` waits for no call."""
+        if self._stop.is_set():
+            self._hurry.set()
         self.state = "stopping"
         self._stop.set()
 
     async def close(self) -> None:
-        """End everything: streams first, so that clients hear the end, then the port, then the upstreams."""
+        """End everything: calls may end by themselves for `drain_s`, then streams, so that clients hear the end, then
+        the port, then the upstreams."""
         self.state = "stopping"
         await self._subscriptions.close()
+        await self._drained()
         self._mcp.stop()
         await self.calls.holding.close()
         await self._log_levels.close()
@@ -282,6 +287,16 @@ class Gateway:
         await self.peers.close()
         await self.bus.close()
         await self.store.close()
+
+    async def _drained(self) -> None:
+        """Wait until no call is under way, and not for long. New ones are still answered: who balances the load hears
+        from `/readyz` where to send them."""
+        ends_s = time.monotonic() + self.settings.drain_s
+        while time.monotonic() < ends_s and not self._hurry.is_set():
+            running = any(session.running for session in self.sessions)
+            if not (running or self._mcp.is_answering or self._elsewhere.is_answering):
+                return
+            await asyncio.sleep(_LOOK_EVERY_S)
 
     async def apply(self, document: Document) -> None:
         """Put another document in force: servers by what changed in them, the policy as a whole."""

@@ -56,6 +56,9 @@ class Watches:
         self._watched: set[Answering] = set()
         self._timer: asyncio.TimerHandle | None = None
 
+    def __bool__(self) -> bool:
+        return bool(self._young or self._older or self._watched)
+
     def __iter__(self) -> Iterator[Answering]:
         return iter([*self._young, *self._older, *self._watched])
 

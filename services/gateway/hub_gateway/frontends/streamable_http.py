@@ -71,6 +71,11 @@ class StreamableHttp:
         self._tasks = tasks
         self._watches = Watches()
 
+    @property
+    def is_answering(self) -> bool:
+        """Whether a call is under way."""
+        return bool(self._watches)
+
     def stop(self) -> None:
         """The gateway stops: every call that is still running is answered with an error that says so."""
         for answering in self._watches:

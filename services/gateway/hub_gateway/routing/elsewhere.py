@@ -110,6 +110,12 @@ class Elsewhere:
         self._peers = peers
         self._sessions = sessions
         self._shared = shared
+        self._answering = 0
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether a request that another replica brought is under way."""
+        return self._answering > 0
 
     def serve(self, answered: Answered) -> None:
         """Answer the requests that other replicas bring, with this."""
@@ -241,8 +247,12 @@ class Elsewhere:
             headers=asked.headers,
             bound=asked.bound,
         )
-        with _in_use(session):
-            say(_LAST + msgspec.msgpack.encode(await answered(exchange)))
+        self._answering += 1
+        try:
+            with _in_use(session):
+                say(_LAST + msgspec.msgpack.encode(await answered(exchange)))
+        finally:
+            self._answering -= 1
 
 
 @contextmanager
