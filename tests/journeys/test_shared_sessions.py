@@ -125,6 +125,30 @@ async def test_a_question_of_one_replica_is_answered_to_the_other(pair: Replicas
         assert answer["result"]["content"][0]["text"] == "Hello, Ada!"
 
 
+@proves("shared-session", "question-progress")
+@pytest.mark.parametrize("upstream", UPSTREAMS)
+async def test_progress_toward_a_question_of_one_replica_is_told_to_the_other(pair: Replicas, upstream: str) -> None:
+    async with spread(pair, elicitation={}) as client:
+        await client.known_to_both()
+        async with calling(client.one, f"{upstream}__ask_progress", {}, "c") as stream:
+            question = await stream.next("elicitation/create")
+            for step in (1, 2):
+                params = {"progressToken": question["params"]["_meta"]["progressToken"], "progress": step, "total": 3}
+                await _post(client.other, {"method": "notifications/progress", "params": {**params, "message": "m"}})
+            await _post(client.other, {"id": question["id"], "result": {"action": "decline"}})
+            answer = await stream.next("")
+        assert answer["result"]["content"][0]["text"] == "1/3 m, 2/3 m"
+
+
+@proves("shared-session", "roots-changed")
+async def test_other_roots_are_told_to_the_servers_of_every_replica(pair: Replicas) -> None:
+    async with spread(pair, roots={"listChanged": True}) as client:
+        await client.known_to_both()
+        await _post(client.one, {"method": "notifications/roots/list_changed"})
+        for way in (client.one, client.other):
+            assert _text(await way.call("stdio__roots_told", {})) == "changed"
+
+
 @proves("shared-session")
 @pytest.mark.parametrize("upstream", UPSTREAMS)
 async def test_a_call_on_one_replica_is_cancelled_through_the_other(pair: Replicas, upstream: str) -> None:
