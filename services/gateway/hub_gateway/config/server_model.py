@@ -151,9 +151,13 @@ class ServerEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
             '`""` gives the names no prefix.'
         ),
     ] = None
-    timeout_s: Annotated[Seconds, Meta(description="How long one request may take, in seconds.")] = field(
-        default=300.0, name="timeoutSeconds"
-    )
+    timeout_s: Annotated[
+        Seconds,
+        Meta(
+            description="How long one request may take, in seconds. Progress and questions begin that anew, up to "
+            "twelve times."
+        ),
+    ] = field(default=300.0, name="timeoutSeconds")
     connect_timeout_s: Annotated[Seconds, Meta(description="How long start and handshake may take, in seconds.")] = (
         field(default=60.0, name="connectTimeoutSeconds")
     )

@@ -24,6 +24,9 @@ from hub_gateway.wire.revisions import LATEST_STATELESS, Era
 _log = logging.getLogger(__name__)
 
 _NOTIFY_S = 10.0
+MOST_TIMES = 12
+"""How many times its limit a request takes at most that shows signs of life."""
+
 _MAX_LINE = 64
 """Messages about one request of the upstream's that wait to be sent; more progress is dropped, answers never."""
 _NEVER_CANCELLED = frozenset({"initialize", "server/discover"})
@@ -33,8 +36,17 @@ class _Call(Waiter):
     """A waiter that is a task: past its deadline the task is cancelled out of whatever it awaits."""
 
     task: asyncio.Task[Any] | None = None
+    timeout_s: float = float("inf")
+    latest_s: float = float("inf")
+    """When it ends though there are signs of life (2025-11-25 basic/lifecycle §Timeouts: a maximum in any case)."""
     expired: bool = False
     cancels_before: int = 0
+
+    def prolong(self) -> None:
+        """Begin its time anew, but for the very end of it."""
+        if self.timeout_s < float("inf"):
+            now_s = asyncio.get_running_loop().time()
+            self.deadline_s = min(max(self.deadline_s, now_s + self.timeout_s), self.latest_s)
 
     def expire(self) -> None:
         """Interrupt the task; `request` turns the cancellation into UpstreamTimeout."""
@@ -141,7 +153,7 @@ class Connection:
 
         `name` is what `Mcp-Name` mirrors, `mirrored` the headers of annotated parameters. With `progress_token_raw`
         (the caller's token) progress is asked for and relayed under that token. Without `timeout_s` it may take for
-        ever. Cancelling tells the upstream.
+        ever; progress and questions begin that time anew, `MOST_TIMES` at most. Cancelling tells the upstream.
 
         Raises:
             UpstreamTimeout, UpstreamDown, UpstreamUnauthorized, UpstreamBusy, UpstreamGarbage.
@@ -150,6 +162,8 @@ class Connection:
             raise UpstreamDown(self.gone)
         deadline_s = float("inf") if timeout_s is None else self._loop.time() + timeout_s
         call = _Call(listener, progress_token_raw, deadline_s, task=asyncio.current_task(self._loop))
+        if timeout_s is not None:
+            call.timeout_s, call.latest_s = timeout_s, deadline_s + (MOST_TIMES - 1) * timeout_s
         upstream_id = self._pending.add(call)
         if deadline_s < self._sweep_s:
             self._sweep_at(deadline_s)
@@ -270,6 +284,8 @@ class Connection:
         self._sweep, self._sweep_s = None, float("inf")
         now_s, next_s = self._loop.time(), float("inf")
         for _, call in self._pending:
+            if call.deadline_s <= now_s and call.listener is not None and self._inbound.asks(call.listener):
+                call.prolong()  # a person may be thinking
             if call.deadline_s <= now_s:
                 call.expire()
             elif call.deadline_s < next_s:

@@ -162,7 +162,10 @@ class Inbound:
             return raw if self._ties is None or raw.find(_RELATED) < 0 else self._ties.inward(raw)
 
         def answer(reply: Reply) -> None:
-            if self.asked.pop(id_raw, None) is not None:
+            if (asked := self.asked.pop(id_raw, None)) is not None:
+                for _, call in self._pending:
+                    if call.listener is asked:
+                        call.prolong()
                 self._reply(id_raw, Reply(inward(reply.result_raw), reply.error_raw))
 
         def progress(params_raw: bytes) -> None:
@@ -170,6 +173,10 @@ class Inbound:
                 self._progress(id_raw, inward(params_raw))
 
         listener.ask(message, Answer(answer, progress))
+
+    def asks(self, listener: Listener) -> bool:
+        """Whether the upstream waits for an answer to what it asked during this call."""
+        return any(each is listener for each in self.asked.values())
 
     def drop(self, listener: Listener) -> None:
         """Answer with an error what the upstream still asks of a call that has ended."""
@@ -211,6 +218,8 @@ class Inbound:
             listener, token_raw = call.listener, call.progress_token_raw
         if listener is None or token_raw is None:
             return
+        if call is not None:
+            call.prolong()
         message.params = msgspec.Raw(rewrite.replaced(message.params, "progressToken", token_raw))
         listener.relay(message)
 

@@ -106,6 +106,9 @@ class Waiter(msgspec.Struct, eq=False):
         """Whether this is a subscription: no call, and nothing that an upstream asks or logs belongs to it."""
         return self.deadline_s == float("inf")
 
+    def prolong(self) -> None:
+        """There was a sign of life: its time begins anew."""
+
     def settle(self, reply: Reply | None, fault: Exception | None = None) -> None:
         """Set the outcome; the first one stands."""
         if self.reply is None and self.fault is None:

@@ -11,7 +11,8 @@ import pytest
 
 from hub_gateway.config.server_model import ServerConfig
 from hub_gateway.errors import UpstreamDown, UpstreamTimeout
-from hub_gateway.upstreams.pending import Reply
+from hub_gateway.upstreams.pending import Answer, Reply
+from hub_gateway.wire.message import Message
 from tests.support import processes, raw_messages
 from tests.unit.gateway.upstreams.everything import Ear, Linked, call, linked, serving, text
 from tests.unit.gateway.upstreams.eyes import until
@@ -113,6 +114,23 @@ async def test_a_late_answer_finds_nobody_and_harms_nobody(link: Linked) -> None
         await link.call("slow", {"key": "very late"}, timeout_s=0.2)
     await link.call("slow_release", {"key": "very late"})
     assert text(await link.call("echo", {"text": "a"})) == "a"
+
+
+class _Slow(Ear):
+    """Answers what it is asked after so long."""
+
+    def __init__(self, reply: Reply, after_s: float) -> None:
+        super().__init__()
+        self._answer, self._after_s = reply, after_s
+
+    def ask(self, message: Message, answer: Answer) -> None:
+        asyncio.get_running_loop().call_later(self._after_s, answer, self._answer)
+
+
+async def test_a_call_does_not_end_while_somebody_thinks_about_its_question(asking: Linked) -> None:
+    ear = _Slow(Reply(b'{"action":"decline"}'), 0.7)
+    answer = await asking.call("test_elicitation", {"message": "Who?"}, listener=ear, timeout_s=0.3)
+    assert "decline" in text(answer)
 
 
 async def test_a_request_of_the_upstream_comes_to_the_call_and_its_answer_goes_back(asking: Linked) -> None:

@@ -250,3 +250,23 @@ def test_garbage_that_answers_nothing_fails_nobody(body: bytes) -> None:
     first, waiter = peer.call()
     assert not peer.inbound.receive(body, first)
     assert (waiter.fault, waiter.reply) == (None, None)
+
+
+class _Prolonged(Waiter):
+    times: int = 0
+
+    def prolong(self) -> None:
+        self.times += 1
+
+
+def test_progress_and_an_answered_question_begin_the_time_of_their_call_anew() -> None:
+    peer, ear, other = _Peer(), _Ear(), _Ear()
+    call, untold = _Prolonged(ear, b"5", 0.0), _Prolonged(other, None, 0.0)
+    asking, quiet = peer.pending.add(call), peer.pending.add(untold)
+    for token in (asking, quiet, 99):
+        peer.inbound.receive(_note("notifications/progress", f'{{"progressToken":{token},"progress":1}}'), None)
+    assert (call.times, untold.times) == (1, 0), "nobody asked for the other's"
+    peer.inbound.receive(_ask('"q"', "roots/list"), asking)
+    assert (peer.inbound.asks(ear), peer.inbound.asks(other)) == (True, False)
+    ear.asked[0][1](Reply(b"{}"))
+    assert (peer.inbound.asks(ear), call.times, untold.times) == (False, 2, 0)
