@@ -41,4 +41,5 @@ def replicas(
             started.append(stack.enter_context(hubs.running(config, place, environ=variables)))
         for hub in started:
             hubs.wait_ready_sync(hub, *servers)
-        yield Replicas(*started, redis)
+        one, other = started
+        yield Replicas(one, other, redis)

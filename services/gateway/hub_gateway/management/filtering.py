@@ -1,4 +1,4 @@
-"""Filtering: what it does now, the two switches, and whether the LLM takes its key.
+"""Filtering: what it does now, the two switches, another choice of most used tools, and whether the LLM takes its key.
 
 Owns the switches: each is in force when its answer comes, and lasts until the config changes or the process ends. What
 the statistics count and how they call it is in `filter_stats` and `llm_stats`.
@@ -43,7 +43,7 @@ class _Mode(msgspec.Struct):
 
 
 def routes(deps: Deps, tokens: ListTokens) -> list[Route]:
-    """The four routes."""
+    """The five routes."""
     switching = asyncio.Lock()  # each switch starts from the one before
     limit_bytes = deps.settings.body_limit_bytes
 
@@ -65,11 +65,18 @@ def routes(deps: Deps, tokens: ListTokens) -> list[Route]:
         async with switching:
             return await _apply(deps, with_mode(deps.republish.policy, asked.mode))
 
+    async def most_used(_request: Request) -> Response:
+        chosen = await deps.calls.usage.choose(deps.current.exposure.catalog)
+        await _settled(deps)
+        told = [{"name": name, "share": share} for name, share in chosen.items()]
+        return answer({"status": "ok", "mostUsed": told, "timestamp": iso(deps.clock())})
+
     return [
         Route("/api/filtering/stats", stats, methods=["GET"]),
         Route("/api/filtering/llm/check", check, methods=["POST"]),
         Route("/api/filtering/status", status, methods=["POST"]),
         Route("/api/filtering/mode", mode, methods=["POST"]),
+        Route("/api/filtering/most-used", most_used, methods=["POST"]),
     ]
 
 
@@ -100,11 +107,7 @@ def with_mode(policy: Policy, mode: str) -> ToolFiltering:
 
 async def _apply(deps: Deps, filtering: ToolFiltering) -> Response:
     deps.republish.apply(filtering)
-    try:
-        async with asyncio.timeout(SETTLE_TIMEOUT_S):
-            await deps.republish.settled()
-    except TimeoutError as fault:
-        raise NotInForceYet("Taken, but the lists do not follow it yet") from fault
+    await _settled(deps)
     policy = deps.republish.policy
     told = {
         "enabled": policy.in_force,
@@ -113,6 +116,14 @@ async def _apply(deps: Deps, filtering: ToolFiltering) -> Response:
     }
     body = {"status": "ok", "toolFiltering": told, "persisted": False, "timestamp": iso(deps.clock())}
     return answer(body)
+
+
+async def _settled(deps: Deps) -> None:
+    try:
+        async with asyncio.timeout(SETTLE_TIMEOUT_S):
+            await deps.republish.settled()
+    except TimeoutError as fault:
+        raise NotInForceYet("Taken, but the lists do not follow it yet") from fault
 
 
 def _warnings(policy: Policy, stale: bool) -> list[str]:

@@ -2,8 +2,9 @@
 
 Owns the counts and the choice of the most used tools. A call costs a number in memory; every replica writes its own
 numbers to the store now and then, and they are forgotten a month after it stopped. The choice is made once for a
-catalog, from what the store knows, and kept there under the catalog's digest: replicas agree on it, a restart finds it
-again, and no call ever moves it. While the store is away there is the choice made last, or none.
+catalog, from what the store knows, and kept there under the catalog's digest until a month after it was last in use:
+replicas agree on it, a restart finds it again, and neither a call nor time ever moves it; only a person does, who asks
+for another. While the store is away there is the choice made last, or none.
 """
 
 from __future__ import annotations
@@ -70,6 +71,17 @@ class Usage:
         self._chosen = (catalog.digest, chosen)
         return chosen
 
+    async def choose(self, catalog: Catalog) -> Mapping[str, float]:
+        """Choose anew for a catalog, by all calls until now. Other replicas hear of it within `FLUSH_S`.
+
+        Raises:
+            StoreUnavailable: the choice stays as it was.
+        """
+        await self.flush()
+        chosen = await self._choose(catalog)
+        await self._store.put(CHOICES, catalog.digest, msgspec.json.encode(chosen), KEPT_S)
+        return chosen
+
     async def foreseen(self, catalog: Catalog) -> Mapping[str, float]:
         """What `most_used` would say, without choosing for anybody."""
         try:
@@ -86,10 +98,14 @@ class Usage:
             await asyncio.sleep(FLUSH_S)
             await self.flush()
             digest, chosen = self._chosen
+            if not digest:
+                continue
             try:
-                kept = await self._store.get(CHOICES, digest) if digest else None
+                kept = await self._store.get(CHOICES, digest)
                 if kept is not None and _shares.decode(kept) != chosen:
                     moved()
+                else:  # it is in use, and the store may have lost it
+                    await self._store.put(CHOICES, digest, msgspec.json.encode(chosen), KEPT_S)
             except (StoreUnavailable, msgspec.MsgspecError) as fault:
                 _log.debug("not heard which tools are most used: %s", fault)
 

@@ -162,6 +162,20 @@ async def test_prompt_based_shows_nothing_at_start(pair: House) -> None:
     assert {(t["allowed"], t["rule"], t["visible"]) for t in tools} == {(True, "mode:prompt-based", False)}
 
 
+async def test_the_most_used_tools_are_chosen_anew_when_asked_for(pair: House) -> None:
+    auto = {"mode": "auto", "auto": {"tokenBudget": 200}}
+    pair.deps.republish.apply(msgspec.convert(auto, ToolFiltering))
+    await pair.deps.republish.settled()
+    called = next(e for e in pair.deps.current.exposure.catalog.entries if e.public_name == "two__raw_echo")
+    for _ in range(3):
+        pair.deps.calls.usage.count(called)
+    await pair.deps.republish.settled()
+    assert (await stats(pair))["visibleAtStart"] == 0, "calls move nothing"
+    answer = await pair.post("/api/filtering/most-used")
+    assert answer.json()["mostUsed"] == [{"name": "two__raw_echo", "share": 1.0}]
+    assert (await stats(pair))["visibleAtStart"] == 1
+
+
 @pytest.mark.parametrize("mode", ["static", "", "CATEGORY"])
 async def test_unknown_mode(pair: House, mode: str) -> None:
     answer = await pair.post("/api/filtering/mode", {"mode": mode})

@@ -8,9 +8,11 @@ import pytest
 
 from hub_common.store import Store
 from hub_common.store_embedded import EmbeddedStore
+from hub_common.tasks import Tasks
 from hub_gateway.catalog.snapshot import Catalog
 from hub_gateway.routing import usage as module
 from hub_gateway.routing.usage import CHOICES, COUNTS, Usage
+from tests.support.waiting import until
 from tests.unit.gateway.catalog.offerings import catalog, entry, offering
 
 pytestmark = pytest.mark.anyio
@@ -83,6 +85,30 @@ async def test_while_the_store_is_away_the_last_choice_holds(tmp_path: Path) -> 
     await usage.flush()
     assert await usage.most_used(OTHER) == {"a__x": 1.0}
     assert {each.public_name for each, _ in usage.of(CATALOG.entries)} == {"a__x", "a__y"}
+
+
+async def test_a_person_may_have_it_chosen_anew(store: Store) -> None:
+    usage, other = Usage(store), Usage(store)
+    assert await usage.most_used(CATALOG) == await other.most_used(CATALOG) == {}
+    _called(usage, "a__x", "a__x", "a__y")
+    assert await usage.choose(CATALOG) == {"a__x": 0.6667, "a__y": 0.3333}
+    for each in (usage, other, Usage(store)):
+        assert await each.most_used(CATALOG) == {"a__x": 0.6667, "a__y": 0.3333}
+
+
+async def test_a_choice_in_use_is_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the store lost it, and calls came meanwhile."""
+    monkeypatch.setattr(module, "FLUSH_S", 0.0)
+    usage, tasks = Usage(store), Tasks("test")
+    _called(usage, "a__x")
+    await usage.flush()
+    chosen = await usage.most_used(CATALOG)
+    await store.delete(CHOICES, CATALOG.digest)
+    _called(usage, "a__y", "a__y")
+    tasks.spawn(usage.run(lambda: None), "usage")
+    await until(lambda: store.get(CHOICES, CATALOG.digest), bool, 10.0, "the choice is back")
+    await tasks.close()
+    assert await Usage(store).most_used(CATALOG) == chosen == {"a__x": 1.0}
 
 
 class _Heard(Exception):
