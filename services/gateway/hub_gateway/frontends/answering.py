@@ -125,7 +125,7 @@ class Answering(msgspec.Struct, eq=False):
                 if self._watcher is not None:
                     self._watcher.cancel()
                 if response is None and self._why is None and self._stream is not None:
-                    self._stream.end()
+                    self._end_stream(self._stream)
             send = self._send
             if response is None or response.error_code is not None or self._stream is not None:
                 await self._finish(exchange, response, status_of)
@@ -144,7 +144,7 @@ class Answering(msgspec.Struct, eq=False):
         if self._stream is not None and self._writer is not None:
             if response is not None:
                 self._stream.put(response.body)
-            self._stream.end()
+            self._end_stream(self._stream)
             await asyncio.wait((self._writer,))
         elif response is not None:
             await send_body(self._send, status_of(response), response.body)
@@ -173,22 +173,34 @@ class Answering(msgspec.Struct, eq=False):
             self._writer = self._tasks.spawn(self._write(self._stream), "write")
         return self._stream
 
+    def _end_stream(self, stream: Outbox) -> None:
+        if self._session is None:
+            stream.end()
+        else:
+            self._session.end_stream(stream)
+
     async def _write(self, stream: Outbox) -> None:
+        """Write what there is in as few pieces as it takes: each is a packet."""
         await self._send({"type": "http.response.start", "status": 200, "headers": SSE_HEADERS})
         # Event ids promise that a lost stream can be taken up again: only a session can keep that promise.
-        event_id = stream.event_id if self._session is not None else None
-        if event_id is not None and self._session is not None and self._session.revision >= "2025-11-25":
-            await self._event(encode_event(b"", event_id=event_id(0)))
-        async for sent in stream.read(idle_s=KEEP_ALIVE_S):
-            if sent is None:
-                await self._event(KEEP_ALIVE)
-            else:
-                place = event_id(sent.place) if event_id is not None else None
-                await self._event(encode_event(sent.message, event_id=place))
-        await self._send({"type": "http.response.body", "body": b""})
+        session, more = self._session, True
+        primed = session is not None and session.revision >= "2025-11-25"
+        events = [encode_event(b"", event_id=stream.event_id(0))] if primed else []
+        if not stream.has_unread:
+            await self._piece(b"".join(events) or KEEP_ALIVE)
+            events = []
+        async for fresh in stream.read(idle_s=KEEP_ALIVE_S):
+            for sent in fresh:
+                place = None if session is None else stream.event_id(sent.place)
+                events.append(encode_event(sent.message, event_id=place))
+            more = not stream.is_spent
+            await self._piece(b"".join(events) or KEEP_ALIVE, more)
+            events = []
+        if more:
+            await self._piece(b"", False)
 
-    async def _event(self, data: bytes) -> None:
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+    async def _piece(self, data: bytes, more: bool = True) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
 
     def watch(self, exchange: Exchange) -> None:
         """From now on notice the client going away."""

@@ -1,6 +1,6 @@
 """What the headers of a request to the MCP endpoint say, read once for all requests with the same ones.
 
-Owns which headers tell the eras apart. What the body says besides is `stateless`'s.
+Owns which headers tell the eras apart and mirror the body. What the body says besides is `stateless`'s.
 """
 
 from __future__ import annotations
@@ -26,11 +26,17 @@ class Asked(msgspec.Struct, frozen=True):
     streams: bool
     """Whether the client takes streams."""
     traceparent: str | None
+    method: str
+    """What `Mcp-Method` says; "" where it says nothing."""
+    name_raw: bytes | None
+    """`Mcp-Name`."""
+    name: str | None
+    """What `Mcp-Name` says in plain letters; None where it is encoded, or is not there."""
 
 
 def read_asked(headers: Headers, guard: Guard | None = None) -> Asked:
     """Read them. Without a guard nobody is refused."""
-    revision = headers.get(b"mcp-protocol-version", b"").decode("latin-1")
+    revision = headers.get(b"mcp-protocol-version", b"").decode("latin-1").strip()
     in_session = SESSION_ID in headers
     stateless: bool | None = None
     if in_session and revision in HANDSHAKE_REVISIONS:
@@ -38,6 +44,8 @@ def read_asked(headers: Headers, guard: Guard | None = None) -> Asked:
     elif not in_session and revision and revision not in HANDSHAKE_REVISIONS:
         stateless = True
     accept, traceparent = headers.get(b"accept", b"*/*"), headers.get(b"traceparent")
+    name_raw = headers.get(b"mcp-name")
+    plain = name_raw is not None and name_raw.isascii() and name_raw[:1] != b"="
     return Asked(
         refusal=None if guard is None else guard.refusal(headers),
         session_id=headers.get(SESSION_ID, b"").decode("latin-1"),
@@ -46,4 +54,7 @@ def read_asked(headers: Headers, guard: Guard | None = None) -> Asked:
         revision_fits_session=not revision or revision in HANDSHAKE_REVISIONS,
         streams=b"text/event-stream" in accept or b"*/*" in accept,
         traceparent=traceparent.decode("latin-1") if traceparent else None,
+        method=headers.get(b"mcp-method", b"").decode("latin-1").strip(),
+        name_raw=name_raw,
+        name=name_raw.decode() if plain and name_raw is not None else None,
     )

@@ -187,8 +187,8 @@ class HttpSse:
         await send({"type": "http.response.start", "status": 200, "headers": SSE_HEADERS})
         endpoint = f"{MESSAGES_PATH}?sessionId={line.id}".encode()
         await send({"type": "http.response.body", "body": encode_event(endpoint, name="endpoint"), "more_body": True})
-        async for sent in line.outbox.read(idle_s=KEEP_ALIVE_S):
-            data = KEEP_ALIVE if sent is None else encode_event(sent.message, name="message")
+        async for fresh in line.outbox.read(idle_s=KEEP_ALIVE_S):
+            data = b"".join(encode_event(sent.message, name="message") for sent in fresh) or KEEP_ALIVE
             await send({"type": "http.response.body", "body": data, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 

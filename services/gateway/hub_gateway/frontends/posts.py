@@ -48,12 +48,14 @@ class Post(msgspec.Struct, eq=False):
     """The response is out."""
     _wake: asyncio.Future[None] | None = None
     _chunked: bool = False
+    _held: bytes = b""
+    """The head of a response in pieces, until its first piece is there."""
     _begun: bool = False
     """The head of the response is out."""
 
     def answer(self, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Send a whole response in one write."""
-        self._whole(self._head(status, headers), body)
+        self._whole(_head(status, headers, self.keep), body)
 
     def answer_json(self, body: bytes) -> None:
         """Send the response that nearly every call has."""
@@ -76,19 +78,16 @@ class Post(msgspec.Struct, eq=False):
             return
         link = self._link
         if message["type"] == "http.response.start":
-            headers = list(message["headers"])
-            self._chunked = not any(name == b"content-length" for name, _ in headers)
-            if self._chunked:
-                headers.append((b"transfer-encoding", b"chunked"))
-            self._begun = True
-            link.transport.write(self._head(message["status"], headers))
+            self._held, self._chunked = _piecewise_head(message["status"], tuple(message["headers"]), self.keep)
             return
         if link.flow.write_paused:
             await link.flow.drain()
         body, more = message.get("body", b""), message.get("more_body", False)
         if self._chunked:
             body = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (b"" if more else b"0\r\n\r\n")
+        body, self._held = self._held + body, b""
         if body and not self.gone:
+            self._begun = True
             link.transport.write(body)
         if not more:
             self._end()
@@ -111,11 +110,6 @@ class Post(msgspec.Struct, eq=False):
             self._link.transport.write(head + body)
             self._end()
 
-    def _head(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-        lines = [STATUS_LINE[status], *(b"%b: %b\r\n" % header for header in headers)]
-        lines.append(b"\r\n" if self.keep else b"connection: close\r\n\r\n")
-        return b"".join(lines)
-
     def _end(self) -> None:
         self.ended = True
         self._awake()
@@ -124,6 +118,19 @@ class Post(msgspec.Struct, eq=False):
     def _awake(self) -> None:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
+
+
+def _head(status: int, headers: Iterable[tuple[bytes, bytes]], keep: bool) -> bytes:
+    lines = [STATUS_LINE[status], *(b"%b: %b\r\n" % header for header in headers)]
+    lines.append(b"\r\n" if keep else b"connection: close\r\n\r\n")
+    return b"".join(lines)
+
+
+@lru_cache(256)
+def _piecewise_head(status: int, headers: tuple[tuple[bytes, bytes], ...], keep: bool) -> tuple[bytes, bool]:
+    """The head of a response in pieces, and whether these are chunks: they are where its length is not said."""
+    chunked = all(name != b"content-length" for name, _ in headers)
+    return _head(status, (*headers, (b"transfer-encoding", b"chunked")) if chunked else headers, keep), chunked
 
 
 @lru_cache(4_096)

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from hub_gateway.frontends.asked import Asked
 from hub_gateway.frontends.guards import Headers
 from hub_gateway.routing.exchange import Exchange, Outlet, Response
 from hub_gateway.sessions.session import LOG_LEVELS
@@ -85,58 +86,56 @@ _read_once = lru_cache(1_024)(_read)
 
 
 def open_exchange(
-    headers: Headers, message: Message, outlet: Outlet | None, view_name: str = "", credential: str = ""
+    headers: Headers,
+    asked: Asked,
+    message: Message,
+    outlet: Outlet | None,
+    view_name: str = "",
+    credential: str = "",
 ) -> Exchange:
     """Climb the ladder and return the exchange of a client that got this view with this credential.
 
     Raises:
         Refusal: a rung failed.
     """
-    id_raw = own(message.id)
     try:
         params = rewrite.members(message.params)
         said = _said(params.get("_meta", msgspec.Raw(b"")))
     except msgspec.MsgspecError:
-        raise Refusal(id_raw, INVALID_PARAMS, "Invalid params: _meta must be an object") from None
+        raise Refusal(own(message.id), INVALID_PARAMS, "Invalid params: _meta must be an object") from None
     if said.fault:
-        raise Refusal(id_raw, INVALID_PARAMS, f"Invalid params: _meta {said.fault}")
+        raise Refusal(own(message.id), INVALID_PARAMS, f"Invalid params: _meta {said.fault}")
     revision = said.revision
-    _check_headers(headers, message, params, revision)
-    if revision not in STATELESS_REVISIONS:
+    if asked.revision != revision:
+        why = f"Header mismatch: MCP-Protocol-Version is {asked.revision[:40]!r}, _meta says {revision[:40]!r}"
+        raise Refusal(own(message.id), HEADER_MISMATCH, why)
+    if revision not in STATELESS_REVISIONS:  # which may have other headers
         data = {"supported": list(REVISIONS), "requested": revision}
-        raise Refusal(id_raw, UNSUPPORTED_PROTOCOL_VERSION, "Unsupported protocol version", data)
-    caller = said.caller
-    exchange = Exchange(message, era=Era.STATELESS, caller=caller, session=None, outlet=outlet, view_name=view_name)
-    exchange.headers, exchange.credential = headers, credential
+        raise Refusal(own(message.id), UNSUPPORTED_PROTOCOL_VERSION, "Unsupported protocol version", data)
+    _check_headers(asked, message, params)
+    exchange = Exchange(message, Era.STATELESS, said.caller, None, outlet, view_name, credential, headers)
     exchange.cut(params, said.members)
     return exchange
 
 
-def _check_headers(headers: Headers, message: Message, params: rewrite.Members, revision: str) -> None:
-    id_raw = own(message.id)
-    said = headers.get(b"mcp-protocol-version", b"").decode("latin-1").strip()
-    if said != revision:
-        why = f"Header mismatch: MCP-Protocol-Version is {said[:40]!r}, _meta says {revision[:40]!r}"
-        raise Refusal(id_raw, HEADER_MISMATCH, why)
-    if revision not in STATELESS_REVISIONS:
-        return  # the next rung answers, and an unknown revision may have other headers
-    method = headers.get(b"mcp-method", b"").decode("latin-1").strip()
+def _check_headers(asked: Asked, message: Message, params: rewrite.Members) -> None:
+    method = asked.method
     if method != message.method:
         why = f"Header mismatch: Mcp-Method is {method[:80]!r}, the body's method is {message.method[:80]!r}"
-        raise Refusal(id_raw, HEADER_MISMATCH, why)
+        raise Refusal(own(message.id), HEADER_MISMATCH, why)
     member = NAMED_METHODS.get(method)
-    if member is None and method in TASK_METHODS and b"mcp-name" in headers:
+    if member is None and method in TASK_METHODS and asked.name_raw is not None:
         member = "taskId"
-    if member is not None:
-        named = rewrite.text(params.get(member))
-        sent = headers.get(b"mcp-name")
-        if sent is not None and named is not None and sent == named.encode() and sent.isascii() and sent[:1] != b"=":
-            return  # nearly always: a plain name that is the body's to the letter
-        name = None if sent is None else decode_value(sent.decode("latin-1"))
-        if named is not None and name != named:
-            shown = "missing or malformed" if name is None else repr(name[:80])
-            why = f"Header mismatch: Mcp-Name is {shown}, the body's {member} is {named[:80]!r}"
-            raise Refusal(id_raw, HEADER_MISMATCH, why)
+    if member is None:
+        return
+    named = rewrite.text(params.get(member))
+    if named is None or named == asked.name:
+        return  # nearly always: a plain name that is the body's to the letter
+    name = None if asked.name_raw is None else decode_value(asked.name_raw.decode("latin-1"))
+    if name != named:
+        shown = "missing or malformed" if name is None else repr(name[:80])
+        why = f"Header mismatch: Mcp-Name is {shown}, the body's {member} is {named[:80]!r}"
+        raise Refusal(own(message.id), HEADER_MISMATCH, why)
 
 
 def http_status(response: Response) -> int:

@@ -148,7 +148,7 @@ class StreamableHttp:
         answering = Answering(receive, send, None, asked.streams, self._tasks, self._watches)
         try:
             credential = self._access.credential(view_name, headers)
-            exchange = open_exchange(headers, message, answering.outlet, view_name, credential)
+            exchange = open_exchange(headers, asked, message, answering.outlet, view_name, credential)
         except Refusal as fault:
             return send_body(send, 400, fault.reply)
         return answering.answer(exchange, self._router.answer(exchange, asked.traceparent), http_status)
@@ -284,10 +284,9 @@ class StreamableHttp:
             else:
                 sending = stream.read()
             async with aclosing(sending):
-                async for sent in sending:
-                    data = KEEP_ALIVE
-                    if sent is not None:
-                        data = encode_event(sent.message, event_id=stream.event_id(sent.place))
+                async for fresh in sending:
+                    events = [encode_event(sent.message, event_id=stream.event_id(sent.place)) for sent in fresh]
+                    data = b"".join(events) or KEEP_ALIVE
                     await send({"type": "http.response.body", "body": data, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 

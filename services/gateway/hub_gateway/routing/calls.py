@@ -277,7 +277,8 @@ class Calls:
             return await questions.answered(exchange, params, await request(params), request)
         if self.holding.owns(exchange):
             return await self.holding.resume(exchange)
-        params = {key: value for key, value in params.items() if key != "inputResponses"}
+        if "inputResponses" in params:
+            params = {key: value for key, value in params.items() if key != "inputResponses"}
         return await self.holding.call(exchange, partial(self._logging, supervisor, exchange, request, params))
 
     async def _logging(

@@ -85,13 +85,13 @@ class FarStream:
         """The id of the event at a place, as the other replica has it."""
         return event_id(self.stream_id, place)
 
-    async def read(self) -> AsyncGenerator[Sent | None]:
-        """Yield what comes; None now and then while nothing does. Where the other replica dies the stream ends, and the
-        client may take it up again."""
+    async def read(self) -> AsyncGenerator[list[Sent]]:
+        """Yield what comes; an empty list now and then while nothing does. Where the other replica dies the stream
+        ends, and the client may take it up again."""
         async with aclosing(self._parts):
             try:
                 async for part in self._parts:
-                    yield _sent.decode(part)
+                    yield _fresh.decode(part)
             except PeerGone:
                 return
 
@@ -99,7 +99,7 @@ class FarStream:
 _asked = msgspec.msgpack.Decoder(_Asked)
 _reading = msgspec.msgpack.Decoder(_Reading)
 _posted = msgspec.msgpack.Decoder(_Posted)
-_sent = msgspec.msgpack.Decoder(Sent | None)
+_fresh = msgspec.msgpack.Decoder(list[Sent])
 _response = msgspec.msgpack.Decoder(Response)
 
 
@@ -231,8 +231,8 @@ class Elsewhere:
             return
         say(_BEFORE)
         with self._shared.holding(session, stream):
-            async for sent in stream.read(asked.after, idle_s=IDLE_S):
-                say(msgspec.msgpack.encode(sent))
+            async for fresh in stream.read(asked.after, idle_s=IDLE_S):
+                say(msgspec.msgpack.encode(fresh))
 
     async def _answer(self, asked: _Asked, answered: Answered, say: Say) -> None:
         session = await self._sessions.known(asked.session_id) if asked.session_id else None

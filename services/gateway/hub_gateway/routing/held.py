@@ -50,23 +50,21 @@ class MissingCapability(CallerError):
     code = MISSING_CLIENT_CAPABILITY
 
 
-class Held:
+class Held(msgspec.Struct, eq=False):
     """One call of a stateless client to a handshake upstream. Hears the upstream in the client's place."""
 
-    def __init__(self, exchange: Exchange) -> None:
-        self.exchange = exchange
-        self.method = exchange.message.method
-        self.subject = _subject(exchange)
-        self.requestor = exchange.requestor
-        self.questions: dict[str, tuple[str, bytes]] = {}
-        self.answers: dict[str, Answer] = {}
-        self.missing: dict[str, Any] | None = None
-        """The capabilities the upstream needs and the client lacks."""
-        self.task: asyncio.Task[Reply | HubError] | None = None
-        self.expiry: asyncio.TimerHandle | None = None
-        self.turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done when the upstream has asked something, or the call has ended."""
-        self._count = 0
+    exchange: Exchange
+    turn: asyncio.Future[None]
+    """Done when the upstream has asked something, or the call has ended."""
+    asked: tuple[str, str, bytes]
+    """Who asked, what, and of what: its retry asks the same."""
+    questions: dict[str, tuple[str, bytes]] = {}
+    answers: dict[str, Answer] = {}
+    missing: dict[str, Any] | None = None
+    """The capabilities the upstream needs and the client lacks."""
+    task: asyncio.Task[Reply | HubError] | None = None
+    expiry: asyncio.TimerHandle | None = None
+    _count: int = 0
 
     @property
     def session_id(self) -> str:
@@ -89,7 +87,7 @@ class Held:
 
     def ask(self, message: Message, answer: Answer) -> None:
         """Keep a question for the client."""
-        needed = NEEDS.get(message.method) if self.method in MAY_ASK else None
+        needed = NEEDS.get(message.method) if self.exchange.message.method in MAY_ASK else None
         if needed is None:
             answer(Reply(error_raw=error_object(METHOD_NOT_FOUND, f"The client cannot be asked: {message.method}")))
             return
@@ -162,7 +160,7 @@ class Holding:
         Raises:
             MissingCapability: it asked for what the client did not declare; the call is cancelled.
         """
-        held = Held(exchange)
+        held = Held(exchange, asyncio.get_running_loop().create_future(), _asked(exchange))
         held.task = self._tasks.spawn(_made(request, held), "call")
         held.task.add_done_callback(held.wake)
         return await self._outcome(held)
@@ -181,8 +179,7 @@ class Holding:
         held = self._waiting.get(token)
         if held is None:
             raise CallerError(f"Invalid requestState: {GONE}")
-        asked = (exchange.requestor, exchange.message.method, _subject(exchange))
-        if (held.requestor, held.method, held.subject) != asked:
+        if held.asked != _asked(exchange):
             raise CallerError("Invalid requestState: it belongs to another request")
         try:
             responses = rewrite.members(exchange.params.get("inputResponses", Raw(b"")))
@@ -259,9 +256,9 @@ async def _made(request: Request, held: Held) -> Reply | HubError:
         return fault
 
 
-def _subject(exchange: Exchange) -> bytes:
-    """What a request is about: its retry must be about the same."""
-    return bytes(exchange.params.get("name") or exchange.params.get("uri") or b"")
+def _asked(exchange: Exchange) -> tuple[str, str, bytes]:
+    params = exchange.params
+    return exchange.requestor, exchange.message.method, bytes(params.get("name") or params.get("uri") or b"")
 
 
 def declared(exchange: Exchange) -> dict[str, Any]:

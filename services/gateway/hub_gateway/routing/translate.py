@@ -28,6 +28,8 @@ Log levels, capabilities and subscriptions differ in more than a message: see `u
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
 
 from hub_gateway.wire import rewrite
@@ -52,6 +54,8 @@ def result_for(client: Era, upstream: Era, method: str, result_raw: bytes, serve
         return result_raw
     if client is Era.HANDSHAKE:
         return _without_other_structures(result_raw) if method == "tools/call" else result_raw
+    if _says_nothing(result_raw):
+        return rewrite.prepended(result_raw, _said_for_it(method in CACHEABLE_METHODS, server_info_raw))
     try:
         members = rewrite.members(result_raw)
         meta = rewrite.members(members.get("_meta", b""))
@@ -70,6 +74,29 @@ def result_for(client: Era, upstream: Era, method: str, result_raw: bytes, serve
             dressed = rewrite.replaced(members["_meta"], SERVER_INFO, server_info_raw)
             result_raw = rewrite.replaced(result_raw, "_meta", dressed)
     return rewrite.prepended(result_raw, b",".join(head)) if head else result_raw
+
+
+def _says_nothing(result_raw: bytes) -> bool:
+    """Whether an object has none of the members that a stateless result has besides, as a look without decoding it can
+    tell: a name may hide behind an escape."""
+    return (
+        result_raw[:1] == b"{"
+        and result_raw.find(b'"_meta"') < 0
+        and result_raw.find(b'"resultType"') < 0
+        and result_raw.find(b'"ttlMs"') < 0
+        and result_raw.find(b"\\u") < 0
+    )
+
+
+@lru_cache(256)
+def _said_for_it(cacheable: bool, server_info_raw: bytes) -> bytes:
+    """The members for a result that says nothing itself."""
+    said = [b'"resultType":"complete"']
+    if cacheable:
+        said.append(UNKNOWN_FRESHNESS)
+    if server_info_raw:
+        said.append(b'"_meta":{"' + SERVER_INFO.encode() + b'":' + server_info_raw + b"}")
+    return b",".join(said)
 
 
 def _without_other_structures(result_raw: bytes) -> bytes:

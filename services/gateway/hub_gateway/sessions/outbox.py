@@ -13,6 +13,9 @@ from typing import NamedTuple
 
 MAX_MESSAGES = 512
 MAX_BYTES = 4 * 1024 * 1024
+AT_ONCE_BYTES = 64 * 1024
+"""A reader gets no more messages at a time than it takes to reach this."""
+
 _PLACE_DIGITS = 15
 
 
@@ -103,10 +106,20 @@ class Outbox:
         """The id of the event at a place: names the stream, so that a client can take up the right one."""
         return event_id(self.stream_id, place)
 
-    async def read(self, after: int = 0, *, idle_s: float) -> AsyncGenerator[Sent | None]:
-        """Yield what comes after a place, until the stream ends or another reader takes over.
+    @property
+    def has_unread(self) -> bool:
+        """Whether there is something that nobody has read."""
+        return self._read_to < self._place
 
-        Yields None when nothing came for `idle_s` seconds, so that the reader can keep its connection alive.
+    @property
+    def is_spent(self) -> bool:
+        """Whether nothing more will come for whoever has what was read so far."""
+        return self.ended and self._read_to >= self._place
+
+    async def read(self, after: int = 0, *, idle_s: float) -> AsyncGenerator[list[Sent]]:
+        """Yield what comes after a place, as much as there is, until the stream ends or another reader takes over.
+
+        Yields an empty list when nothing came for `idle_s` seconds, so that the reader can keep its connection alive.
         """
         self._reader += 1
         me = self._reader
@@ -115,26 +128,47 @@ class Outbox:
         after = min(after, self._place)
         try:
             while me == self._reader:
-                fresh = [sent for sent in self._kept if sent.place > after]
-                for sent in fresh:
-                    after = sent.place
-                    self._read_to = max(self._read_to, after)
-                    yield sent
+                fresh = self._fresh(after)
+                if not fresh and not self.ended:
+                    await self._wait(idle_s)
                     if me != self._reader:
                         return
-                    if not self._resumable:
-                        self._let_go(after)
+                    fresh = self._fresh(after)
                 if fresh:
-                    continue
-                if self.ended:
+                    after = fresh[-1].place
+                    self._read_to = max(self._read_to, after)
+                elif self.ended:
                     return
-                self._wake = asyncio.get_running_loop().create_future()
-                done, _ = await asyncio.wait((self._wake,), timeout=idle_s)
-                if not done:
-                    yield None
+                yield fresh
+                if not self._resumable and me == self._reader:
+                    self._let_go(after)
         finally:
             if me == self._reader:
                 self._reading = False
+
+    def _fresh(self, after: int) -> list[Sent]:
+        """What comes next after a place."""
+        kept = self._kept
+        if not kept or kept[-1].place <= after:
+            return []
+        fresh: list[Sent] = []
+        size_bytes = 0
+        for place in range(max(0, after + 1 - kept[0].place), len(kept)):  # places follow one another
+            fresh.append(kept[place])
+            size_bytes += len(kept[place].message)
+            if size_bytes >= AT_ONCE_BYTES:
+                break
+        return fresh
+
+    async def _wait(self, idle_s: float) -> None:
+        """Wait until something is to be told, or for so long."""
+        loop = asyncio.get_running_loop()
+        self._wake = wake = loop.create_future()
+        idle = loop.call_later(idle_s, _ring, wake)
+        try:
+            await wake
+        finally:
+            idle.cancel()
 
     def _drop_oldest(self) -> Sent:
         gone = self._kept.popleft()
@@ -146,8 +180,13 @@ class Outbox:
             self._drop_oldest()
 
     def _notify(self) -> None:
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+        if self._wake is not None:
+            _ring(self._wake)
+
+
+def _ring(wake: asyncio.Future[None]) -> None:
+    if not wake.done():
+        wake.set_result(None)
 
 
 def event_id(stream_id: str, place: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -30,7 +30,7 @@ _MADE_BY = re.compile(rf'(?:~|"hub-)([0-9a-f]{{8}})[0-9a-f]{{{2 * _EPOCH_BYTES}}
 
 MAX_KEPT_STREAMS = 64
 MAX_KEPT_BYTES = 4 * 1024 * 1024
-"""Ended call streams kept for a client that lost one and comes back for its end; the newest whatever its size."""
+"""Ended streams of calls, kept for a client that lost one and comes back for its end; the newest whatever its size."""
 
 LOG_LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 """RFC 5424 severities, least first (2025-11-25 utilities/logging)."""
@@ -77,22 +77,31 @@ class Session:
         """The other replica on which the client holds its standing stream, as far as is known."""
         self.away: Callable[[bytes], None] | None = None
         """The way to it for messages that belong to no call."""
-        self._streams: OrderedDict[str, Outbox] = OrderedDict()
+        self._streams: dict[str, Outbox] = {}
         self._stream_count = 0
+        self._ended: deque[tuple[Outbox, int]] = deque()
+        """Those of them that have ended, in that order, each with its size in bytes."""
+        self._ended_bytes = 0
 
     def open_stream(self) -> Outbox:
         """Make the stream of one call; it can be taken up again by its event ids."""
         self._stream_count += 1
         stream = Outbox(f"call{self._stream_count}~{self._epoch}")
         self._streams[stream.stream_id] = stream
-        ended = [each for each in self._streams.values() if each.ended]
-        size_bytes = sum(each.size_bytes for each in ended)
-        for oldest in ended[:-1]:
-            if len(self._streams) <= MAX_KEPT_STREAMS and size_bytes <= MAX_KEPT_BYTES:
-                break
-            del self._streams[oldest.stream_id]
-            size_bytes -= oldest.size_bytes
         return stream
+
+    def end_stream(self, stream: Outbox) -> None:
+        """Nothing more comes on the stream of a call. It is kept for a while, and older ones go for it."""
+        if stream.ended:
+            return
+        stream.end()
+        ended = self._ended
+        ended.append((stream, stream.size_bytes))
+        self._ended_bytes += stream.size_bytes
+        while len(ended) > 1 and (len(ended) > MAX_KEPT_STREAMS or self._ended_bytes > MAX_KEPT_BYTES):
+            oldest, size_bytes = ended.popleft()
+            self._ended_bytes -= size_bytes
+            del self._streams[oldest.stream_id]
 
     def stream(self, stream_id: str) -> Outbox | None:
         """The stream of that id, the standing one included."""

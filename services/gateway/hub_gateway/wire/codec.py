@@ -111,14 +111,14 @@ def _check(message: Message) -> None:
     if message.jsonrpc != "2.0":
         raise MalformedMessage(INVALID_REQUEST, 'Invalid Request: jsonrpc must be "2.0"', id_raw)
     if message.method:
-        if len(message.result) or len(message.error):
+        if message.result is not ABSENT or message.error is not ABSENT:
             raise MalformedMessage(INVALID_REQUEST, "Invalid Request: both a method and a result", id_raw)
         params = message.params
-        if len(params) and memoryview(params)[0] != _BRACE:
+        if params is not ABSENT and memoryview(params)[0] != _BRACE:
             if bytes(params) != b"null":
                 raise MalformedMessage(INVALID_REQUEST, "Invalid Request: params must be an object", id_raw)
             message.params = ABSENT
-    elif bool(len(message.result)) == bool(len(message.error)):
+    elif (message.result is ABSENT) is (message.error is ABSENT):
         raise MalformedMessage(INVALID_REQUEST, "Invalid Request: neither a method nor a result", id_raw)
 
 

@@ -84,7 +84,7 @@ def for_upstream(
         return rewrite.join(params)
     parts: dict[str, bytes | Raw] = {**params}
     written = _write
-    if progress_token_raw is None and era is Era.STATELESS and _is_short(meta_raw, caller):
+    if progress_token_raw is None and _is_short(meta_raw, caller):
         written = _write_once  # what one client sends with most of its requests is the same
     own_raw = written(b"" if meta_raw is None else bytes(meta_raw), era, revision, caller, progress_token_raw)
     if own_raw:

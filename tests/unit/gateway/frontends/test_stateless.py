@@ -155,8 +155,9 @@ def test_any_request_is_refused_or_opened(body: str, headers: dict[bytes, bytes]
         message = codec.decode(body.encode())
     except MalformedMessage:
         return
-    assert read_asked(headers).stateless in (True, False, None)
+    asked = read_asked(headers)
+    assert asked.stateless in (True, False, None)
     assert says_stateless(message) in (True, False)
     with pytest.raises(Refusal) as refused:
-        open_exchange(headers, message, None)
+        open_exchange(headers, asked, message, None)
     assert json.loads(refused.value.reply)["error"]["code"] in (INVALID_PARAMS, MISMATCH, UNSUPPORTED)

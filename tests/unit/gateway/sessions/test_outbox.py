@@ -11,18 +11,18 @@ from anyio.lowlevel import checkpoint
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub_gateway.sessions.outbox import Outbox, Sent, parse_event_id
+from hub_gateway.sessions.outbox import AT_ONCE_BYTES, Outbox, Sent, parse_event_id
 
 pytestmark = pytest.mark.anyio
 LONG_S = 60.0
 WAIT_S = 10.0
 
 
-async def _all(outbox: Outbox, after: int = 0) -> list[Sent | None]:
-    return [sent async for sent in outbox.read(after, idle_s=LONG_S)]
+async def _all(outbox: Outbox, after: int = 0) -> list[Sent]:
+    return [sent async for fresh in outbox.read(after, idle_s=LONG_S) for sent in fresh]
 
 
-def read_all(outbox: Outbox, after: int = 0) -> list[Sent | None]:
+def read_all(outbox: Outbox, after: int = 0) -> list[Sent]:
     """What a reader of an ended stream gets. It waits for nothing, so it needs no loop."""
     with pytest.raises(StopIteration) as done:
         _all(outbox, after).send(None)
@@ -50,7 +50,7 @@ def test_when_full_the_oldest_go_and_the_newest_stays(messages: list[bytes], mos
         outbox.put(message)
         assert outbox.size_bytes <= max(size_bytes, len(message))
     outbox.end()
-    kept = [sent for sent in read_all(outbox) if sent is not None]
+    kept = read_all(outbox)
     assert [sent.message for sent in kept] == messages[len(messages) - len(kept) :]
     assert [sent.place for sent in kept] == list(range(len(messages) - len(kept) + 1, len(messages) + 1))
     assert len(kept) <= most
@@ -70,10 +70,10 @@ def test_after_the_end_nothing_is_taken() -> None:
 class Reader:
     """A reader as a task, whose messages can be waited for."""
 
-    def __init__(self, messages: AsyncIterator[Sent | None]) -> None:
+    def __init__(self, messages: AsyncIterator[list[Sent]]) -> None:
         self._messages = messages
 
-    async def next(self) -> Sent | None:
+    async def next(self) -> list[Sent]:
         with anyio.fail_after(WAIT_S):
             return await anext(self._messages)
 
@@ -93,27 +93,51 @@ async def outbox() -> AsyncGenerator[Outbox]:
 async def test_a_reader_hears_what_comes_while_it_waits(outbox: Outbox) -> None:
     reader = Reader(outbox.read(idle_s=LONG_S))
     asyncio.get_running_loop().call_soon(outbox.put, b"1")
-    assert await reader.next() == Sent(1, b"1")
+    assert await reader.next() == [Sent(1, b"1")]
     asyncio.get_running_loop().call_soon(outbox.end)
     assert await reader.ended()
 
 
+async def test_a_reader_gets_all_there_is_at_once(outbox: Outbox) -> None:
+    reader = Reader(outbox.read(idle_s=LONG_S))
+    for message in (b"1", b"2"):
+        outbox.put(message)
+    assert outbox.has_unread
+    assert await reader.next() == [Sent(1, b"1"), Sent(2, b"2")]
+    assert (outbox.has_unread, outbox.is_spent) == (False, False)
+    outbox.put(b"3")
+    outbox.end()
+    assert not outbox.is_spent
+    assert await reader.next() == [Sent(3, b"3")]
+    assert outbox.is_spent, "so that the last message and the end can be one piece"
+    assert await reader.ended()
+
+
+async def test_a_reader_gets_no_more_at_once_than_it_can_write(outbox: Outbox) -> None:
+    half = bytes(AT_ONCE_BYTES // 2)
+    for _ in range(3):
+        outbox.put(half)
+    reader = Reader(outbox.read(idle_s=LONG_S))
+    assert [sent.place for sent in await reader.next()] == [1, 2]
+    assert [sent.place for sent in await reader.next()] == [3]
+
+
 async def test_a_quiet_stream_says_so(outbox: Outbox) -> None:
     reader = Reader(outbox.read(idle_s=0.001))
-    assert await reader.next() is None
+    assert await reader.next() == []
     outbox.put(b"1")
-    assert await reader.next() == Sent(1, b"1")
+    assert await reader.next() == [Sent(1, b"1")]
 
 
 async def test_another_reader_takes_over(outbox: Outbox) -> None:
     outbox.put(b"1")
     first = Reader(outbox.read(idle_s=LONG_S))
-    assert await first.next() == Sent(1, b"1")
+    assert await first.next() == [Sent(1, b"1")]
     waiting = asyncio.ensure_future(first.ended())
     await checkpoint()
     second = Reader(outbox.read(outbox.unread_from, idle_s=LONG_S))
     asyncio.get_running_loop().call_soon(outbox.put, b"2")
-    assert await second.next() == Sent(2, b"2")
+    assert await second.next() == [Sent(2, b"2")]
     assert await waiting
     assert outbox.is_read
 
@@ -137,7 +161,7 @@ async def test_what_was_read_is_let_go_where_nobody_can_come_back() -> None:
     reader = Reader(outbox.read(idle_s=LONG_S))
     for place in range(1, 4):
         outbox.put(b"x" * 100)
-        assert await reader.next() == Sent(place, b"x" * 100)
+        assert await reader.next() == [Sent(place, b"x" * 100)]
         assert outbox.size_bytes == 100, "the one that is being written"
     outbox.end()
     assert await reader.ended()

@@ -38,8 +38,7 @@ def test_ended_streams_are_bounded_and_open_ones_stay(streams: list[tuple[bool, 
     for stream, (ends, size_bytes) in zip(made, streams, strict=True):
         stream.put(bytes(size_bytes))
         if ends:
-            stream.end()
-    one.open_stream()
+            one.end_stream(stream)
     kept = [one.stream(stream.stream_id) for stream in made]
     assert all(found is not None for found, (ends, _) in zip(kept, streams, strict=True) if not ends)
     ended = [found.size_bytes for found, (ends, _) in zip(kept, streams, strict=True) if ends and found is not None]
@@ -53,9 +52,8 @@ def test_many_ended_streams_are_bounded_by_number() -> None:
     one = session()
     made = [one.open_stream() for _ in range(MAX_KEPT_STREAMS * 2)]
     for stream in made:
-        stream.end()
-    one.open_stream()
-    assert sum(one.stream(stream.stream_id) is not None for stream in made) < MAX_KEPT_STREAMS
+        one.end_stream(stream)
+    assert sum(one.stream(stream.stream_id) is not None for stream in made) == MAX_KEPT_STREAMS
     assert one.stream(made[-1].stream_id) is made[-1]
 
 
