@@ -220,23 +220,20 @@ class Link(HttpToolsProtocol):
             return False
         raw = data[start:end]
         head = self.heads.known.get(raw) or self.heads.read(raw)
-        if head is None or b"expect" in head.fields or b"upgrade" in head.fields:
-            return False
-        keep, size = head.keeps, head.size
-        if keep is None or size is None or size > self.body_limit_bytes:
+        if head is None or not head.is_plain or head.size > self.body_limit_bytes:
             return False
         cycle: Any = self.cycle  # None until uvicorn's own way was taken once
         if cycle is not None and not cycle.response_complete:
             return False
         if self.timeout_keep_alive_task is not None:
             self._unset_keepalive_if_required()
-        self._answering = post = Post(self, head, keep, view)
+        self._answering = post = Post(self, head, head.keeps, view)
         start = end + 4
-        if len(data) == start + size:
+        if len(data) == start + head.size:
             post.body = data[start:]
             self.workers.give(post)
         else:
-            self._missing = size
+            self._missing = head.size
             self._read_on(data[start:])
         return True
 

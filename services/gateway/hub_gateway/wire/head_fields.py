@@ -34,10 +34,12 @@ class Head(msgspec.Struct, eq=False):
     """A head that was read, without its first line. Shared by all messages that have the same one."""
 
     fields: Fields
-    keeps: bool | None
-    """See `keeps`."""
-    size: int | None
-    """See `body_size`."""
+    size: int
+    """How long the body is; -1 where another than `Content-Length` has a say in it."""
+    keeps: bool
+    """Whether the socket may carry another message; False also where that is not plainly said."""
+    is_plain: bool
+    """Whether a request with this head wants no more than to have its body read and answered."""
     notes: Any = None
     """What its reader has made of it: as long as it is remembered, that need not be made again."""
 
@@ -53,7 +55,9 @@ class Heads:
         fields = read_fields(raw.split(b"\r\n"))
         if fields is None:
             return None
-        head = Head(fields, keeps(fields), body_size(fields))
+        size, kept = body_size(fields), keeps(fields)
+        wants_more = size is None or kept is None or b"expect" in fields or b"upgrade" in fields
+        head = Head(fields, -1 if size is None else size, kept is True, not wants_more)
         if len(raw) <= _MAX_HEAD_BYTES and not _ONCE & fields.keys():
             if len(self.known) >= _MAX_KNOWN:
                 self.known.clear()  # peers choose these, so what is remembered has an end

@@ -62,11 +62,24 @@ def items(array_raw: bytes | Raw) -> list[Raw]:
 def join(parts: Mapping[str, bytes | Raw]) -> bytes:
     """Join members to an object, in their order."""
     pieces: list[bytes | Raw] = []
-    mark = b"{"
     for key, value in parts.items():
-        pieces += (mark, _names.get(key) or encode_name(key), b":", value)
-        mark = b","
-    return b"".join((*pieces, b"}")) if pieces else b"{}"
+        pieces += (_marks.get(key) or _mark(key), value)
+    if not pieces:
+        return b"{}"
+    pieces[0] = b"{" + pieces[0][1:]
+    pieces.append(b"}")
+    return b"".join(pieces)
+
+
+_marks: dict[str, bytes] = {}
+"""What stands before the value of a member that is not the first, by the member's name."""
+
+
+def _mark(name: str) -> bytes:
+    mark = b"," + encode_name(name) + b":"
+    if len(_marks) < _MAX_NAMES and len(name) < _MAX_NAMES:
+        _marks[name] = mark
+    return mark
 
 
 def text(value_raw: bytes | Raw | None) -> str | None:

@@ -16,7 +16,7 @@ import msgspec
 
 from hub_gateway.errors import UpstreamDown, UpstreamGarbage
 from hub_gateway.upstreams.transports.transport import MESSAGE_LIMIT_BYTES
-from hub_gateway.wire.head_fields import Heads
+from hub_gateway.wire.head_fields import Head, Heads
 
 Feed = Callable[[bytes], bool]
 """Takes one piece of an event stream; True ends the exchange: what else comes on the stream is skipped."""
@@ -32,7 +32,7 @@ HEAD_LIMIT_BYTES = 256 * 1024
 
 
 _heads = Heads()
-"""Of all servers, with a note of whether the body is no event stream."""
+"""Of all servers, each with what it means."""
 
 
 class Unreachable(UpstreamDown):
@@ -63,6 +63,21 @@ class Response(msgspec.Struct, eq=False):
         """`WWW-Authenticate`, all of them in one line."""
         found = [value.decode("latin-1") for key, value in self.headers if key.lower() == b"www-authenticate"]
         return ", ".join(found) or None
+
+
+class _Meant(msgspec.Struct, frozen=True):
+    """What the head of a response with status 200 means."""
+
+    size: int
+    """Of the whole body, if that needs no parser; -1 where it is an event stream, or the socket ends with it."""
+    headers: Iterable[tuple[bytes, bytes]]
+    keep_alive: bytes | None
+
+
+def _meant(head: Head) -> _Meant:
+    streamed = head.fields.get(b"content-type", b"")[:17].lower() == _EVENT_STREAM
+    size = head.size if head.keeps and not streamed else -1
+    return _Meant(size, tuple(head.fields.items()), head.fields.get(b"keep-alive"))
 
 
 class Owner(Protocol):
@@ -185,18 +200,19 @@ class Link(asyncio.Protocol):
             return False
         raw = data[_OK_BYTES:end]
         head = _heads.known.get(raw) or _heads.read(raw)
-        if head is None or head.size != len(data) - end - 4 or not head.keeps:
+        if head is None:
             return False
-        if head.notes is None:
-            head.notes = head.fields.get(b"content-type", b"")[:17].lower() != _EVENT_STREAM
-        if not head.notes:
+        meant: _Meant | None = head.notes
+        if meant is None:
+            meant = head.notes = _meant(head)
+        start = end + 4
+        if meant.size != len(data) - start:
             return False
-        value = head.fields.get(b"keep-alive")
-        if value is not None and value != self._keep_alive_value:
-            self._heed(value)
+        if meant.keep_alive is not None and meant.keep_alive != self._keep_alive_value:
+            self._heed(meant.keep_alive)
         done, self._done, self._feed = self._done, None, None
         if done is not None and not done.done():
-            done.set_result(Response(200, head.fields.items(), data[end + 4 :], False))
+            done.set_result(Response(200, meant.headers, data[start:], False))
         self._pool.release(self)
         return True
 
