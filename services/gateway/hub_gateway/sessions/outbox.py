@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
-from typing import NamedTuple
+
+import msgspec
 
 MAX_MESSAGES = 512
 MAX_BYTES = 4 * 1024 * 1024
@@ -19,7 +20,7 @@ AT_ONCE_BYTES = 64 * 1024
 _PLACE_DIGITS = 15
 
 
-class Sent(NamedTuple):
+class Sent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One message and its place in the stream, counted from 1."""
 
     place: int
@@ -151,6 +152,8 @@ class Outbox:
         kept = self._kept
         if not kept or kept[-1].place <= after:
             return []
+        if kept[-1].place == after + 1:
+            return [kept[-1]]
         fresh: list[Sent] = []
         size_bytes = 0
         for place in range(max(0, after + 1 - kept[0].place), len(kept)):  # places follow one another

@@ -8,7 +8,8 @@ server-sent events.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+
+import msgspec
 
 _BREAKS = bytes.maketrans(b"\r\n", b"  ")
 _RETRY_DIGITS = 12
@@ -55,7 +56,7 @@ class LineBuffer:
                 raise FrameTooLarge(f"a line is longer than {self._limit} bytes")
 
 
-class Event(NamedTuple):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """One server-sent event. `id` is None where the stream gave none; `retry_ms` likewise."""
 
     data: bytes
