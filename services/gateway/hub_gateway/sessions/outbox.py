@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
+from itertools import takewhile
 
 import msgspec
 
@@ -154,13 +155,12 @@ class Outbox:
             return []
         if kept[-1].place == after + 1:
             return [kept[-1]]
+        later = list(takewhile(lambda sent: sent.place > after, reversed(kept)))
         fresh: list[Sent] = []
         size_bytes = 0
-        for place in range(max(0, after + 1 - kept[0].place), len(kept)):  # places follow one another
-            fresh.append(kept[place])
-            size_bytes += len(kept[place].message)
-            if size_bytes >= AT_ONCE_BYTES:
-                break
+        while later and size_bytes < AT_ONCE_BYTES:
+            fresh.append(later.pop())
+            size_bytes += len(fresh[-1].message)
         return fresh
 
     async def _wait(self, idle_s: float) -> None:
