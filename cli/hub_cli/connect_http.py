@@ -117,6 +117,8 @@ def settle(call: Call, response: Response) -> None:
         if body and not call.hear(body):
             kind = response.header(b"content-type") or "no content type"
             raise UpstreamGarbage(f"HTTP {status} ({kind}) is no answer to the request{excerpt(body)}")
+    elif status == 503 and response.header(b"retry-after") is not None:
+        raise NotTaken(f"HTTP 503{excerpt(body)}")
     elif (refusal := _refusal_of(body)) is not None:
         if bytes(refusal.id) == b"null" or not call.hear(body):
             call.refuse(bytes(refusal.error))

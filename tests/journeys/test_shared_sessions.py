@@ -299,3 +299,19 @@ async def test_with_redis_away_each_replica_goes_on_and_they_find_each_other_aga
             return b"a word" in (await client.other.call("http__log", {"text": "a word", "level": "info"})).body
 
         await until(told, bool, TOLD_S, "the other replica is told again")
+
+
+@proves("shared-session")
+async def test_with_redis_away_a_session_of_another_replica_is_not_said_to_be_gone(pair: Replicas) -> None:
+    async with spread(pair) as client:
+        pair.redis.kill()
+        answer = await client.other.request("ping")
+        assert (answer.status, answer.headers.get("retry-after")) == (503, "2"), "404 would have it opened anew"
+        assert answer.json()["error"]["code"] == -32000
+        assert (await client.one.request("ping")).status == 200
+        pair.redis.start()
+
+        async def found() -> int:
+            return (await client.other.request("ping")).status
+
+        await until(found, lambda status: status == 200, TOLD_S, "the session is found, once it is kept again")

@@ -229,6 +229,23 @@ async def test_a_refusal_is_an_error_of_its_request(tmp_path: Path, refusal: byt
         assert len(posted(server, "tools/call")) == 2
 
 
+async def test_a_hub_that_says_when_to_come_again_is_asked_again(tmp_path: Path) -> None:
+    error = b'{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"message":"the store is away"}}'
+    away = [answer(error, "Retry-After: 2", status="503 Service Unavailable")]
+
+    async def play(request: Request, write: Write) -> bool:
+        if method_of(request) == "tools/call" and away:
+            await write(away.pop())
+            return True
+        return await usual(request, write)
+
+    async with scripted(play) as server, connected(server.url, tmp_path / "connect.log") as client:
+        await client.shake_hands()
+        assert "result" in await client.ask("tools/call", call("x"))
+        assert len(posted(server, "tools/call")) == 2
+        assert len(posted(server, "initialize")) == 1, "it has the session still"
+
+
 async def test_headers_and_line_breaks(tmp_path: Path) -> None:
     busy = [answer(b"", status="503 Service Unavailable")]
 

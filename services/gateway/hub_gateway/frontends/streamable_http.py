@@ -28,7 +28,7 @@ from hub_gateway.routing.hello import Hello
 from hub_gateway.routing.router import Router
 from hub_gateway.routing.shared_sessions import SharedSessions
 from hub_gateway.sessions.outbox import Outbox, parse_event_id
-from hub_gateway.sessions.registry import Sessions
+from hub_gateway.sessions.registry import Sessions, SessionUnknown
 from hub_gateway.sessions.session import STANDING, Session
 from hub_gateway.wire import codec
 from hub_gateway.wire.codec import MalformedMessage
@@ -36,6 +36,9 @@ from hub_gateway.wire.errors import INVALID_REQUEST, error_object
 from hub_gateway.wire.framing import KEEP_ALIVE, encode_event
 from hub_gateway.wire.message import Kind, Message, own
 from hub_gateway.wire.revisions import BATCHING_REVISIONS, HANDSHAKE_REVISIONS, STATELESS_REVISIONS, Era
+
+RETRY_AFTER_S = b"2"
+"""When a client may ask again for a session that is not known while the store is away."""
 
 MAX_BATCH = 1_000
 """Messages in one batch: each request among them runs at the same time."""
@@ -174,7 +177,12 @@ class StreamableHttp:
         """The session a request names, which has to be of the view it is for; None after the refusal was sent."""
         id_raw = own(message.id) if message is not None and message.is_request else b""
         session_id = headers.get(SESSION_ID, b"").decode("latin-1")
-        session = self._sessions.find(session_id) or await self._sessions.recall(session_id)
+        try:
+            session = self._sessions.find(session_id) or await self._sessions.recall(session_id)
+        except SessionUnknown as fault:
+            body = codec.error(id_raw, fault.error_raw)
+            await send_body(send, fault.http_status, body, extra=[(b"retry-after", RETRY_AFTER_S)])
+            return None
         if session is None or not self._is_its(session, headers, view_name):
             why = "Session not found: it ended or expired; initialize again" if session_id else "No Mcp-Session-Id"
             status = 404 if session_id else 400

@@ -154,14 +154,17 @@ class Archive:
         return news
 
     async def recall(self, session_id: str) -> Session | None:
-        """The session of that id as it was last written; None where there is none, or the store is away."""
+        """The session of that id as it was last written; None where there is none.
+
+        Raises:
+            StoreUnavailable: whether there is one is not known now.
+        """
         if session_id in self._gone:
             return None
         try:
             raw = await self._store.get(SPACE, session_id)
-        except (StoreUnavailable, ValueError) as fault:
-            _log.debug("session not recalled: %s", fault)
-            return None
+        except ValueError:
+            return None  # no such id was ever given
         record = _record(raw) if raw else None
         if raw is None or record is None:
             return None

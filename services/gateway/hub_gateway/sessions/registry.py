@@ -9,9 +9,11 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
+from hub_common.store import StoreUnavailable
 from hub_gateway.errors import HubError
 from hub_gateway.sessions.archive import Archive, Kept, kept
 from hub_gateway.sessions.session import Session
+from hub_gateway.wire.errors import SERVER_ERROR
 from hub_gateway.wire.meta import Caller
 
 
@@ -20,6 +22,14 @@ class TooManySessions(HubError):
 
     http_status = 503
     rest_code = "TOO_MANY_SESSIONS"
+
+
+class SessionUnknown(HubError):
+    """Whether there is such a session is not known now: the store is away."""
+
+    code = SERVER_ERROR
+    http_status = 503
+    rest_code = "SESSION_UNKNOWN"
 
 
 class Others(Protocol):
@@ -130,14 +140,27 @@ class Sessions:
         return self._sessions.get(session_id)
 
     async def known(self, session_id: str) -> Session | None:
-        """The session of that id, wherever it was opened."""
-        return self.find(session_id) or await self.recall(session_id)
+        """The session of that id, wherever it was opened; None also where that is not known now."""
+        try:
+            return self.find(session_id) or await self.recall(session_id)
+        except SessionUnknown:
+            return None
 
     async def recall(self, session_id: str) -> Session | None:
-        """The session of that id, also one that another replica opened or that this one opened before a restart."""
+        """The session of that id, also one that another replica opened or that this one opened before a restart.
+
+        Raises:
+            SessionUnknown: the store that would know it is away. A client that was told there is no such session would
+                give it up (2025-11-25 transports §Session Management).
+        """
         if self._archive is None or not session_id:
             return None
-        session = await self._archive.recall(session_id)
+        try:
+            session = await self._archive.recall(session_id)
+        except StoreUnavailable as fault:
+            if (found := self.find(session_id)) is not None:
+                return found
+            raise SessionUnknown("This session is not known here, and the store that may know it is away") from fault
         if session is None or len(self._sessions) >= self._limit:
             return self.find(session_id)
         if (found := self.find(session_id)) is not None:  # another request was faster
