@@ -76,7 +76,8 @@ class Audience:
         self._views: OrderedDict[Opened, View] = OrderedDict()
         self._allowed: Allowed | None = None
         self._last: tuple[Opened, View] | None = None
-        if exposure.policy.filtering.prompt_based_filtering.session_isolation:
+        # Before the first exposure of a view is made nobody has taken back what its sessions opened before a restart.
+        if exposure is not NOTHING_YET and exposure.policy.filtering.prompt_based_filtering.session_isolation:
             self.opened_by_all = None
 
     @property

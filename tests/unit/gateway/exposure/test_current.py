@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from hub_gateway.config.filter_model import PromptBasedFiltering, ToolFiltering
 from hub_gateway.exposure.audience import ALL, NOTHING
 from hub_gateway.exposure.current import MAX_VIEWS, UNCATEGORIZED, Category, Current, Exposure
+from hub_gateway.exposure.policy import Policy
 from hub_gateway.exposure.verdicts import Rule, decided
 from hub_gateway.exposure.view import Look
 from tests.unit.gateway.catalog.offerings import catalog, entry, offering
@@ -42,6 +44,20 @@ def test_a_view_is_made_once_until_the_next_swap() -> None:
     assert current.view(ALL) is not view
     assert current.view(ALL).visible == ()
     assert [each.local_name for each in view.visible] == ["x", "z"], "whoever holds the old view goes on with it"
+
+
+def test_what_all_opened_is_taken_back_by_a_policy_and_not_by_a_view_that_is_not_made_yet() -> None:
+    current = Current(Look(b"{}"))
+    current.define(["new"])
+    opened = NOTHING.adding(frozenset({"web"}), frozenset())
+    current.of("new").opened_by_all = opened
+    current.swap(Exposure(CATALOG))
+    assert current.of("new").opened_by_all == opened, "this exposure was begun before there was the view"
+    together = Policy(ToolFiltering(prompt_based_filtering=PromptBasedFiltering(session_isolation=False)))
+    current.swap(Exposure(CATALOG), {"new": Exposure(CATALOG, policy=together)})
+    assert current.of("new").opened_by_all == opened
+    current.swap(Exposure(CATALOG), {"new": Exposure(CATALOG)})
+    assert current.of("new").opened_by_all is None
 
 
 def test_views_are_bounded_and_the_one_unused_longest_goes() -> None:
