@@ -26,7 +26,13 @@ class ConnectionPool(msgspec.Struct, frozen=True, rename="camel"):
 
     enabled: Annotated[bool, Meta(description="Keep connections open between requests.")] = True
     keep_alive_timeout_ms: Annotated[
-        int, Meta(ge=1_000, le=600_000, description="How long an idle connection is kept, in milliseconds.")
+        int,
+        Meta(
+            ge=1_000,
+            le=600_000,
+            description="How long an idle connection is kept, in milliseconds; without TLS no more than 4 seconds "
+            "where the server does not say how long it keeps it.",
+        ),
     ] = field(default=60_000, name="keepAliveTimeout")
     keep_alive_max_timeout_ms: Annotated[
         int, Meta(ge=1_000, le=3_600_000, description="The most a server may ask for in `Keep-Alive`, in milliseconds.")

@@ -15,6 +15,9 @@ from hub_gateway.upstreams.transports.address import Address
 from hub_gateway.upstreams.transports.http1 import Feed, Link, Response, Unreachable
 
 _REAP_S = 2.0
+_UNSAID_S = 4.0
+"""How long a socket without TLS idles at most where the server does not say how long it keeps it. The usual ones close
+after 5 seconds, and one that closes just as it is used again takes the request with it; another is opened quickly."""
 
 
 @lru_cache(4_096)
@@ -40,7 +43,8 @@ class Pool:
         self._reaper: asyncio.TimerHandle | None = None
         self._closed = False
         self._loop = asyncio.get_running_loop()
-        self.keep_s = limits.keep_alive_timeout_ms / 1000
+        kept_s = limits.keep_alive_timeout_ms / 1000
+        self.keep_s = kept_s if address.tls else min(kept_s, _UNSAID_S)
 
     @property
     def idle(self) -> int:

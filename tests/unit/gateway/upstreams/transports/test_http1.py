@@ -11,7 +11,7 @@ import pytest
 from hub_gateway.config.server_model import ConnectionPool
 from hub_gateway.errors import UpstreamDown, UpstreamGarbage
 from hub_gateway.upstreams.transports.address import parse, request_head
-from hub_gateway.upstreams.transports.http1 import Broken, Response, Unreachable
+from hub_gateway.upstreams.transports.http1 import Broken, Link, Response, Unreachable
 from hub_gateway.upstreams.transports.pool import Pool
 from tests.unit.gateway.upstreams.eyes import until
 from tests.unit.gateway.upstreams.scripted import (
@@ -159,6 +159,23 @@ async def test_a_socket_that_the_server_closed_while_idle_is_not_used_again() ->
             await until(lambda: pool.idle, lambda idle: idle == 0, "the closed socket leaves the pool")
         assert server.links == 3
         await pool.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "said", "kept_s"),
+    (
+        ("http://127.0.0.1/mcp", b"", 4.0),
+        ("https://127.0.0.1/mcp", b"", 60.0),
+        ("http://127.0.0.1/mcp", b"timeout=75", 74.0),
+    ),
+)
+async def test_how_long_an_idle_socket_is_kept(url: str, said: bytes, kept_s: float) -> None:
+    pool = _pool(url)
+    assert (pool.keep_s_of(said) if said else pool.keep_s) == kept_s
+    link = Link(pool)
+    link.keep_s = kept_s
+    assert not link.usable(kept_s), "it may be closing just now"
+    await pool.close()
 
 
 async def test_connection_close_is_obeyed() -> None:
