@@ -75,8 +75,13 @@ class Cell:
         return self.era == STATELESS
 
     def name(self, local: str) -> str:
-        """The public name of a tool, prompt or prefixed URI of this cell's upstream."""
+        """The public name of a tool or prompt of this cell's upstream; of a resource a name that is accepted too."""
         return f"{self.upstream}__{local}"
+
+    def uri(self, local: str) -> str:
+        """The public URI of a resource or template that other upstreams have as well."""
+        scheme, _, rest = local.partition("://")
+        return f"{scheme}://{self.upstream}__{rest}"
 
     def client(self, **options: Any) -> Client:
         """A client of this kind, to be entered."""

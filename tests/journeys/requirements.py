@@ -93,7 +93,7 @@ _ALL: Final = (
     ),
     Requirement(
         "same-uri",
-        "Where two servers have the same URI, each is listed and read by its prefixed form.",
+        "Where two servers have the same URI, each is listed and read by one that names its server behind the scheme.",
         "hub decision",
     ),
     Requirement(

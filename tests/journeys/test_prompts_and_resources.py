@@ -76,15 +76,18 @@ async def test_the_prefixed_form_of_a_uri_is_accepted(cell: Cell) -> None:
 async def test_the_same_uri_of_two_servers_is_told_apart(cell: Cell) -> None:
     async with cell.client() as client:
         uris = await _uris(client)
-        assert [uri for uri in uris if uri.endswith("test://whoami")].count(cell.name("test://whoami")) == 1
+        assert uris.count(cell.uri("test://whoami")) == 1
         assert "test://whoami" not in uris
+        (contents,) = (await client.read_resource(cell.uri("test://whoami"))).contents
+        assert isinstance(contents, types.TextResourceContents)
+        assert (contents.uri, contents.text) == (cell.uri("test://whoami"), cell.upstream)
         assert await _text(client, cell.name("test://whoami")) == cell.upstream
 
 
 @journey("binary-resource")
 async def test_a_binary_resource_passes(cell: Cell) -> None:
     async with cell.client() as client:
-        (contents,) = (await client.read_resource(cell.name("test://static-binary"))).contents
+        (contents,) = (await client.read_resource(cell.uri("test://static-binary"))).contents
     assert isinstance(contents, types.BlobResourceContents)
     assert (contents.blob, contents.mime_type) == (PNG, "image/png")
 
@@ -92,7 +95,8 @@ async def test_a_binary_resource_passes(cell: Cell) -> None:
 @journey("unknown-resource")
 async def test_an_unknown_resource_is_an_error_of_the_client_s_era(cell: Cell) -> None:
     async with cell.client() as client:
-        for uri in ("test://nobody-has-this", cell.name("test://nobody-has-this")):
+        unknown = "test://nobody-has-this"
+        for uri in (unknown, cell.uri(unknown), cell.name(unknown)):
             error = await refusal(client.read_resource(uri))
             assert error.code == (-32602 if cell.stateless else -32002), uri
 
@@ -105,15 +109,15 @@ async def test_templates_are_listed_and_read(cell: Cell) -> None:
         while page.next_cursor:
             page = await client.list_resource_templates(cursor=page.next_cursor)
             templates += [template.uri_template for template in page.resource_templates]
-        text = await _text(client, cell.name("test://template/42/data"))
-    assert templates.count(cell.name(TEMPLATE)) == 1
+        text = await _text(client, cell.uri("test://template/42/data"))
+    assert templates.count(cell.uri(TEMPLATE)) == 1
     assert json.loads(text) == {"id": "42", "templateTest": True, "data": "Data for ID: 42"}
 
 
 @journey("completion")
 async def test_completion_is_asked_of_the_owner(cell: Cell) -> None:
     prompt = types.PromptReference(name=cell.name("test_prompt_with_arguments"))
-    template = types.ResourceTemplateReference(uri=cell.name(TEMPLATE))
+    template = types.ResourceTemplateReference(uri=cell.uri(TEMPLATE))
     async with cell.client() as client:
         of_prompt = await client.complete(prompt, {"name": "arg1", "value": "par"})
         of_template = await client.complete(template, {"name": "id", "value": "test"})

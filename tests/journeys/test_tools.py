@@ -59,7 +59,7 @@ async def test_every_kind_of_content_passes(cell: Cell) -> None:
     assert isinstance(embedded.resource, types.TextResourceContents)
     assert embedded.resource.text == "This is an embedded resource content."
     assert isinstance(link, types.ResourceLink)
-    assert (link.uri, link.name) == (cell.name("test://static-text"), "static-text"), "every server has one of that URI"
+    assert (link.uri, link.name) == (cell.uri("test://static-text"), "static-text"), "every server has one of that URI"
 
 
 @journey("apps")

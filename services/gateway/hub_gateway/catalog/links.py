@@ -1,7 +1,8 @@
 """Links to resources whose URI is another one through the hub, since two upstreams have the same.
 
-Owns where such links stand: an app's page in a tool's definition (MCP Apps, `_meta.ui.resourceUri`), and the resources
-in a tool's result (2025-11-25 server/tools §Resource Links, §Embedded Resources). Everything else keeps its bytes.
+Owns where such links stand: an app's page in a tool's definition (MCP Apps, `_meta.ui.resourceUri`), the resources in a
+tool's result (2025-11-25 server/tools §Resource Links, §Embedded Resources), and what was read under another URI than
+the upstream's own. Everything else keeps its bytes.
 """
 
 from __future__ import annotations
@@ -44,6 +45,15 @@ def result(result_raw: bytes, moved: Moved) -> bytes:
     except (KeyError, msgspec.MsgspecError):
         return result_raw
     return rewrite.replaced(result_raw, "content", b"[" + b",".join(items) + b"]")
+
+
+def contents(result_raw: bytes, moved: Moved) -> bytes:
+    """What was read of a resource, under the URI that it was asked for by."""
+    try:
+        items = [_renamed(item, "uri", moved) for item in rewrite.items(rewrite.members(result_raw)["contents"])]
+    except (KeyError, msgspec.MsgspecError):
+        return result_raw
+    return rewrite.replaced(result_raw, "contents", b"[" + b",".join(items) + b"]")
 
 
 def _content(item_raw: Raw, moved: Moved) -> bytes:

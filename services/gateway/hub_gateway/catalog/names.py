@@ -19,6 +19,9 @@ MAX_LENGTH = 64
 HUB_PREFIX = "hub"
 """The hub's own tools are `hub__…`; an upstream called `hub` is renamed, and no `prefix` option leads there."""
 
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?://)?")
+"""RFC 3986 §3.1."""
+
 _UNSAFE = re.compile(r"[^A-Za-z0-9]")
 _HASH_LENGTH = 8
 
@@ -45,6 +48,22 @@ def prefixes(upstream_names: Iterable[str]) -> dict[str, str]:
         contested = wanted[prefix] > 1 and prefix != name
         result[name] = f"{prefix}_{_hash(name)}" if contested or prefix == HUB_PREFIX else prefix
     return result
+
+
+def scheme_of(uri: str) -> str:
+    """The scheme of a URI, or of a template that has a fixed one, with what stands before the rest; "" for none."""
+    found = _SCHEME.match(uri)
+    return found[0] if found is not None else ""
+
+
+def prefixed_uri(prefix: str, uri: str) -> str:
+    """Name the owner in a URI, behind its scheme: `file:///a` becomes `file://github__/a`.
+
+    So it stays a URI, which no prefix with a `_` in front would be, and of its scheme, which hosts of MCP Apps look at.
+    Where there is no scheme the prefix stands in front.
+    """
+    scheme = scheme_of(uri)
+    return f"{scheme}{prefix}{DELIMITER}{uri[len(scheme) :]}"
 
 
 class Wanted(NamedTuple):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -97,10 +97,13 @@ class Catalog:
         self._by_public = {(entry.kind, entry.public_name): entry for entry in self.entries}
         self._by_full: dict[tuple[EntryKind, str], Entry] = {}
         self._owners: dict[str, list[Entry]] = {}
+        self._same_template: dict[str, list[Entry]] = {}
         for entry in self.entries:
             self._by_full.setdefault((entry.kind, self.prefixed(entry)), entry)
             if entry.kind is EntryKind.RESOURCE:
                 self._owners.setdefault(entry.local_name, []).append(entry)
+            elif entry.kind is EntryKind.TEMPLATE:
+                self._same_template.setdefault(entry.local_name, []).append(entry)
         self._templates = tuple(
             Template(entry, template_pattern(entry.local_name))
             for entry in self.entries
@@ -125,16 +128,33 @@ class Catalog:
             return list(listed)
         return [template.entry for template in self._templates if template.matches.fullmatch(uri)]
 
-    def split_prefix(self, uri: str) -> tuple[str, str] | None:
-        """Take `safe(upstream)__uri` apart into upstream name and its own URI; None where no prefix fits.
+    def templates(self, local_name: str) -> list[Entry]:
+        """Every upstream's template of that spelling."""
+        return list(self._same_template.get(local_name, ()))
 
-        Of several that fit the longest counts, since one upstream's prefix may begin another's.
+    def split_uri(self, uri: str) -> tuple[str, str] | None:
+        """Take a URI that names its owner apart into upstream name and its own URI; None where no prefix fits.
+
+        The prefix stands behind the scheme, as in lists (`names.prefixed_uri`), where clients may have made small
+        letters of it (RFC 3986 §6.2.2.1); or in front, as in `safe(upstream)__uri`.
         """
-        fits = [(p, name) for name, p in self.own_prefixes.items() if uri.startswith(p + names.DELIMITER)]
+        scheme = names.scheme_of(uri)
+        if scheme and (split := self._split(uri[len(scheme) :], str.lower)) is not None:
+            return split[0], scheme + split[1]
+        return self.split_prefix(uri)
+
+    def split_prefix(self, text: str) -> tuple[str, str] | None:
+        """Take `safe(upstream)__text` apart into upstream name and the text; None where no prefix fits."""
+        return self._split(text, str)
+
+    def _split(self, text: str, spelled: Callable[[str], str]) -> tuple[str, str] | None:
+        heads = [(prefix + names.DELIMITER, name) for name, prefix in self.own_prefixes.items()]
+        fits = [(head, name) for head, name in heads if spelled(text[: len(head)]) == spelled(head)]
         if not fits:
             return None
-        prefix, upstream_name = max(fits, key=lambda fit: len(fit[0]))
-        return upstream_name, uri[len(prefix) + len(names.DELIMITER) :]
+        # Of several the longest counts, since one upstream's prefix may begin another's.
+        head, upstream_name = max(fits, key=lambda fit: (len(fit[0]), text.startswith(fit[0])))
+        return upstream_name, text[len(head) :]
 
 
 def merge(parsed: Sequence[Parsed], chosen_prefixes: Mapping[str, str | None], configured: Sequence[str]) -> Catalog:
@@ -168,12 +188,12 @@ def merge(parsed: Sequence[Parsed], chosen_prefixes: Mapping[str, str | None], c
 
 
 def _uris(found: Sequence[tuple[str, Definition]], own: Mapping[str, str]) -> list[str]:
-    """URIs stay as they are; one that two upstreams have is told apart by prefix, for both."""
+    """URIs stay as they are; one that two upstreams have names its owner, for both."""
     owners: dict[str, int] = {}
     for _, definition in found:
         owners[definition.local_name] = owners.get(definition.local_name, 0) + 1
     return [
-        d.local_name if owners[d.local_name] == 1 else f"{own[upstream_name]}{names.DELIMITER}{d.local_name}"
+        d.local_name if owners[d.local_name] == 1 else names.prefixed_uri(own[upstream_name], d.local_name)
         for upstream_name, d in found
     ]
 

@@ -169,7 +169,7 @@ class Calls:
             entry, member = view.resolve(EntryKind.PROMPT, name), "name"
         elif (name := rewrite.text(ref.get("uri"))) is not None:
             entry, member = view.resolve(EntryKind.TEMPLATE, name), "uri"
-            entry = entry or view.resolve(EntryKind.RESOURCE, name)
+            entry = entry or view.resolve(EntryKind.RESOURCE, name) or _sole_template(view, name)
         else:
             raise CallerError("Invalid params of completion/complete: ref must name a prompt or a resource template")
         if entry is None:
@@ -204,7 +204,7 @@ class Calls:
         reading changes nothing. An upstream whose own entry for the URI is hidden is not asked, by whatever name.
         """
         catalog = view.catalog
-        split = catalog.split_prefix(uri)
+        split = catalog.split_uri(uri)
         listed = [entry for entry in catalog.owners(uri) if split is None or entry.kind is EntryKind.RESOURCE]
         if found := [entry for entry in listed if view.shows(entry)]:
             return [(e.upstream_name, e.local_name if e.kind is EntryKind.RESOURCE else uri) for e in found]
@@ -264,6 +264,8 @@ class Calls:
             result_raw = self.handles.created(exchange, upstream_name, result_raw)
             if (moved := self._current.exposure.catalog.moved.get(upstream_name)) is not None:
                 result_raw = links.result(result_raw, moved)
+        elif method == "resources/read" and params.get("uri") != exchange.params.get("uri"):
+            result_raw = links.contents(result_raw, {name or "": exchange.text("uri")})
         if exchange.era is not era:
             info = b"" if connection is None else connection.server_info_raw
             result_raw = result_for(exchange.era, era, method, result_raw, info)
@@ -294,6 +296,12 @@ class Calls:
         # 2026-07-28 changelog, minor change 6: the code moved.
         code = INVALID_PARAMS if exchange.era is Era.STATELESS else RESOURCE_NOT_FOUND_HANDSHAKE
         return exchange.error(error_object(code, f"Resource not found: {uri}", {"uri": uri}))
+
+
+def _sole_template(view: View, local_name: str) -> Entry | None:
+    """The template of that spelling where the view shows one upstream's alone."""
+    shown = [entry for entry in view.catalog.templates(local_name) if view.shows(entry)]
+    return shown[0] if len(shown) == 1 else None
 
 
 def _members(exchange: Exchange, member: str) -> rewrite.Members:

@@ -13,7 +13,7 @@ from hub_gateway.catalog.entry import EntryKind, Offering
 from hub_gateway.catalog.snapshot import merge, parse
 from tests.support import json_text
 
-MOVED = {"ui://view": "a__ui://view"}
+MOVED = {"ui://view": "ui://a__view"}
 
 
 def offering(uri: str, page: str) -> Offering:
@@ -36,7 +36,7 @@ def pages(*offerings: Offering) -> list[Any]:
 def test_an_app_has_the_page_of_its_own_server() -> None:
     same = offering("ui://view", "ui://view")
     assert pages(same) == ["ui://view"]
-    assert pages(same, same) == ["a__ui://view", "b__ui://view"]
+    assert pages(same, same) == ["ui://a__view", "ui://b__view"]
     assert pages(same, offering("ui://other", "ui://other")) == ["ui://view", "ui://other"]
 
 
@@ -45,9 +45,16 @@ def test_a_result_s_links_lead_to_its_own_server() -> None:
     held = '{"type":"resource","resource":{"uri":"ui://view","text":"1E5"},"x-n":1E5}'
     other = '{"type":"resource_link","uri":"ui://else"},{"type":"text","text":"ui://view","uri":"ui://view"}'
     raw = links.result(f'{{"content":[{link},{held},{other}],"x-n":1E5}}'.encode(), MOVED)
-    moved_link = '{"type":"resource_link","uri":"a__ui://view","x-n":1E5}'
-    moved_held = '{"type":"resource","resource":{"uri":"a__ui://view","text":"1E5"},"x-n":1E5}'
+    moved_link = '{"type":"resource_link","uri":"ui://a__view","x-n":1E5}'
+    moved_held = '{"type":"resource","resource":{"uri":"ui://a__view","text":"1E5"},"x-n":1E5}'
     assert raw.decode() == f'{{"content":[{moved_link},{moved_held},{other}],"x-n":1E5}}'
+
+
+def test_what_was_read_has_the_uri_it_was_asked_for_by() -> None:
+    raw = b'{ "contents":[ {"text":"1E5", "uri" : "ui://view","x-n":1E5},{"uri":"ui://else"}],"ttlMs":1E3}'
+    read = b'{"contents":[{"text":"1E5","uri":"ui://a__view","x-n":1E5},{"uri":"ui://else"}],"ttlMs":1E3}'
+    assert links.contents(raw, MOVED) == read
+    assert links.contents(b'{"contents":5}', MOVED) == b'{"contents":5}'
 
 
 @pytest.mark.parametrize("raw", (b'{"content":5,"uri":1}', b'{"content":[{"type":"resource","resource":5}],"uri":1}'))

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import AnyUrl
 
 from hub_gateway.catalog.entry import EntryKind, Offering
+from hub_gateway.catalog.names import scheme_of
 from hub_gateway.catalog.snapshot import merge, parse, template_pattern
 from hub_gateway.wire import rewrite
 from tests.support import json_text
@@ -142,10 +144,37 @@ def test_the_digest_of_other_prefixes_is_another() -> None:
 
 def test_a_uri_of_two_upstreams_is_told_apart_by_prefix_and_of_one_stays() -> None:
     found = catalog({"a": offering(resources=["x:1", "x:2"]), "b": offering(resources=["x:1"])})
-    assert public_names(found, EntryKind.RESOURCE) == ["a__x:1", "b__x:1", "x:2"]
+    assert public_names(found, EntryKind.RESOURCE) == ["x:2", "x:a__1", "x:b__1"]
     assert {e.upstream_name for e in found.owners("x:1")} == {"a", "b"}
-    for asked, owner in (("a__x:1", "a"), ("b__x:1", "b"), ("a__x:2", "a"), ("x:2", "a")):
+    for asked, owner in (("x:a__1", "a"), ("x:b__1", "b"), ("a__x:1", "a"), ("a__x:2", "a"), ("x:2", "a")):
         assert [e.upstream_name for e in found.owners(asked)] == [owner]
+
+
+@pytest.mark.parametrize(
+    ("local", "public"),
+    (
+        ("file:///a", "file://a__/a"),
+        ("https://example.com/x?y#z", "https://a__example.com/x?y#z"),
+        ("urn:isbn:1", "urn:a__isbn:1"),
+        ("memo://insights", "memo://a__insights"),
+        ("ui://view/x.html", "ui://a__view/x.html"),
+        ("git+ssh://x", "git+ssh://a__x"),
+        ("no uri at all", "a__no uri at all"),
+        ("b__x:1", "a__b__x:1"),
+    ),
+)
+def test_a_uri_that_names_its_owner_is_still_a_uri_and_leads_back(local: str, public: str) -> None:
+    found = catalog({"a": offering(resources=[local]), "b": offering(resources=[local])})
+    assert public_names(found, EntryKind.RESOURCE)[0] == public
+    assert found.split_uri(public) == ("a", local)
+    if scheme_of(local):
+        AnyUrl(public)  # as clients check it, who would refuse the whole list
+
+
+def test_a_client_may_have_made_small_letters_of_the_owner() -> None:
+    found = catalog({"My App": offering(resources=["file:///A"]), "b": offering(resources=["file:///A"])})
+    assert public_names(found, EntryKind.RESOURCE) == ["file://My_App__/A", "file://b__/A"]
+    assert found.split_uri("file://my_app__/A") == ("My App", "file:///A")
 
 
 def test_a_uri_that_a_template_matches_is_owned_by_it() -> None:
