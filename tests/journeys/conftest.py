@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.journeys.matrix import RAW_UPSTREAMS, UPSTREAMS, Cell, era_of
+from tests.journeys.matrix import BOTH_RAW_UPSTREAMS, BOTH_UPSTREAMS, RAW_UPSTREAMS, UPSTREAMS, Cell, speaks
 from tests.support import hub as hubs
 from tests.support.hub import Hub
 from tests.support.processes import EVERYTHING, RAW, serving, stdio_entry
@@ -20,15 +20,14 @@ FILTERING = {"enabled": True, "mode": "server-allowlist", "serverFilter": {"mode
 def _entries(stack: ExitStack, logs: Path) -> dict[str, object]:
     """The config entries of every upstream; the HTTP ones are started."""
     entries: dict[str, object] = {}
-    for name in UPSTREAMS:
-        transport, era = name.split("_")
-        options = ("--era", era, "--name", name)
-        if transport == "http":
+    for name in (*UPSTREAMS, *BOTH_UPSTREAMS):
+        options = ("--era", speaks(name), "--name", name)
+        if "http" in name:
             entries[name] = {"url": stack.enter_context(serving(EVERYTHING, *options, log=logs / f"{name}.log"))}
         else:
             entries[name] = stdio_entry(EVERYTHING, *options)
-    for name in RAW_UPSTREAMS:
-        options = ("--era", era_of(name), "--page", "3", "--tools", "40", "--extras")
+    for name in (*RAW_UPSTREAMS, *BOTH_RAW_UPSTREAMS):
+        options = ("--era", speaks(name), "--page", "3", "--tools", "40", "--extras")
         if "http" in name:
             entries[name] = {"url": stack.enter_context(serving(RAW, *options)), "timeoutSeconds": 2}
         else:

@@ -18,6 +18,7 @@ import pytest
 from mcp import Client
 
 from tests.journeys.requirements import (
+    BOTH,
     ERAS,
     HANDSHAKE,
     HTTP,
@@ -51,13 +52,32 @@ SPEAKERS: Final = {HTTP: speakers.over_http, SSE: speakers.over_sse, STDIO: spea
 UPSTREAMS: Final = ("http_handshake", "http_stateless", "stdio_handshake", "stdio_stateless")
 """Names of the everything servers behind the hub: their transport and era."""
 
+BOTH_UPSTREAMS: Final = (
+    "both_http_handshake",
+    "both_http_stateless",
+    "both_stdio_handshake",
+    "both_stdio_stateless",
+)
+"""Names of everything servers that speak both eras: the last word is the era of the clients that meet it."""
+
 RAW_UPSTREAMS: Final = ("raw_http", "raw_http_old", "raw_stdio", "raw_stdio_old")
 """Names of the servers behind the hub that are made of bytes."""
+
+HTTP_UPSTREAMS: Final = (*UPSTREAMS[:2], *BOTH_UPSTREAMS[:2])
+"""One everything server of each kind, where its transport makes no difference."""
+
+BOTH_RAW_UPSTREAMS: Final = ("both_raw_http_old", "both_raw_http")
+"""Of these, the ones that speak both eras, by the era of the clients that meet them."""
 
 
 def era_of(upstream: str) -> str:
     """The era of an upstream, by its name."""
     return HANDSHAKE if upstream.endswith(("handshake", "_old")) else STATELESS
+
+
+def speaks(upstream: str) -> str:
+    """The era of an upstream, or that it is of both."""
+    return BOTH if upstream.startswith("both") else era_of(upstream)
 
 
 @dataclass(frozen=True)
@@ -113,11 +133,15 @@ def _meets(client: tuple[str, str], upstream: str, chosen: tuple[str, ...]) -> b
     """Whether a client has a cell with the upstream. A client over stdio starts a process in every test: of upstreams
     of one era it meets one, over stdio where the eras are the same, else over HTTP."""
     transport, era = client
-    alike = [other for other in chosen if era_of(other) == era_of(upstream)]
+    if speaks(upstream) == BOTH:
+        return transport == HTTP and era == era_of(upstream)
+    alike = [other for other in chosen if speaks(other) == era_of(upstream)]
     return transport != STDIO or len(alike) == 1 or ("stdio" in upstream) == (era_of(upstream) == era)
 
 
-def journey(first: str, *others: str, upstreams: tuple[str, ...] = UPSTREAMS) -> Callable[[Test], Test]:
+def journey(
+    first: str, *others: str, upstreams: tuple[str, ...] = (*UPSTREAMS, *BOTH_UPSTREAMS)
+) -> Callable[[Test], Test]:
     """Mark a test as proof and run it in every cell of the first requirement; the test takes `cell`.
 
     `upstreams` are whom the client may meet.
@@ -144,9 +168,17 @@ NO_STREAM: Final = (
     '`resources/subscribe`/`resources/unsubscribe` with `subscriptions/listen`".'
 )
 COLUMNS: Final[list[Column]] = [
-    (transport, era, upstream) for transport in TRANSPORTS for era in ERAS for upstream in ERAS
+    *((transport, era, upstream) for transport in TRANSPORTS for era in ERAS for upstream in ERAS),
+    *((HTTP, era, BOTH) for era in ERAS),
 ]
-WORDS: Final = {HTTP: "Streamable HTTP", SSE: "HTTP+SSE", STDIO: "stdio", HANDSHAKE: "session", STATELESS: "stateless"}
+WORDS: Final = {
+    HTTP: "Streamable HTTP",
+    SSE: "HTTP+SSE",
+    STDIO: "stdio",
+    HANDSHAKE: "session",
+    STATELESS: "stateless",
+    BOTH: "both",
+}
 
 
 def _tests() -> Iterator[tuple[str, Any]]:
@@ -162,7 +194,7 @@ def cells_run() -> dict[str, set[Column]]:
     """The cells that tests of each requirement run in."""
     found: dict[str, set[Column]] = {}
     for _, test in _tests():
-        run = {(*client, era_of(upstream)) for client, upstream in test.__dict__.get("cells", ())}
+        run = {(*client, speaks(upstream)) for client, upstream in test.__dict__.get("cells", ())}
         for requirement in test.__dict__["requirements"]:
             found.setdefault(requirement, set()).update(run)
     return found
@@ -171,6 +203,8 @@ def cells_run() -> dict[str, set[Column]]:
 def impossible(requirement: Requirement, column: Column) -> str:
     """Why there is no such cell; empty where there has to be one."""
     transport, era, upstream_era = column
+    if upstream_era == BOTH:
+        upstream_era = era  # each is served in its own
     if era not in requirement.eras or upstream_era not in requirement.upstream_eras:
         return requirement.impossible
     if (transport, era) not in CLIENTS:

@@ -12,6 +12,8 @@ SSE: Final = "http+sse"
 STDIO: Final = "stdio"
 HANDSHAKE: Final = "handshake"
 STATELESS: Final = "stateless"
+BOTH: Final = "both"
+"""Of a server that clients of either era find their own in."""
 
 TRANSPORTS: Final = (HTTP, SSE, STDIO)
 ERAS: Final = (HANDSHAKE, STATELESS)
@@ -125,6 +127,31 @@ _ALL: Final = (
         "logging",
         "A log entry of a call reaches the caller that wants its level, and only then.",
         "2025-11-25 server/utilities/logging; 2026-07-28 server/utilities/logging",
+    ),
+    Requirement(
+        "both-eras",
+        "A server of both eras serves each client in the client's own: whatever it asks and tells directly, in "
+        "sessions or without, it asks and tells through the hub, over HTTP and over stdio.",
+        "hub decision; 2026-07-28 basic/versioning §Compatibility Matrix",
+        own=True,
+    ),
+    Requirement(
+        "both-eras-lists",
+        "What a server of both eras offers is listed once, whichever of them it offers it in.",
+        "hub decision",
+        own=True,
+    ),
+    Requirement(
+        "both-eras-away",
+        "Where a server of both eras opens no session, clients with sessions are served as from a stateless server.",
+        "hub decision",
+        own=True,
+    ),
+    Requirement(
+        "era-setting",
+        "A server whose entry names an era is spoken to in that one alone, for clients of both.",
+        "hub decision",
+        own=True,
     ),
     Requirement(
         "log-levels",

@@ -8,11 +8,11 @@ import pytest
 
 from tests.journeys import matrix
 from tests.journeys.conftest import LONG
-from tests.journeys.matrix import RAW_UPSTREAMS, Cell
+from tests.journeys.matrix import BOTH_RAW_UPSTREAMS, RAW_UPSTREAMS, Cell
 from tests.support.raw_messages import DEFINITION, ERROR, EXOTIC, SPECIAL_TOOLS
 
 pytestmark = pytest.mark.anyio
-journey = partial(matrix.journey, upstreams=RAW_UPSTREAMS)
+journey = partial(matrix.journey, upstreams=(*RAW_UPSTREAMS, *BOTH_RAW_UPSTREAMS))
 
 ARGUMENTS = (
     b'{"z":1E5, "a" : 12345678901234567890,"one":1.0,"neg":-0.0,"text":"\\u00e9\\/\\ud83d\\ude00 \xc3\xa9",'

@@ -4,7 +4,7 @@ from typing import Final
 
 import pytest
 
-from tests.journeys.matrix import UPSTREAMS, Cell, era_of, journey, proves
+from tests.journeys.matrix import HTTP_UPSTREAMS, Cell, era_of, journey, proves
 from tests.journeys.requirements import STATELESS
 from tests.support import raw_http
 from tests.support.clients import raw_session
@@ -34,7 +34,7 @@ async def test_a_request_without_a_session_is_refused(hub: Hub) -> None:
     assert answer.status == 400
 
 
-@journey("older-revisions", upstreams=UPSTREAMS[:2])
+@journey("older-revisions", upstreams=HTTP_UPSTREAMS)
 async def test_a_client_is_answered_in_its_revision(cell: Cell) -> None:
     for revision in ("2025-03-26", "2025-06-18", "2025-11-25"):
         async with cell.speaking(revision=revision) as client:
@@ -44,7 +44,7 @@ async def test_a_client_is_answered_in_its_revision(cell: Cell) -> None:
             assert answer.json()["result"]["content"][0]["text"] == revision
 
 
-@journey("removed-methods", upstreams=UPSTREAMS[:2])
+@journey("removed-methods", upstreams=HTTP_UPSTREAMS)
 async def test_methods_the_stateless_era_has_not_are_not_found(cell: Cell) -> None:
     async with cell.speaking() as client:
         for method in ("ping", "logging/setLevel", "resources/subscribe", "no/such/method"):
@@ -53,7 +53,7 @@ async def test_methods_the_stateless_era_has_not_are_not_found(cell: Cell) -> No
             assert not isinstance(answer, Answer) or answer.status == 404
 
 
-@journey("era-members", upstreams=UPSTREAMS[:2])
+@journey("era-members", upstreams=HTTP_UPSTREAMS)
 async def test_results_have_the_members_of_the_client_s_era(cell: Cell) -> None:
     said_so = cell.stateless or era_of(cell.upstream) == STATELESS
     async with cell.speaking() as client:
@@ -65,7 +65,7 @@ async def test_results_have_the_members_of_the_client_s_era(cell: Cell) -> None:
     assert CACHEABLE & called.keys() == ({"resultType"} if said_so else set())
 
 
-@journey("capabilities", upstreams=UPSTREAMS[:2])
+@journey("capabilities", upstreams=HTTP_UPSTREAMS)
 async def test_capabilities_are_the_union_of_what_can_be_served(cell: Cell) -> None:
     async with cell.client() as client:
         declared = client.server_capabilities

@@ -15,7 +15,7 @@ from tests.support.hub import Hub
 from tests.support.processes import EVERYTHING, stdio_entry
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.MCPDeprecationWarning")]
-SHUT: Final = ("shut_handshake", "shut_stateless")
+SHUT: Final = ("shut_handshake", "shut_stateless", "both_shut_handshake", "both_shut_stateless")
 DENIED: Final = {"enabled": True, "mode": "server-allowlist", "serverFilter": {"mode": "denylist", "servers": SHUT}}
 NOT_THERE: Final = (-32602, -32002)
 
@@ -25,7 +25,7 @@ journey = partial(matrix.journey, upstreams=SHUT)
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Generator[Hub]:
     """A hub in front of servers of which the filter denies all but one."""
-    entries = {name: stdio_entry(EVERYTHING, "--name", name, "--era", matrix.era_of(name)) for name in SHUT}
+    entries = {name: stdio_entry(EVERYTHING, "--name", name, "--era", matrix.speaks(name)) for name in SHUT}
     entries["open"] = stdio_entry(EVERYTHING, "--name", "open")
     document = {"mcpServers": entries, "toolFiltering": DENIED}
     with hubs.running(document, tmp_path_factory.mktemp("filtering")) as running:

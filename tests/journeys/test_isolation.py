@@ -10,7 +10,7 @@ import mcp_types as types
 import pytest
 from mcp import Client, MCPError
 
-from tests.journeys.matrix import Cell, journey, proves
+from tests.journeys.matrix import Cell, journey, proves, speaks
 from tests.journeys.test_questions import Person
 from tests.journeys.test_streams import Told, fresh_key
 from tests.support import hub as hubs
@@ -19,7 +19,7 @@ from tests.support.hub import Hub
 from tests.support.processes import EVERYTHING, stdio_entry
 from tests.support.waiting import until
 
-UPSTREAMS = ("own_handshake", "own_stateless")
+UPSTREAMS = ("own_handshake", "own_stateless", "both_own_handshake")
 GONE_S = 10.0
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.MCPDeprecationWarning")]
@@ -30,7 +30,7 @@ of_each_era = pytest.mark.parametrize("upstream", UPSTREAMS)
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Generator[Hub]:
     """A hub in front of isolated servers."""
     entries = {
-        name: {**stdio_entry(EVERYTHING, "--era", name.split("_")[1], "--name", name), "isolation": "session"}
+        name: {**stdio_entry(EVERYTHING, "--era", speaks(name), "--name", name), "isolation": "session"}
         for name in UPSTREAMS
     }
     with hubs.running({"mcpServers": entries}, tmp_path_factory.mktemp("isolation")) as running:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.journeys.matrix import RAW_UPSTREAMS, Cell, journey, proves
+from tests.journeys.matrix import BOTH_RAW_UPSTREAMS, RAW_UPSTREAMS, Cell, journey, proves
 from tests.support.clients import RawClient, all_tools, raw_session
 from tests.support.hub import Hub
 from tests.support.raw_http import Answer
@@ -77,7 +77,7 @@ async def test_a_server_with_sessions_gets_none(hub: Hub) -> None:
     assert set(seen) == {"mcp-protocol-version", "mcp-session-id"}
 
 
-@journey("param-headers-in", upstreams=RAW_UPSTREAMS)
+@journey("param-headers-in", upstreams=(*RAW_UPSTREAMS, *BOTH_RAW_UPSTREAMS))
 async def test_headers_that_say_what_the_body_says_are_let_through(cell: Cell) -> None:
     client, upstream = RawClient(cell.hub.url), cell.upstream
     assert (await _call(client, upstream, ARGUMENTS, HEADERS)).status == 200
@@ -87,7 +87,7 @@ async def test_headers_that_say_what_the_body_says_are_let_through(cell: Cell) -
     assert (await _call(client, upstream, {"region": "us"}, spelled)).status == 200
 
 
-@journey("param-headers-in", upstreams=RAW_UPSTREAMS)
+@journey("param-headers-in", upstreams=(*RAW_UPSTREAMS, *BOTH_RAW_UPSTREAMS))
 async def test_headers_that_say_another_thing_are_refused(cell: Cell) -> None:
     for arguments, headers in REFUSED:
         answer = await _call(RawClient(cell.hub.url), cell.upstream, arguments, headers)
@@ -101,7 +101,7 @@ async def test_a_session_sends_none_and_is_let_through(hub: Hub) -> None:
         assert (await _call(client, "raw_stdio", ARGUMENTS)).status == 200
 
 
-@journey("param-headers-out", upstreams=("raw_http",))
+@journey("param-headers-out", upstreams=("raw_http", "both_raw_http"))
 async def test_the_sdk_s_clients_call_such_a_tool(cell: Cell) -> None:
     async with cell.client() as client:
         tools = await all_tools(client)

@@ -9,8 +9,8 @@ from tests.support.inbox import Received
 from tests.support.raw_tasks import EXTENSION, MORE
 from tests.support.speakers import Said, Speaker
 
-OLD = ("raw_http_old", "raw_stdio_old")
-NEW = ("raw_http", "raw_stdio")
+OLD = ("raw_http_old", "raw_stdio_old", "both_raw_http_old")
+NEW = ("raw_http", "raw_stdio", "both_raw_http")
 CAPABLE: dict[str, Any] = {"extensions": {EXTENSION: {}}}
 STATUS = "notifications/tasks/status"
 
@@ -75,7 +75,7 @@ async def test_tasks_of_all_servers_are_listed(cell: Cell) -> None:
     assert len(listed) == len(set(listed))
 
 
-@journey("tasks", upstreams=OLD[1:])
+@journey("tasks", upstreams=OLD[1:2])
 async def test_the_status_of_a_task_is_told_to_its_session(cell: Cell) -> None:
     async with cell.speaking() as client, cell.speaking() as other:
         task_id = await _old_task(client, cell.upstream)

@@ -3,7 +3,7 @@
 import mcp_types as types
 import pytest
 
-from tests.journeys.matrix import UPSTREAMS, Cell, journey
+from tests.journeys.matrix import HTTP_UPSTREAMS, UPSTREAMS, Cell, journey
 from tests.support.clients import all_tools, refusal, text_of
 from tests.support.everything_tools import APP_TYPE, PNG, WAV, app_uri
 
@@ -95,21 +95,21 @@ async def test_an_unknown_tool_is_an_error(cell: Cell) -> None:
     assert error.code == -32602
 
 
-@journey("same-names", upstreams=UPSTREAMS[:2])
+@journey("same-names", upstreams=HTTP_UPSTREAMS)
 async def test_servers_with_the_same_tools_are_told_apart(cell: Cell) -> None:
     async with cell.client() as client:
         answers = [text_of(await client.call_tool(f"{name}__whoami", {})) for name in UPSTREAMS]
     assert answers == list(UPSTREAMS)
 
 
-@journey("instructions", upstreams=UPSTREAMS[:2])
+@journey("instructions", upstreams=HTTP_UPSTREAMS)
 async def test_instructions_of_the_servers_reach_the_client(cell: Cell) -> None:
     async with cell.client() as client:
         assert client.instructions is not None
         assert "Use echo to test whether the way is open." in client.instructions
 
 
-@journey("ping", upstreams=UPSTREAMS[:2])
+@journey("ping", upstreams=HTTP_UPSTREAMS)
 async def test_ping_is_answered(cell: Cell) -> None:
     async with cell.client() as client:
         await client.send_ping()  # pyright: ignore[reportDeprecated]

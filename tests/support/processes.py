@@ -1,6 +1,6 @@
 """Test servers as processes: started, their URL read off the first line, ended with whoever started them.
 
-Owns the life of a child process. Knows the command lines of `everything_server` and `raw_server`, nothing of MCP.
+Owns the life of a child process. Knows the command lines of the test servers, nothing of MCP.
 """
 
 import contextlib
@@ -20,6 +20,7 @@ STOP_TIMEOUT_S: Final = 8.0
 
 EVERYTHING: Final = "tests.support.everything_server"
 RAW: Final = "tests.support.raw_server"
+BOTH: Final = "tests.support.both_eras_server"
 TASKS: Final = "tests.support.tasks_server"
 
 

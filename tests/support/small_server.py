@@ -155,7 +155,7 @@ class SmallServer:
         """Answer one POST."""
         body = await request.body()
         message: dict[str, Any] = json.loads(body)
-        if request.headers.get("mcp-protocol-version", HANDSHAKE) == STATELESS != self.era:
+        if (request.headers.get("mcp-protocol-version") == STATELESS) != (self.era == STATELESS):
             return Response("Bad Request: unsupported protocol version", 400)
         async with self.arrived:
             self.seen.append(message)

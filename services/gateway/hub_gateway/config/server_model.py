@@ -12,7 +12,7 @@ from msgspec import Meta, field
 
 TransportType = Literal["stdio", "streamable-http", "http", "sse"]
 Isolation = Literal["shared", "session"]
-EraChoice = Literal["auto", "handshake"]
+EraChoice = Literal["auto", "handshake", "stateless"]
 Grant = Literal["authorization_code", "client_credentials"]
 TokenAuthMethod = Literal["none", "client_secret_basic", "client_secret_post"]
 Text = Annotated[str, Meta(min_length=1)]
@@ -174,8 +174,9 @@ class ServerEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     era: Annotated[
         EraChoice,
         Meta(
-            description="`auto`: the newest that hub and server share. `handshake`: speak 2025-11-25 or older with a "
-            "server that could do newer, for one that asks its client only there."
+            description="`auto`: each client is served in its own era where the server has both; those with sessions "
+            "on a second link. `handshake`: speak 2025-11-25 or older for all clients. `stateless`: speak 2026-07-28 "
+            "for all, and have no second link."
         ),
     ] = "auto"
     isolation: Annotated[

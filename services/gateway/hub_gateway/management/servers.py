@@ -31,12 +31,15 @@ def routes(deps: Deps) -> list[Route]:
     """All of `/api/servers`, and `/api/refresh`."""
     limit_bytes, get, clock = deps.settings.body_limit_bytes, deps.fleet.get, deps.clock
 
+    def described(supervisor: Supervisor) -> dict[str, Any]:
+        return describe(supervisor, clock(), deps.fleet.for_sessions(supervisor))
+
     def told(supervisor: Supervisor, **more: Any) -> Response:
-        return answer({**more, "server": describe(supervisor, clock()), "timestamp": iso(clock())})
+        return answer({**more, "server": described(supervisor), "timestamp": iso(clock())})
 
     def listed(**more: Any) -> Response:
-        described = [describe(supervisor, clock()) for supervisor in deps.fleet.supervisors.values()]
-        return answer({**more, "servers": described, "timestamp": iso(clock())})
+        shown = [described(supervisor) for supervisor in deps.fleet.supervisors.values()]
+        return answer({**more, "servers": shown, "timestamp": iso(clock())})
 
     async def servers(_request: Request) -> Response:
         await deps.republish.caught_up()
@@ -107,9 +110,9 @@ def routes(deps: Deps) -> list[Route]:
     ]
 
 
-def describe(supervisor: Supervisor, unix_s: float) -> dict[str, Any]:
-    """One server as people see it. Definitions are the server's own bytes; command, environment, url and headers stay
-    inside."""
+def describe(supervisor: Supervisor, unix_s: float, for_sessions: Supervisor) -> dict[str, Any]:
+    """One server as people see it; `for_sessions` has the link that sessions share. Definitions are the server's own
+    bytes; command, environment, url and headers stay inside."""
     status, config, connection = supervisor.status, supervisor.config, supervisor.connection
     connected = status.state in CONNECTED
     definitions = {kind.value: [Raw(raw) for raw in supervisor.offering.of(kind)] for kind in EntryKind}
@@ -134,6 +137,7 @@ def describe(supervisor: Supervisor, unix_s: float) -> dict[str, Any]:
         if connection is not None and connection.server_info_raw
         else None,
         "protocolVersion": connection.revision if connection is not None else None,
+        "sessionProtocolVersion": for_sessions.connection.revision if for_sessions.connection is not None else None,
         "instructions": connection.instructions if connection is not None else None,
         "config_source": config.config_source,
     }

@@ -232,12 +232,15 @@ class Calls:
         again: bool = False,
     ) -> Response:
         supervisor = self._fleet.get(upstream_name)
-        if exchange.session is not None and supervisor.isolated:
-            own = await self.homes.own(exchange, Bound(upstream_name, name, list(mirrored or ())), params)
-            if isinstance(own, Response):
-                return own
-            supervisor = own
-            await supervisor.log_level.want(exchange.session.log_level)
+        if exchange.session is not None and supervisor.apart:
+            if supervisor.isolated:
+                own = await self.homes.own(exchange, Bound(upstream_name, name, list(mirrored or ())), params)
+                if isinstance(own, Response):
+                    return own
+                supervisor = own
+                await supervisor.log_level.want(exchange.session.log_level)
+            else:
+                supervisor = await self._fleet.own(upstream_name, exchange.session.id)
         method = exchange.message.method
         connection = supervisor.connection
         era = exchange.era if connection is None else connection.agreement.era

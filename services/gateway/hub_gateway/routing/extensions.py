@@ -61,11 +61,9 @@ class Extensions:
         """Pass a session's notification to every upstream with sessions that may know it."""
         own_ones = {supervisor.name: supervisor for supervisor in self._fleet.owned_by(session.id)}
         for supervisor in self._able(session.view_name):
-            connection = supervisor.connection
-            if connection is not None and connection.era is Era.HANDSHAKE:
-                target = own_ones.get(supervisor.name) if supervisor.isolated else supervisor
-                if target is not None:
-                    self._tasks.spawn(_quietly(target, message.method, own(message.params)), f"tell {target.name}")
+            target = own_ones.get(supervisor.name) if supervisor.isolated else self._fleet.for_sessions(supervisor)
+            if target is not None and target.connection is not None and target.connection.era is Era.HANDSHAKE:
+                self._tasks.spawn(_quietly(target, message.method, own(message.params)), f"tell {target.name}")
 
     async def close(self) -> None:
         """Tell nobody any more."""

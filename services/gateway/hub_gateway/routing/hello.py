@@ -118,6 +118,8 @@ class Hello:
         union: dict[str, dict[str, bytes | msgspec.Raw]] = {}
         shown = audience.allowed.upstreams
         for supervisor in self._fleet.supervisors.values():
+            if era is Era.HANDSHAKE:
+                supervisor = self._fleet.for_sessions(supervisor)
             if supervisor.connection is None or supervisor.name not in shown:
                 continue
             offered = _members(supervisor.connection.capabilities_raw)

@@ -43,7 +43,8 @@ class Owned(NamedTuple):
     uri: str
     """The URI, or the task's id."""
     session_id: str = ""
-    """Whose own connection is meant, where the upstream is isolated; else empty."""
+    """Whose own connection is meant, where the upstream is isolated; `OF_SESSIONS` for the second link of one of both
+    eras; else empty."""
     is_task: bool = False
 
 
@@ -151,6 +152,9 @@ class Holds:
         elif owned.is_task:
             return Reply(error_raw=_unknown(owned))
         else:
+            if hold.stream is not None:
+                hold.stream.cancel()
+                hold.stream = None
             reply = await supervisor.request("resources/subscribe", params, caller=caller)
         hold.taken = not reply.error_raw
         return reply

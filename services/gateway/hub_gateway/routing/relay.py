@@ -12,6 +12,7 @@ from hub_gateway.routing.task_handles import TaskHandles
 from hub_gateway.sessions.registry import Sessions
 from hub_gateway.sessions.session import Session
 from hub_gateway.upstreams.inbound import TASKS
+from hub_gateway.upstreams.second_links import OF_SESSIONS
 from hub_gateway.wire import codec, rewrite
 from hub_gateway.wire.message import Message
 
@@ -62,11 +63,13 @@ class Relay:
 
     def of_session(self, upstream_name: str, session_id: str, message: Message) -> None:
         """Pass on what an upstream says unasked on a session's own connection: to that session alone. Its lists are
-        the shared connection's, so changes of them are not told."""
+        the shared connection's, so changes of them are not told. `OF_SESSIONS` is for all who share a second link."""
         session = self._sessions.find(session_id)
-        if session is None:
-            return
         try:
+            if session_id == OF_SESSIONS:
+                self._subscriptions.updated(upstream_name, message, session_id)
+            if session is None:
+                return
             members = rewrite.members(message.params)
             if message.method == "notifications/resources/updated":
                 self._subscriptions.updated(upstream_name, message, session_id)

@@ -49,7 +49,8 @@ class Roots:
             return
         shown, now_s = self._current.of(session.view_name).allowed.upstreams, self._clock()
         for supervisor in self._fleet.supervisors.values():
-            if supervisor.name in shown and not supervisor.isolated and self._tell(supervisor, message):
+            shared = self._fleet.for_sessions(supervisor)
+            if supervisor.name in shown and not supervisor.isolated and self._tell(shared, message):
                 self._told.setdefault(supervisor.name, {})[session] = now_s
         for supervisor in self._fleet.owned_by(session.id):
             self._tell(supervisor, message)

@@ -24,6 +24,7 @@ from hub_gateway.sessions.session import Session
 from hub_gateway.upstreams.fleet import Fleet
 from hub_gateway.upstreams.inbound import TASKS
 from hub_gateway.upstreams.pending import Reply
+from hub_gateway.upstreams.second_links import OF_SESSIONS
 from hub_gateway.wire import codec, meta, rewrite
 from hub_gateway.wire.message import Message
 
@@ -178,7 +179,7 @@ class Subscriptions:
         """A session ended: what only it wanted is given back. Its own connections end with it."""
         self._unowned.discard(session)
         for owned in self._sessions.pop(session, {}).values():
-            if not owned.session_id:
+            if owned.session_id in ("", OF_SESSIONS):
                 self._holds.drop(owned)
         self._holds.end_session(session.id)
 
@@ -196,16 +197,17 @@ class Subscriptions:
 
     def updated(self, upstream_name: str, message: Message, session_id: str = "") -> None:
         """Pass `notifications/resources/updated` to whoever subscribed, under the URI they asked with. With
-        `session_id` it came on that session's own connection."""
+        `session_id` it came on that session's own connection, or on the one that sessions share."""
+        heard = self._heard(upstream_name, session_id)
         members = meta.retagged(rewrite.members(message.params), b"")
         told = rewrite.text(members.get("uri")) or ""
         for session, uris in list(self._sessions.items()):
-            for uri, part in _matching(uris, upstream_name, told, session_id):
+            for uri, part in _matching(uris, upstream_name, told, heard):
                 if self._sees(self._calls.session_view(session), upstream_name, uri, uri + part):
                     params = {**members, "uri": msgspec.Raw(rewrite.encode_text(uri + part))}
                     session.tell(codec.notification(message.method, rewrite.join(params)))
         for listening in list(self._listening):
-            for uri, part in _matching(listening.subjects, upstream_name, told, session_id):
+            for uri, part in _matching(listening.subjects, upstream_name, told, heard):
                 if self._sees(self._calls.view(listening.exchange), upstream_name, uri, uri + part):
                     listening.tell(message.method, {**members, "uri": msgspec.Raw(rewrite.encode_text(uri + part))})
 
@@ -221,7 +223,8 @@ class Subscriptions:
 
     def restore(self, upstream_name: str, session_id: str = "") -> None:
         """An upstream is back, or a session's own connection to it: subscribe again to what is still wanted there."""
-        self._holds.restore(upstream_name, session_id)
+        for each in self._heard(upstream_name, session_id):
+            self._holds.restore(upstream_name, each)
 
     async def close(self) -> None:
         """End every listening stream with its result."""
@@ -231,6 +234,13 @@ class Subscriptions:
         await self._tasks.close()
         await self._holds.close()
 
+    def _heard(self, upstream_name: str, session_id: str) -> tuple[str, ...]:
+        """Whose subscriptions are held where those of this one are."""
+        supervisor = None if session_id else self._fleet.supervisors.get(upstream_name)
+        if supervisor is None or self._fleet.for_sessions(supervisor) is not supervisor:
+            return (session_id,)
+        return ("", OF_SESSIONS)
+
     def _sees(self, view: View, upstream_name: str, *uris: str) -> bool:
         """Whether who subscribed may still read all these; nothing hides what the catalog has nothing of."""
         owners = [{name for name, _ in self._calls.owners(view, uri)} for uri in set(uris)]
@@ -239,7 +249,10 @@ class Subscriptions:
         return not any(entry.upstream_name == upstream_name for entry in view.catalog.entries)
 
     def _owned(self, owner: tuple[str, str], session: Session) -> Owned:
-        return Owned(*owner, session.id if self._fleet.get(owner[0]).isolated else "")
+        supervisor = self._fleet.get(owner[0])
+        if not supervisor.apart:
+            return Owned(*owner)
+        return Owned(*owner, session.id if supervisor.isolated else OF_SESSIONS)
 
     async def _subscribed(self, exchange: Exchange, session: Session, uri: str, owned: Owned) -> Reply:
         """Subscribe for a session. It is listed at once: an update may come with the answer."""
@@ -284,7 +297,8 @@ class Subscriptions:
         return None
 
     async def _taken_again(self, owned: Owned) -> None:
-        if owned.session_id and not await self._calls.homes.is_here(owned.session_id, owned.upstream_name):
+        is_own = owned.session_id not in ("", OF_SESSIONS)
+        if is_own and not await self._calls.homes.is_here(owned.session_id, owned.upstream_name):
             return  # its home keeps it
         try:
             await self._holds.take(owned, {"uri": msgspec.Raw(rewrite.encode_text(owned.uri))})
@@ -292,7 +306,9 @@ class Subscriptions:
             return  # it is told again when it is back
 
 
-def _matching(subjects: dict[str, Owned], upstream_name: str, told: str, session_id: str) -> list[tuple[str, str]]:
+def _matching(
+    subjects: dict[str, Owned], upstream_name: str, told: str, heard: tuple[str, ...]
+) -> list[tuple[str, str]]:
     """The public URIs, among those subscribed to, that an update of an upstream's URI is to be told under, each with
     what is to follow it.
 
@@ -302,7 +318,7 @@ def _matching(subjects: dict[str, Owned], upstream_name: str, told: str, session
     own = [
         (uri, each.uri)
         for uri, each in subjects.items()
-        if each[0] == upstream_name and each[2:] == (session_id, False)
+        if each.upstream_name == upstream_name and each.session_id in heard and not each.is_task
     ]
     if exact := [(uri, "") for uri, local in own if local == told]:
         return exact

@@ -147,7 +147,7 @@ class TaskHandles:
         local_raw = Raw(rewrite.encode_text(local_id))
         self._remember(exchange, upstream_name, {"taskId": local_raw})  # what it asks may come before the answer
         supervisor = self._fleet.get(upstream_name)
-        if exchange.session is not None and supervisor.isolated:
+        if exchange.session is not None and supervisor.apart:
             supervisor = self._fleet.own_if_there(upstream_name, exchange.session.id)
         reply = await supervisor.request(
             exchange.message.method,
@@ -186,7 +186,7 @@ class TaskHandles:
         shown = self._current.of(exchange.view_name).allowed.upstreams
         able = [
             supervisor
-            for supervisor in self._fleet.supervisors.values()
+            for supervisor in map(self._fleet.for_sessions, self._fleet.supervisors.values())
             if supervisor.name in shown
             and (exchange.bound is None or supervisor.is_stdio)
             and supervisor.connection is not None

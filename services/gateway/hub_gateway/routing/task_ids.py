@@ -71,7 +71,9 @@ class TaskIds:
         if not self.replica or supervisor is None:
             return False
         connection = supervisor.connection
-        return supervisor.is_stdio or (connection is not None and connection.era is Era.HANDSHAKE)
+        if supervisor.is_stdio or supervisor.apart:
+            return True
+        return connection is not None and connection.era is Era.HANDSHAKE
 
 
 def _sealed(upstream_name: str, local_id: str, requestor: str) -> str:

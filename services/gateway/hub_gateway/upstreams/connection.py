@@ -113,6 +113,11 @@ class Connection:
         return self.agreement.instructions
 
     @property
+    def has_session(self) -> bool:
+        """Whether the upstream knows what is asked on this link as one conversation; see `Transport.has_session`."""
+        return self.agreement.era is Era.HANDSHAKE and self._transport.has_session
+
+    @property
     def in_flight(self) -> int:
         """Requests under way, the hub's own included."""
         return len(self._pending)

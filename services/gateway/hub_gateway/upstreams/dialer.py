@@ -1,12 +1,14 @@
 """How a connection to an upstream comes about: placeholders, transport, handshake.
 
-Owns the order of attempts: stateless before handshake, Streamable HTTP before HTTP+SSE. Remembers what worked, so that
-a reconnect does not try again what the upstream cannot bear. Does not know when to dial.
+Owns the order of attempts: stateless before handshake, but not where the connection is one session's own; Streamable
+HTTP before HTTP+SSE. Remembers what worked, so that a reconnect does not try again what the upstream cannot bear. Does
+not know when to dial.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -19,6 +21,7 @@ from hub_gateway.upstreams.handshake import (
     AS_RELAY,
     HUB,
     Agreement,
+    Declined,
     Initialize,
     Retry,
     initialize_params,
@@ -37,6 +40,8 @@ from hub_gateway.wire import meta
 from hub_gateway.wire.revisions import LATEST_HANDSHAKE, LATEST_STATELESS, Era
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 STDIO_PROBE_S = 3.0
 HTTP_PROBE_S = 10.0
@@ -68,7 +73,9 @@ class Dialer:
         self._owner = owner
         self._ties = None if ties is None else ties(config.name)
         self._stdio_probe_s = stdio_probe_s
-        self._probes = config.era == "auto"
+        self._probes = config.era != "handshake"
+        self._sessions_first = config.era == "auto" and owner is not None
+        """Whether a session is asked for first: its client can be asked there in the way that it speaks itself."""
         self._sse = config.type == "sse"
 
     async def dial(self, lost: Callable[[str], None]) -> Connection:
@@ -92,12 +99,14 @@ class Dialer:
         return connection
 
     async def _dial_stdio(self, resolved: ResolvedServer) -> Connection:
+        if self._sessions_first and (first := await self._with_session(self._stdio(resolved))) is not None:
+            return first
         if self._probes:
             connection = self._connection(self._stdio(resolved))
             try:
                 return await self._shake(connection, self._stdio_probe_s)
             except UpstreamDown:
-                if connection.gone is None:
+                if connection.gone is None or self._config.era == "stateless":
                     raise
             # Some servers exit when their first message is not `initialize`.
         connection = await self._shake(self._connection(self._stdio(resolved)), None)
@@ -110,12 +119,18 @@ class Dialer:
         if access is not None:
             await access.prepare(url, resolved.oauth)
         if not self._sse:
-            transport = StreamableHttp(self._config.name, url, dict(resolved.headers), limits, access)
+
+            def streamable() -> StreamableHttp:
+                return StreamableHttp(self._config.name, url, dict(resolved.headers), limits, access)
+
+            if self._sessions_first and (first := await self._with_session(streamable())) is not None:
+                return first
             try:
-                probe_s = HTTP_PROBE_S if self._config.era == "auto" else None
-                return await self._shake(self._connection(transport), probe_s)
+                probe_s = HTTP_PROBE_S if self._config.era != "handshake" else None
+                return await self._shake(self._connection(streamable()), probe_s)
             except Refused as fault:
-                if self._config.type is not None or fault.status not in _SSE_STATUSES:
+                forced = self._config.type is not None or self._config.era == "stateless"
+                if forced or fault.status not in _SSE_STATUSES:
                     raise
                 refusal = fault
         else:
@@ -125,6 +140,15 @@ class Dialer:
             return await self._shake(self._connection(transport), None)
         except Refused as fault:
             raise UpstreamDown(f"no MCP endpoint at this url: {refusal or fault}") from fault
+
+    async def _with_session(self, transport: Transport) -> Connection | None:
+        """A connection in the era of sessions; None where there is none, and not asked again where that was said."""
+        try:
+            return await self._shake(self._connection(transport), None)
+        except UpstreamError as fault:
+            _log.debug("%s opens no session: %s", self._config.name, fault)
+            self._sessions_first = not declined(fault)
+        return None
 
     def _connection(self, transport: Transport) -> Connection:
         listener = None if self._owner is None else self._owner.listener
@@ -150,7 +174,7 @@ class Dialer:
             if probe_s is None:
                 await _initialize(connection, LATEST_HANDSHAKE, self._caller)
             else:
-                await _probe(connection, tasks, probe_s, self._caller)
+                await _probe(connection, tasks, probe_s, self._caller, only=self._config.era == "stateless")
         except BaseException:
             await tasks.close()
             await connection.close()
@@ -159,16 +183,22 @@ class Dialer:
         return connection
 
 
+def declined(fault: Exception | None) -> bool:
+    """Whether an attempt to shake hands ended with the word that there is nobody of that era, and not with a link that
+    may work another time."""
+    return isinstance(fault, Declined) or (isinstance(fault, Refused) and fault.status in _SSE_STATUSES)
+
+
 def has_authorization(resolved: ResolvedServer) -> bool:
     """Whether the config itself says what the upstream is shown; then the hub gets no token for it."""
     return any(name.lower() == "authorization" for name in resolved.headers)
 
 
-async def _probe(connection: Connection, tasks: Tasks, probe_s: float, caller: meta.Caller) -> None:
+async def _probe(connection: Connection, tasks: Tasks, probe_s: float, caller: meta.Caller, *, only: bool) -> None:
     """Ask for a stateless server first. Silence is no verdict: the child may still be starting, so after `probe_s`
-    `initialize` is sent as well, and whichever is answered decides."""
+    `initialize` is sent as well, and whichever is answered decides; not where `only` a stateless one will do."""
     discover = tasks.spawn(_quiet(_discover(connection, LATEST_STATELESS)), "discover")
-    await asyncio.wait([discover], timeout=probe_s)
+    await asyncio.wait([discover], timeout=None if only else probe_s)
     if not discover.done():
         initialize = tasks.spawn(_quiet(_initialize(connection, LATEST_HANDSHAKE, caller)), "initialize")
         await asyncio.wait([discover, initialize], return_when=asyncio.FIRST_COMPLETED)
@@ -186,6 +216,8 @@ async def _probe(connection: Connection, tasks: Tasks, probe_s: float, caller: m
     match found:
         case Agreement():
             connection.settle(found)
+        case Initialize() if only:
+            raise Declined(f"it does not speak {LATEST_STATELESS}, which its config wants alone")
         case Initialize():
             await _initialize(connection, found.revision, caller)
         case Retry():

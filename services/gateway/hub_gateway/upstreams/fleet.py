@@ -17,6 +17,7 @@ from hub_gateway.upstreams.dev_reload import DevReload
 from hub_gateway.upstreams.isolation import Isolation, Owners, Told
 from hub_gateway.upstreams.oauth.authorizations import Authorizations
 from hub_gateway.upstreams.pending import Ties
+from hub_gateway.upstreams.second_links import SecondLinks
 from hub_gateway.upstreams.status import Observe
 from hub_gateway.upstreams.supervisor import Ears, Supervisor
 from hub_gateway.wire.message import Message
@@ -63,13 +64,16 @@ class Fleet:
         ties: Callable[[str], Ties] | None = None,
         relinked: Callable[[str, str], None] | None = None,
     ) -> None:
-        """`relinked` takes the names of an upstream and of a session whose own connection to it is another one now."""
+        """`relinked` takes the names of an upstream and of a session whose own connection to it is another one now, or
+        `OF_SESSIONS` for the second link that sessions share."""
         self.supervisors: dict[str, Supervisor] = {}
         self._context = context
         self._authorizations = authorizations
-        self._ears = Ears(changed, unasked, observe, ties=ties)
+        self._ears = Ears(self._changed, unasked, observe, ties=ties)
+        self._tell_changed = changed
         told = told or (lambda name, _session, message: unasked(name, message))
         self._isolation = Isolation(context, told, observe, owners, ties=ties, relinked=relinked)
+        self._seconds = SecondLinks(context, self._ears, told, relinked)
         self._dev_reload = DevReload(self._reload)
         self._lock = asyncio.Lock()
 
@@ -85,27 +89,34 @@ class Fleet:
         return supervisor
 
     async def own(self, name: str, session_id: str) -> Supervisor:
-        """The supervisor a session's calls go to: its own where the upstream is isolated, else the shared one.
+        """The supervisor a session's calls go to: its own where the upstream is isolated, that of the second link where
+        the upstream is of both eras, else the first one.
 
         Raises:
             UnknownUpstream: the config has none of that name.
             UpstreamBusy, UpstreamDown: there is no connection of its own for this session.
         """
         shared = self.get(name)
-        if not isinstance(shared.config, ServerConfig) or shared.config.isolation != "session":
-            return shared
-        if shared.connection is None:
+        if shared.connection is None or not isinstance(shared.config, ServerConfig):
             return shared  # stopped or down: the shared one knows why
+        if not shared.isolated:
+            return await self._seconds.for_sessions(shared) if shared.apart else shared
         return await self._isolation.supervisor(shared.config, session_id, shared.credential)
 
     def own_if_there(self, name: str, session_id: str) -> Supervisor:
-        """The supervisor of a session's own connection where it has one, else the shared one.
+        """As `own`, of what there is now: the first one where the session has no own connection, or there is no second
+        link.
 
         Raises:
             UnknownUpstream: the config has none of that name.
         """
         shared = self.get(name)
-        return self._isolation.existing(name, session_id) or shared
+        return self._isolation.existing(name, session_id) or self.for_sessions(shared)
+
+    def for_sessions(self, first: Supervisor) -> Supervisor:
+        """The supervisor of what sessions share of an upstream: that of the second link where there is one now, else
+        the first."""
+        return (self._seconds.existing(first.name) or first) if first.apart else first
 
     def owned_by(self, session_id: str) -> list[Supervisor]:
         """The supervisors of the connections that a session has of its own."""
@@ -156,6 +167,7 @@ class Fleet:
         """Stop every upstream."""
         await self._dev_reload.close()
         await self._isolation.close()
+        await self._seconds.close()
         async with self._lock:
             await asyncio.gather(*(_end(one, "the hub is stopping") for one in self.supervisors.values()))
 
@@ -167,6 +179,7 @@ class Fleet:
         added = tuple(name for name in wanted if name not in old)
         for name in (*removed, *modified):
             self._isolation.end_upstream(name)
+            self._seconds.end(name)
             self._dev_reload.forget(name)
         leaving = [old[name] for name in (*removed, *modified)]
         # The old ones leave the map first: from now on nobody can reach them.
@@ -177,6 +190,7 @@ class Fleet:
             config = wanted[name]
             if config != old[name].config and isinstance(config, ServerConfig):
                 old[name].adopt(config)
+                self._seconds.adopt(config)
                 self._ears.changed(name)
         for name in added:
             self._launch(name)
@@ -191,6 +205,11 @@ class Fleet:
         remote = isinstance(config, ServerConfig) and not config.is_stdio
         credential = self._authorizations.credential(config.name) if remote and self._authorizations else None
         return Supervisor(config, self._context, self._ears, credential)
+
+    def _changed(self, name: str) -> None:
+        if (supervisor := self.supervisors.get(name)) is not None:
+            self._seconds.first_changed(supervisor)
+        self._tell_changed(name)
 
     async def _reload(self, name: str) -> None:
         """Start anew what runs, or tries to: its sources are others now."""

@@ -43,6 +43,10 @@ ON_BEHALF = meta.Caller(
 them may."""
 
 
+class Declined(UpstreamDown):
+    """The upstream answered the handshake, and speaks no revision of the era that was asked for."""
+
+
 class Agreement(msgspec.Struct, frozen=True):
     """How one connection is spoken on, and what the upstream said of itself."""
 
@@ -134,7 +138,8 @@ def judge_initialize(reply: Reply) -> Agreement | Retry:
     """What the answer to `initialize` means.
 
     Raises:
-        UpstreamDown: refused, or the upstream chose a revision that the hub does not know.
+        Declined: it was refused.
+        UpstreamDown: the upstream chose a revision that the hub does not know.
         UpstreamGarbage: the result is no InitializeResult.
     """
     if reply.error_raw:
@@ -145,7 +150,7 @@ def judge_initialize(reply: Reply) -> Agreement | Retry:
                     return retry
                 case _:
                     pass
-        raise UpstreamDown(f"it refused initialize: {error.message or error.code}")
+        raise Declined(f"it refused initialize: {error.message or error.code}")
     try:
         found = _initialized.decode(reply.result_raw)
         capabilities = _object.decode(found.capabilities)

@@ -37,9 +37,10 @@ class LogLevel:
         self._connection, self._told = connection, None
         await self._tell()
 
-    def unlink(self) -> None:
-        """There is no link."""
-        self._connection = None
+    def unlink(self, connection: Connection | None) -> None:
+        """That link is no more."""
+        if connection is self._connection:
+            self._connection = None
 
     async def want(self, level: str | None) -> None:
         """Have it log from this level on; returns when it is told, or cannot be. None changes nothing."""

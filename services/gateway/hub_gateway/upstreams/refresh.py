@@ -31,6 +31,26 @@ _FIELDS = {
 }
 
 
+def united(first: Offering, second: Offering) -> Offering:
+    """What two links to one upstream offer: all of the first, and after it what only the second one names."""
+    also: dict[str, tuple[bytes, ...]] = {}
+    for kind in EntryKind:
+        ours, theirs = first.of(kind), second.of(kind)
+        if theirs != ours:
+            known = {_key(kind, raw) for raw in ours}
+            if more := tuple(raw for raw in theirs if _key(kind, raw) not in known):
+                also[_FIELDS[kind]] = (*ours, *more)
+    return msgspec.structs.replace(first, **also) if also else first
+
+
+def _key(kind: EntryKind, definition_raw: bytes) -> str | None:
+    """What an entry is called; None where it cannot be read, which the catalog says of the first of its kind."""
+    try:
+        return rewrite.text(rewrite.members(definition_raw).get(kind.key))
+    except msgspec.MsgspecError:
+        return None
+
+
 class Refresh:
     """The lists of one connection. A list that fails keeps what it held before, and `faults` says so."""
 

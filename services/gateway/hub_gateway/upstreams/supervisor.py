@@ -38,7 +38,7 @@ from hub_gateway.upstreams.inbound import ACKNOWLEDGED
 from hub_gateway.upstreams.log_level import LogLevel
 from hub_gateway.upstreams.oauth.credential import Credential
 from hub_gateway.upstreams.pending import Listener, Owner, Reply, Ties
-from hub_gateway.upstreams.refresh import Refresh
+from hub_gateway.upstreams.refresh import Refresh, united
 from hub_gateway.upstreams.status import Observe, Outcome, State, Stats, Status
 from hub_gateway.upstreams.transports.transport import Forgotten
 from hub_gateway.wire import meta, rewrite
@@ -85,7 +85,10 @@ class Supervisor:
         context: Context,
         ears: Ears,
         credential: Credential | None = None,
+        beside: Supervisor | None = None,
     ) -> None:
+        """With `beside` this is the second link to that one's upstream, and shares with it the limit of calls, the
+        counters and the log level."""
         self.name = config.name
         self.config = config
         self.credential = credential
@@ -93,13 +96,20 @@ class Supervisor:
         self.connection: Connection | None = None
         self.offering = Offering()
         """What the upstream offers now: nothing while there is no connection."""
-        self.stats = Stats()
-        self.log_level = LogLevel(config.name)
+        self.fault: HubError | None = None
+        """What ended the last link, or the last attempt to make one."""
+        self.stats = Stats() if beside is None else beside.stats
+        self.log_level = LogLevel(config.name) if beside is None else beside.log_level
+        self._beside = beside
+        self._also = Offering()
+        """What is offered on a second link."""
+        self._parts: tuple[Offering, Offering] | None = None
+        """What `offering` is made of."""
         self._context = context
         self._ears = ears
         self._tasks = Tasks(f"upstream.{config.name}")
         self._run_task: asyncio.Task[None] | None = None
-        self._known = Offering()
+        self._known = Offering() if beside is None else beside._known
         self._refresh: Refresh | None = None
         self._wake = asyncio.Event()
         self._up = asyncio.Event()
@@ -107,10 +117,13 @@ class Supervisor:
         self._acknowledged = 0
         self._pause = Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S, random.random)
         self._breaker = Breaker(_BREAKER_THRESHOLD, _BREAKER_OPEN_S, time.monotonic)
-        self._gate = Gate(1 if isinstance(config, InvalidServer) else config.max_in_flight, _QUEUE_S, QUEUE)
+        limit = 1 if isinstance(config, InvalidServer) else config.max_in_flight
+        self._gate = Gate(limit, _QUEUE_S, QUEUE) if beside is None else beside._gate
         self._timeout_s = 0.0 if isinstance(config, InvalidServer) else config.timeout_s
         self.isolated = isinstance(config, ServerConfig) and config.isolation == "session"
         """Whether each session is to have a connection of its own."""
+        self.apart = self.isolated
+        """Whether calls of sessions go, or may go, over another link than this one."""
         if isinstance(config, InvalidServer):
             self.status = Status("invalid", config.reason, time.time())
         else:
@@ -166,6 +179,12 @@ class Supervisor:
             return await self.credential.authorize(forget)
         except UpstreamError as fault:
             raise self._named(fault) from fault
+
+    def also(self, offering: Offering) -> None:
+        """Offer, after its own, what is offered on a second link to the same upstream and not on this one."""
+        self._also, before = offering, self.offering
+        if self.connection is not None and self._offer() and self.offering != before:
+            self._ears.changed(self.name)
 
     async def refresh(self, kinds: Iterable[EntryKind] = tuple(EntryKind)) -> None:
         """List these kinds anew, or everything, and return when that is done.
@@ -376,7 +395,8 @@ class Supervisor:
             tasks.spawn(subscription.listen(connection), "listen")
         self._refresh = refresh = Refresh(connection, self._known, min(_LIST_S, config.timeout_s))
         await refresh.run()
-        await self.log_level.link(connection)
+        if connection.era is Era.HANDSHAKE:
+            await self.log_level.link(connection)
         self.connection = connection
         self._up.set()
         self._breaker.success()
@@ -390,9 +410,9 @@ class Supervisor:
                 self._pause.reset()
 
     def _unlink(self) -> None:
-        self.log_level.unlink()
+        self.log_level.unlink(self.connection)
         self.connection = self._refresh = None
-        self.offering = Offering()
+        self.offering, self._parts = Offering(), None
 
     async def _watch(self, connection: Connection, refresh: Refresh) -> None:
         failures = 0
@@ -477,9 +497,16 @@ class Supervisor:
 
     def _take(self, refresh: Refresh) -> bool:
         """Swap the offering in; whether it is another one."""
-        other = self.offering is not refresh.offering
-        self.offering = self._known = refresh.offering
-        return other
+        self._known = refresh.offering
+        return self._offer()
+
+    def _offer(self) -> bool:
+        """Offer what the links offer together; whether it is another offering."""
+        parts = self._known, self._also
+        if self._parts is not None and all(one is other for one, other in zip(parts, self._parts, strict=True)):
+            return False
+        self.offering, self._parts = united(*parts), parts
+        return True
 
     # Status
 
@@ -496,7 +523,9 @@ class Supervisor:
             state = "unauthorized"
         elif isinstance(fault, ConfigError):
             state = "invalid"
-        _log.warning("%s: %s", self.name, fault)
+        # What a second link lacks the first one makes up for.
+        _log.log(logging.WARNING if self._beside is None else logging.DEBUG, "%s: %s", self.name, fault)
+        self.fault = fault
         self._unlink()
         self._tell(state, str(fault), attempt=self.status.attempt + 1)
 

@@ -9,9 +9,10 @@ import msgspec
 import pytest
 
 from hub_gateway.errors import ConfigError, UpstreamDown, UpstreamTimeout, UpstreamUnauthorized
+from hub_gateway.upstreams.pending import Owner
 from hub_gateway.wire.revisions import Era
 from tests.support import processes
-from tests.unit.gateway.upstreams.everything import config, linked, serving, text
+from tests.unit.gateway.upstreams.everything import CALLER, Ear, config, linked, serving, text
 from tests.unit.gateway.upstreams.scripted import Request, Write, answer, scripted
 
 pytestmark = pytest.mark.anyio
@@ -61,6 +62,35 @@ async def test_a_server_of_both_eras_is_spoken_to_in_the_one_that_the_config_wan
     with serving(transport, "--era", "both", module=module, era="handshake") as server:
         async with linked(server) as link:
             assert (link.connection.era, link.connection.revision) == (Era.HANDSHAKE, "2025-11-25")
+
+
+@pytest.mark.parametrize("transport", ["http", "stdio"])
+@pytest.mark.parametrize("module", [processes.EVERYTHING, processes.RAW])
+async def test_a_server_that_lacks_the_one_era_that_the_config_wants_is_not_spoken_to(
+    transport: str, module: str
+) -> None:
+    with (
+        serving(transport, "--era", "handshake", module=module, era="stateless") as server,
+        pytest.raises(UpstreamDown, match="2026-07-28"),
+    ):
+        async with linked(server):
+            pass
+
+
+@pytest.mark.parametrize("transport", ["http", "stdio"])
+@pytest.mark.parametrize("module", [processes.EVERYTHING, processes.RAW])
+@pytest.mark.parametrize(
+    ("era", "expected"), [("both", Era.HANDSHAKE), ("stateless", Era.STATELESS), ("handshake", Era.HANDSHAKE)]
+)
+async def test_a_session_s_own_connection_is_a_session_where_there_are_any(
+    transport: str, module: str, era: str, expected: Era
+) -> None:
+    with serving(transport, "--era", era, module=module) as server:
+        async with linked(server, owner=Owner(CALLER, Ear())) as link:
+            assert link.connection.era is expected
+            again = await link.dialer.dial(lambda _: None)
+            assert again.era is expected
+            await again.close()
 
 
 @pytest.mark.parametrize("kind", ["sse", None])

@@ -31,6 +31,7 @@ class HttpSse:
     """One SSE endpoint of an upstream. `headers` hold no Authorization where there is an `access`."""
 
     streams = False
+    has_session = True
 
     def __init__(
         self, name: str, url: str, headers_: dict[str, str], limits: ConnectionPool, access: Access | None = None

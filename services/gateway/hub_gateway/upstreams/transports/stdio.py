@@ -35,6 +35,7 @@ class Stdio:
     """One child. `hidden` are texts (secrets of the config) that its last words, told to people, must not show."""
 
     streams = False
+    has_session = True
 
     def __init__(
         self, name: str, command: list[str], env: dict[str, str], cwd: str | None, hidden: frozenset[str] = frozenset()

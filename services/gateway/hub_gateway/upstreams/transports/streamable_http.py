@@ -95,6 +95,11 @@ class StreamableHttp:
         self._session_id: str | None = None
         self._heads: dict[tuple[str, str | None], bytes] = {}
 
+    @property
+    def has_session(self) -> bool:
+        """Whether the upstream has named a session (2025-11-25 transports §Session Management: it may)."""
+        return self._session_id is not None
+
     async def open(self, receive: Receive, lost: Lost) -> None:
         """Prepare the pool; the first message opens the first socket."""
         self._receive, self._lost = receive, lost

@@ -76,6 +76,12 @@ class Transport(Protocol):
         """Whether each request has a response stream of its own, which ends when `send` is cancelled."""
         ...
 
+    @property
+    def has_session(self) -> bool:
+        """Whether the upstream, once it has agreed to a revision with sessions, knows requests of this link as one
+        conversation; over Streamable HTTP it may serve each by itself in these too."""
+        ...
+
     async def open(self, receive: Receive, lost: Lost) -> None:
         """Start the process or prepare the pool. Does not speak MCP.
 
