@@ -51,6 +51,17 @@ _MARKS = {
 }
 
 
+_FIRST_CONFIG = """
+Name a config with --config, or write mcp-servers.json, for example:
+
+    {"mcpServers": {"time": {"command": "uvx", "args": ["mcp-server-time"]}}}
+"""
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 class Progress:
     """What a person sees: a line per server when it has settled, then where to go next."""
 
@@ -63,10 +74,8 @@ class Progress:
     def watch(self, gateway: Gateway) -> None:
         """Say where the hub is and which servers are coming."""
         self._gateway = gateway
-        names = len(gateway.document.servers) + len(gateway.document.invalid)
-        self._console.print(
-            Text.assemble(("MCP Hub", "bold"), f" serves {gateway.endpoint} · {names} servers starting")
-        )
+        servers = _counted(len(gateway.document.servers) + len(gateway.document.invalid), "server")
+        self._console.print(Text.assemble(("MCP Hub", "bold"), f" serves {gateway.endpoint} · {servers} starting"))
 
     def changed(self, name: str) -> None:
         """A server's status changed."""
@@ -81,7 +90,7 @@ class Progress:
         mark, style = _MARKS[status.state]
         about = status.reason or status.last_error or ""
         if status.state == "ready":
-            about = f"{len(supervisor.offering.tools)} tools"
+            about = _counted(len(supervisor.offering.tools), "tool")
         self._console.print(Text.assemble(("  " + mark, style), f" {name}  {status.state}  ", (about, "dim")))
         if all(each in self._shown for each in self._gateway.fleet.supervisors):
             self._settled.set()
@@ -102,7 +111,7 @@ class Progress:
         tools = sum(len(each.offering.tools) for each in gateway.fleet.supervisors.values())
         base = gateway.endpoint.removesuffix("/mcp")
         self._console.print(
-            f"\n{tools} tools behind one endpoint. Point your MCP client at\n\n    {gateway.endpoint}\n\n"
+            f"\n{_counted(tools, 'tool')} behind one endpoint. Point your MCP client at\n\n    {gateway.endpoint}\n\n"
             f"Try:  npx @modelcontextprotocol/inspector --cli {gateway.endpoint} --transport http --method tools/list\n"
             f"See:  curl {base}/api/health    Stop: Ctrl-C",
             markup=False,
@@ -130,6 +139,8 @@ def serve(config: Sequence[Path], *, port: int | None, host: str | None, watch: 
     except ConfigError as fault:
         for each in fault.faults:
             print(f"mcp-hub: {each}", file=sys.stderr)
+        if not any(Path(path).exists() for path in settings.config or (DEFAULT_CONFIG,)):
+            print(_FIRST_CONFIG, end="", file=sys.stderr)
         return 2
     except HubError as fault:
         print(f"mcp-hub: {fault}", file=sys.stderr)

@@ -40,7 +40,8 @@ def listen(host: str, port: int) -> socket.socket:
         listening.listen(2048)
     except OSError as fault:
         listening.close()
-        raise PortBusy(f"Cannot listen on {host}:{port}: {fault.strerror or fault}") from fault
+        why = fault.strerror or fault
+        raise PortBusy(f"Cannot listen on {host}:{port}: {why}; another port is given with --port") from fault
     listening.setblocking(False)
     return listening
 

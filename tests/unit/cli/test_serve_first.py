@@ -1,0 +1,59 @@
+"""`mcp-hub serve` where something is missing: what is said has to be enough to go on."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hub_gateway.config.load import load
+
+COMMAND = (sys.executable, "-m", "hub_cli", "serve")
+
+
+def serve(folder: Path, *arguments: str) -> tuple[int, str]:
+    """Run it where it cannot run, and return its exit code and its words."""
+    done = subprocess.run(
+        [*COMMAND, *arguments], cwd=folder, capture_output=True, text=True, timeout=60, check=False, env={"HOME": "/"}
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("arguments", ((), ("--config", "mine.json")))
+def test_without_a_config_one_is_shown_that_works(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    code, words = serve(tmp_path, *arguments)
+    assert (code, words.splitlines()[0]) == (
+        2,
+        f"mcp-hub: {arguments[-1] if arguments else 'mcp-servers.json'}: no such file",
+    )
+    assert "--config" in words
+    shown = next(line for line in words.splitlines() if line.lstrip().startswith("{"))
+    path = tmp_path / "mcp-servers.json"
+    path.write_text(shown)
+    assert list(load([path]).servers) == ["time"]
+
+
+def test_of_a_config_that_is_wrong_the_place_is_told_and_no_other_is_shown(tmp_path: Path) -> None:
+    (tmp_path / "mcp-servers.json").write_text('{"mcpServers": {"a": {"command": "x"},\n  }, oops')
+    code, words = serve(tmp_path)
+    assert (code, words.splitlines()[0][: len("mcp-hub: mcp-servers.json: line 2, column ")]) == (
+        2,
+        "mcp-hub: mcp-servers.json: line 2, column ",
+    )
+    assert "for example" not in words
+
+
+def test_a_port_that_is_taken_is_named_with_what_to_do(tmp_path: Path) -> None:
+    servers: dict[str, Any] = {"mcpServers": {}}
+    (tmp_path / "mcp-servers.json").write_text(json.dumps(servers))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, words = serve(tmp_path, "--port", str(port))
+    assert code == 1
+    assert f"127.0.0.1:{port}" in words
+    assert "--port" in words
