@@ -62,6 +62,11 @@ def _counted(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
+def _servers(gateway: Gateway) -> list[str]:
+    """Of the config: the fleet has none of them before the endpoint answers."""
+    return [*gateway.document.servers, *gateway.document.invalid]
+
+
 class Progress:
     """What a person sees: a line per server when it has settled, then where to go next."""
 
@@ -74,7 +79,7 @@ class Progress:
     def watch(self, gateway: Gateway) -> None:
         """Say where the hub is and which servers are coming."""
         self._gateway = gateway
-        servers = _counted(len(gateway.document.servers) + len(gateway.document.invalid), "server")
+        servers = _counted(len(_servers(gateway)), "server")
         self._console.print(Text.assemble(("MCP Hub", "bold"), f" serves {gateway.endpoint} · {servers} starting"))
 
     def changed(self, name: str) -> None:
@@ -92,7 +97,7 @@ class Progress:
         if status.state == "ready":
             about = _counted(len(supervisor.offering.tools), "tool")
         self._console.print(Text.assemble(("  " + mark, style), f" {name}  {status.state}  ", (about, "dim")))
-        if all(each in self._shown for each in self._gateway.fleet.supervisors):
+        if all(each in self._shown for each in _servers(self._gateway)):
             self._settled.set()
 
     async def summary(self) -> None:
@@ -102,10 +107,10 @@ class Progress:
             return
         try:
             async with asyncio.timeout(SETTLED_AFTER_S):
-                if gateway.fleet.supervisors:
+                if _servers(gateway):
                     await self._settled.wait()
         except TimeoutError:
-            late = [name for name in gateway.fleet.supervisors if name not in self._shown]
+            late = [name for name in _servers(gateway) if name not in self._shown]
             self._console.print(f"  … still starting: {', '.join(late)}")
         await gateway.republish.settled()
         tools = sum(len(each.offering.tools) for each in gateway.fleet.supervisors.values())

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from hub_gateway.config.load import load
+from tests.support.processes import EVERYTHING, stdio_entry
 
 COMMAND = (sys.executable, "-m", "hub_cli", "serve")
 
@@ -57,3 +58,24 @@ def test_a_port_that_is_taken_is_named_with_what_to_do(tmp_path: Path) -> None:
     assert code == 1
     assert f"127.0.0.1:{port}" in words
     assert "--port" in words
+
+
+def test_what_is_behind_the_endpoint_is_counted_once_the_servers_are_there(tmp_path: Path) -> None:
+    servers = {"slow": stdio_entry(EVERYTHING, "--era", "handshake"), "off": {"command": "x", "disabled": True}}
+    (tmp_path / "mcp-servers.json").write_text(json.dumps({"mcpServers": servers}))
+    environ = {"HOME": str(tmp_path), "HUB_GATEWAY_STATE_DIR": str(tmp_path / "state")}
+    with subprocess.Popen(
+        [*COMMAND, "--port", "0"], cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=environ
+    ) as hub:
+        assert hub.stdout is not None
+        lines: list[str] = []
+        for line in hub.stdout:
+            lines.append(line.rstrip())
+            if "behind one endpoint" in line:
+                break
+        hub.terminate()
+    assert lines[0].endswith("2 servers starting")
+    (ready,) = [line.split() for line in lines if " slow " in line]
+    assert ready[2] == "ready"
+    assert lines[-1].startswith(f"{ready[3]} tools behind one endpoint")
+    assert any("off  stopped  disabled in the config" in line for line in lines)
