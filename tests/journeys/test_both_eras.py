@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from typing import Any, Final
 
 import anyio
+import mcp_types as types
 import pytest
 from mcp import Client, MCPError, StdioServerParameters
 
@@ -188,6 +189,51 @@ async def test_a_process_of_the_sessions_that_dies_comes_back(hub: Hub) -> None:
         assert int(text_of(await other.call_tool(name, {}))) == stays
         assert text_of(await client.call_tool("changing_stdio__test_elicitation", {"message": "?"})).startswith("User")
         assert await hub.status_of("changing_stdio") == "ready"
+
+
+@proves("both-eras-away", "resource-updated")
+async def test_what_was_subscribed_to_stays_so_when_that_process_is_another(hub: Hub) -> None:
+    uri, told = "test://only-changing_stdio", list[str]()
+
+    async def heard(message: object) -> None:
+        if isinstance(message, types.ResourceUpdatedNotification):
+            told.append(str(message.params.uri))
+
+    async with session(hub.url, message_handler=heard) as client:
+        await client.subscribe_resource(uri)  # pyright: ignore[reportDeprecated]
+        pid = int(text_of(await client.call_tool("changing_stdio__process_id", {})))
+        os.kill(pid, signal.SIGKILL)
+
+        async def touched() -> list[str]:
+            try:
+                await client.call_tool("changing_stdio__touch_resource", {"uri": uri})
+            except MCPError:
+                return []  # the call that found it dead
+            return told
+
+        await until(touched, lambda heard: uri in heard, BACK_S, "told of an update again")
+
+
+@proves("both-eras-away")
+async def test_both_processes_end_with_their_server(hub: Hub) -> None:
+    upstream, name = "changing_stdio", "changing_stdio__process_id"
+    async with session(hub.url) as one, stateless(hub.url) as other:
+        pids = [int(text_of(await client.call_tool(name, {}))) for client in (one, other)]
+        await hub.api("POST", "/api/servers/stop", {"server_name": upstream})
+        try:
+            for pid in pids:
+                with pytest.raises(ProcessLookupError):
+                    os.kill(pid, 0)
+        finally:
+            await hub.api("POST", "/api/servers/start", {"server_name": upstream})
+        await hub.until_ready(upstream)
+
+        async def listed() -> bool:
+            return name in await all_tools(one)
+
+        await until(listed, bool, BACK_S, "listed again")
+        again = [int(text_of(await client.call_tool(name, {}))) for client in (one, other)]
+        assert len({*pids, *again}) == 4
 
 
 @proves("both-eras-away")

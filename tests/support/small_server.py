@@ -108,6 +108,8 @@ class SmallServer:
     capabilities: dict[str, Any] = field(default_factory=dict[str, Any])
     url: str = ""
     seen: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    refused: list[str] = field(default_factory=list[str])
+    """The methods it was asked in the other era."""
     bodies: list[bytes] = field(default_factory=list[bytes])
     arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
     asked: dict[str, asyncio.Future[dict[str, Any]]] = field(
@@ -156,6 +158,7 @@ class SmallServer:
         body = await request.body()
         message: dict[str, Any] = json.loads(body)
         if (request.headers.get("mcp-protocol-version") == STATELESS) != (self.era == STATELESS):
+            self.refused.append(str(message.get("method")))
             return Response("Bad Request: unsupported protocol version", 400)
         async with self.arrived:
             self.seen.append(message)

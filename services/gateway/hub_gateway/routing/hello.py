@@ -71,6 +71,7 @@ class Hello:
         session = self._sessions.open(revision, caller, capabilities, view_name, credential)
         audience = self._current.of(view_name)
         self._log_levels.noticed(session)
+        self._fleet.expect_sessions()
         return session, rewrite.join(
             {
                 "protocolVersion": rewrite.encode_text(revision),

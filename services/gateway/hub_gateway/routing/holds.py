@@ -23,6 +23,7 @@ from hub_gateway.upstreams.fleet import Fleet
 from hub_gateway.upstreams.handshake import ON_BEHALF
 from hub_gateway.upstreams.inbound import ACKNOWLEDGED
 from hub_gateway.upstreams.pending import Answer, Listener, Reply
+from hub_gateway.upstreams.second_links import OF_SESSIONS
 from hub_gateway.upstreams.supervisor import Supervisor
 from hub_gateway.wire import meta, rewrite
 from hub_gateway.wire.errors import RESOURCE_NOT_FOUND_HANDSHAKE, error_object
@@ -140,9 +141,10 @@ class Holds:
                 await self._subscribe(owned, hold, {"uri": Raw(rewrite.encode_text(owned.uri))}, ON_BEHALF)
 
     async def _supervisor(self, owned: Owned) -> Supervisor:
-        if owned.session_id:
-            return await self._fleet.own(owned.upstream_name, owned.session_id)
-        return self._fleet.get(owned.upstream_name)
+        shared = self._fleet.get(owned.upstream_name)
+        if not owned.session_id or (owned.session_id == OF_SESSIONS and shared.isolated):
+            return shared
+        return await self._fleet.own(owned.upstream_name, owned.session_id)
 
     async def _subscribe(self, owned: Owned, hold: _Hold, params: rewrite.Members, caller: meta.Caller) -> Reply:
         supervisor = await self._supervisor(owned)

@@ -122,6 +122,10 @@ class Fleet:
         """The supervisors of the connections that a session has of its own."""
         return self._isolation.owned_by(session_id)
 
+    def expect_sessions(self) -> None:
+        """A client opened a session: from now on upstreams of both eras are to have a link for such clients."""
+        self._seconds.expect(self.supervisors.values())
+
     def end_session(self, session_id: str) -> None:
         """A session ended, and its own connections with it."""
         self._isolation.end_session(session_id)
@@ -153,15 +157,19 @@ class Fleet:
         """
         self._isolation.end_upstream(name)
         await self.get(name).stop(reason)
+        await self._seconds.ended(name)
 
     async def refresh(self, name: str) -> None:
-        """List anew what one upstream offers.
+        """List anew what one upstream offers, on both links where there are two.
 
         Raises:
             UnknownUpstream: the config has none of that name.
             UpstreamDown: it is not connected.
         """
-        await self.get(name).refresh()
+        first = self.get(name)
+        if (shared := self.for_sessions(first)) is not first:
+            await shared.refresh()
+        await first.refresh()
 
     async def close(self) -> None:
         """Stop every upstream."""
@@ -195,6 +203,7 @@ class Fleet:
         for name in added:
             self._launch(name)
         await asyncio.gather(*(_end(one, "removed from the config") for one in leaving))
+        await asyncio.gather(*(self._seconds.ended(one.name) for one in leaving))
         for name in modified:
             self._launch(name)
         for name in (*removed, *added, *modified):

@@ -9,7 +9,7 @@ Compatibility with Initialization-Based Versions). Nothing but an attempt says w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
@@ -77,13 +77,15 @@ class SecondLinks:
         self._told = told
         self._relinked = relinked
         self._seconds: dict[str, _Second] = {}
+        self._expected = False
+        """Whether there are sessions, or were."""
         self._missed: set[str] = set()
         """Upstreams on whose first link sessions were served for want of a second."""
+        self._ending: dict[str, set[asyncio.Task[None]]] = {}
         self._tasks = Tasks("second-links")
 
     def first_changed(self, first: Supervisor) -> None:
-        """The status of an upstream, or its first link, is another. Over HTTP a session is opened at once; over stdio
-        no process is started that nobody needs."""
+        """The status of an upstream, or its first link, is another."""
         second, link = self._seconds.get(first.name), first.connection
         if link is None:
             if first.status.state == "stopped":
@@ -97,9 +99,15 @@ class SecondLinks:
             return
         self.end(first.name)
         first.apart = first.isolated or may_be
-        if may_be and not first.is_stdio:
-            self._open(first, link)
+        self._open_early(first)
         first.also(_NOTHING)
+
+    def expect(self, firsts: Iterable[Supervisor]) -> None:
+        """A client opened a session: where nobody does, no server is asked for one."""
+        if not self._expected:
+            self._expected = True
+            for first in firsts:
+                self._open_early(first)
 
     async def for_sessions(self, first: Supervisor) -> Supervisor:
         """The supervisor that calls of sessions go to: of the second link, which is made and waited for where it may
@@ -114,7 +122,7 @@ class SecondLinks:
             second = self._open(first, link)
         try:
             async with asyncio.timeout_at(second.patience_end_s):
-                while not second.is_up and not second.again_s and self._seconds.get(first.name) is second:
+                while self._may_come_up(first.name, second):
                     second.changed.clear()
                     await second.changed.wait()
         except TimeoutError:
@@ -138,13 +146,32 @@ class SecondLinks:
         """End the second link of an upstream that is gone, stopped or configured anew."""
         if (second := self._seconds.pop(name, None)) is not None:
             second.changed.set()
-            self._tasks.spawn(second.supervisor.stop("its first link ended"), f"end {name}")
+            self._stop(name, second.supervisor)
+
+    async def ended(self, name: str) -> None:
+        """Return when the second links to an upstream that were to end are gone, processes included."""
+        if ending := self._ending.get(name):
+            await asyncio.wait(set(ending))
 
     async def close(self) -> None:
         """End them all."""
         seconds, self._seconds = self._seconds, {}
         await asyncio.gather(*(each.supervisor.stop("the hub is stopping") for each in seconds.values()))
         await self._tasks.close()
+
+    def _may_come_up(self, name: str, second: _Second) -> bool:
+        """Whether a call waits for it."""
+        if second.is_up or second.again_s or self._seconds.get(name) is not second:
+            return False
+        return asyncio.get_running_loop().time() < second.patience_end_s
+
+    def _open_early(self, first: Supervisor) -> None:
+        """Open a session over HTTP, once there are clients that will want it; over stdio no process is started before
+        it is needed."""
+        link = first.connection
+        wanted = self._expected and not first.is_stdio and first.name not in self._seconds
+        if wanted and link is not None and _may_have_both(first):
+            self._open(first, link)
 
     def _open(self, first: Supervisor, link: Connection) -> _Second:
         loop = asyncio.get_running_loop()
@@ -182,16 +209,22 @@ class SecondLinks:
         elif link is not None or declined(supervisor.fault):
             # It has no sessions, or serves each of their requests by itself: then it can ask more statelessly.
             second.again_s, first.apart = float("inf"), False
-            self._tasks.spawn(supervisor.stop(), f"end {first.name}")
+            self._stop(first.name, supervisor)
         elif second.link is None and supervisor.status.attempt:
             second.again_s = now_s + AGAIN_S
-            self._tasks.spawn(supervisor.stop(), f"end {first.name}")
+            self._stop(first.name, supervisor)
         elif supervisor.status.attempt == 1:
             second.patience_end_s = now_s + PATIENCE_S
         elif supervisor.status.attempt:
             second.patience_end_s = 0.0  # until it is up again
         first.also(supervisor.offering if second.is_up else _NOTHING)
         second.changed.set()
+
+    def _stop(self, name: str, supervisor: Supervisor) -> None:
+        ending = self._ending.setdefault(name, set())
+        task = self._tasks.spawn(supervisor.stop("its sessions are not wanted"), f"end {name}")
+        ending.add(task)
+        task.add_done_callback(ending.discard)
 
 
 def _may_have_both(first: Supervisor) -> bool:

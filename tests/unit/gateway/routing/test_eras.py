@@ -86,6 +86,23 @@ async def test_it_is_made_again_once_and_not_where_nothing_changed(tmp_path: Pat
             assert len([each for each in server.seen if each["method"] == "tools/call"]) == calls
 
 
+async def test_a_stateless_server_is_asked_for_a_session_once_and_only_where_a_client_has_one(tmp_path: Path) -> None:
+    async with house_of(tmp_path, STATELESS) as (house, (server,)):
+        server.lists["tools"] = [tool("work")]
+        server.handlers["work"] = _said
+        await RawClient(house.url).call("a__work")
+        assert server.refused == []
+        for _ in range(2):
+            async with raw_session(house.url) as client:
+                for _ in range(2):
+                    assert (await client.call("a__work")).json()["result"]["content"][0]["text"] == "said"
+        assert server.refused == ["initialize"]
+
+
+async def _said(_call: Call) -> Answer:
+    return text("said")
+
+
 async def _visit_first(call: Call) -> Answer:
     if not hasattr(call.server, "visited"):
         call.server.visited = True  # type: ignore[attr-defined]
