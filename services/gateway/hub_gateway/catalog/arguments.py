@@ -1,13 +1,16 @@
 """What is wrong with the arguments of a call, and the part of the tool's schema that tells how to put it right.
 
-Pure. Sees only what is plain (a required parameter that is missing, a value of another JSON type, one that is none of
-the choices, a name that nearly is one of the schema's): whether arguments are valid is the upstream's to say.
+Pure. Sees only what is plain, at any depth (something required that is missing, a value of another JSON type, one that
+is none of the choices or out of bounds, a name that nearly is one of the schema's): whether arguments are valid is the
+upstream's to say.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -20,6 +23,16 @@ EXCERPT_TOKENS = 500
 
 MAX_TEXT = 160
 _DEPTH = 4
+
+MAX_FAULTS = 8
+"""More are the same mistake again."""
+
+_LEVELS = 12
+"""How deep arguments are looked into."""
+
+_STEPS = 2_000
+"""How many values of them are compared with a schema."""
+
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "boolean": (bool,),
@@ -34,10 +47,13 @@ Schema = Mapping[str, Any]
 
 
 class Fault(NamedTuple):
-    """One parameter that is wrong, and why."""
+    """One thing that is wrong, and why."""
 
     parameter: str
+    """The parameter it is in."""
     why: str
+    at: str
+    """Where it is: the parameter, or a path in it (`labels[2].name`)."""
 
 
 def schema_of(entry: Entry) -> Schema:
@@ -55,18 +71,9 @@ def properties(schema: Schema) -> dict[str, Any]:
 
 
 def faults(schema: Schema, arguments: Mapping[str, Any]) -> list[Fault]:
-    """What is plainly wrong, in the schema's order."""
-    known = properties(schema)
-    found = [Fault(name, "required and missing") for name in _names(schema.get("required")) if name not in arguments]
-    for name, value in arguments.items():
-        if name in known:
-            why = _mismatch(_resolved(_object(known[name]), schema), value)
-            found += [Fault(name, why)] if why else []
-        elif near := difflib.get_close_matches(name, list(known), n=1, cutoff=0.6):
-            found.append(Fault(near[0], f"is the name the tool knows, not {name!r}"))
-        elif schema.get("additionalProperties") is False:
-            found.append(Fault(name, "the tool knows no such parameter"))
-    return found
+    """What is plainly wrong: what is missing first, then what is there in its order; `MAX_FAULTS` at most."""
+    found = _Look(schema).into(schema, arguments, "")
+    return [Fault(re.split(r"[.\[]", at, maxsplit=1)[0], why, at) for at, why in islice(found, MAX_FAULTS)]
 
 
 def excerpt(schema: Schema, wrong: Sequence[str]) -> str:
@@ -122,15 +129,104 @@ def _resolved(part: Schema, whole: Schema) -> Schema:
     return {**_object(found), **{key: value for key, value in part.items() if key != "$ref"}}
 
 
+_Wrong = Iterator[tuple[str, str]]
+"""Where something is wrong, and why."""
+
+
+class _Look:
+    """One look at arguments, which takes `_STEPS` at most: schemas may go round in circles, many times over."""
+
+    def __init__(self, whole: Schema) -> None:
+        self._whole = whole
+        self._left = _STEPS
+
+    def into(self, schema: Schema, value: Mapping[str, Any], at: str, levels: int = _LEVELS) -> _Wrong:
+        """What is wrong with an object's members."""
+        known = properties(schema)
+        kind = "field" if at else "parameter"
+        others = schema.get("additionalProperties")
+        for name in _names(schema.get("required")):
+            if name not in value:
+                yield _below(at, name), "required and missing"
+        for name, each in value.items():
+            if name in known:
+                yield from self._at(_object(known[name]), each, _below(at, name), levels)
+            elif near := difflib.get_close_matches(name, list(known), n=1, cutoff=0.6):
+                yield _below(at, near[0]), f"is the name the tool knows, not {name!r}"
+            elif others is False and "patternProperties" not in schema:
+                yield _below(at, name), f"the tool knows no such {kind}"
+            elif inner := _object(others):
+                yield from self._at(inner, each, _below(at, name), levels)
+
+    def _at(self, schema: Schema, value: Any, at: str, levels: int) -> _Wrong:
+        """What is wrong with a value."""
+        self._left -= 1
+        schema = _resolved(schema, self._whole)
+        if why := _mismatch(schema, value):
+            yield at, why
+            return
+        if levels <= 0 or self._left <= 0:
+            return
+        for part in _parts(schema.get("allOf")):
+            yield from self._at(part, value, at, levels - 1)
+        for word in ("anyOf", "oneOf"):
+            if alternatives := _parts(schema.get(word)):
+                yield from self._none_of(alternatives, value, at, levels - 1)
+        if isinstance(value, dict):
+            yield from self.into(schema, cast("dict[str, Any]", value), at, levels - 1)
+        elif isinstance(value, list):
+            items, first = _object(schema.get("items")), _parts(schema.get("prefixItems"))
+            for place, each in enumerate(cast("list[Any]", value)[: max(self._left, 0)]):
+                part = first[place] if place < len(first) else items
+                yield from self._at(part, each, f"{at}[{place}]", levels - 1)
+
+    def _none_of(self, alternatives: Sequence[Schema], value: Any, at: str, levels: int) -> _Wrong:
+        """What is wrong where a value fits no alternative: with the one of its own type, if that is one, else with
+        all."""
+        wrong = [list(islice(self._at(each, value, at, levels), MAX_FAULTS)) for each in alternatives if self._left > 0]
+        if self._left <= 0 or not all(wrong):
+            return
+        inside = [found for found in wrong if found[0][0] != at]
+        if len(inside) == 1:
+            yield from inside[0]
+        else:
+            yield at, "fits none of the alternatives: " + "; ".join(dict.fromkeys(found[0][1] for found in wrong))
+
+
 def _mismatch(schema: Schema, value: Any) -> str:
     choices = schema.get("enum")
     if isinstance(choices, list) and value not in choices:
         return "none of the choices"
+    if "const" in schema and value != schema["const"]:
+        return f"must be {msgspec.json.encode(schema['const']).decode()[:MAX_TEXT]}"
     kinds = _names(schema.get("type")) if isinstance(schema.get("type"), list) else [schema.get("type")]
     known = [kind for kind in kinds if kind in _TYPES]
-    if len(known) != len(kinds) or any(_is(kind, value) for kind in known):
+    if len(known) == len(kinds) and not any(_is(kind, value) for kind in known):
+        return f"must be of type {' or '.join(known)}"
+    if isinstance(value, bool) or not isinstance(value, (int, float, str, list)):
         return ""
-    return f"must be of type {' or '.join(known)}"
+    if isinstance(value, (int, float)):
+        return _out_of(schema, value, "minimum", "maximum", "")
+    if isinstance(value, str):
+        return _out_of(schema, len(value), "minLength", "maxLength", " characters")
+    return _out_of(schema, len(cast("list[Any]", value)), "minItems", "maxItems", " items")
+
+
+def _out_of(schema: Schema, size: float, least: str, most: str, what: str) -> str:
+    low, high = schema.get(least), schema.get(most)
+    if _is("number", low) and size < cast("float", low):
+        return f"must be at least {low}{what}"
+    if _is("number", high) and size > cast("float", high):
+        return f"must be at most {high}{what}"
+    return ""
+
+
+def _below(at: str, name: str) -> str:
+    return f"{at}.{name}" if at else name
+
+
+def _parts(value: object) -> list[Schema]:
+    return [_object(each) for each in cast("list[object]", value)] if isinstance(value, list) else []
 
 
 def _is(kind: str, value: Any) -> bool:

@@ -119,7 +119,7 @@ class _Guide:
     def words(self, said: str) -> str:
         """What was wrong, and the schema of that, or of what the upstream's own words name."""
         named = [fault.parameter for fault in self.faults] or self.named(said)
-        told = "".join(f"{fault.parameter}: {fault.why}. " for fault in self.faults)
+        told = "".join(f"{fault.at}: {fault.why}. " for fault in self.faults)
         return f"{told}From the schema of {self._entry.public_name}: {arguments.excerpt(self._schema, named)}"
 
 

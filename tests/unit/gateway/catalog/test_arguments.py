@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 
 from hub_gateway.catalog import arguments
-from hub_gateway.catalog.arguments import EXCERPT_TOKENS, excerpt, faults, schema_of
+from hub_gateway.catalog.arguments import EXCERPT_TOKENS, MAX_FAULTS, excerpt, faults, schema_of
 from hub_gateway.catalog.entry import Offering
 from hub_gateway.catalog.tokens import estimate
 from tests.support import json_text
@@ -49,7 +49,71 @@ SCHEMA: dict[str, Any] = {
     ),
 )
 def test_what_is_plainly_wrong(given_: dict[str, Any], wrong: list[str]) -> None:
-    assert [f"{fault.parameter}: {fault.why}" for fault in faults(SCHEMA, given_)] == wrong
+    assert [f"{fault.at}: {fault.why}" for fault in faults(SCHEMA, given_)] == wrong
+
+
+POINT = {"type": "object", "properties": {"x": {"type": "number"}, "y": {"type": "number"}}, "required": ["x", "y"]}
+DEEP: dict[str, Any] = {
+    "properties": {
+        "labels": {"type": "array", "items": {"$ref": "#/$defs/Label"}, "maxItems": 2},
+        "where": {"anyOf": [{"$ref": "#/$defs/Point"}, {"type": "string", "minLength": 2}, {"type": "null"}]},
+        "pair": {"prefixItems": [{"type": "string"}, {"type": "integer"}]},
+        "by_name": {"type": "object", "additionalProperties": {"type": "integer", "minimum": 1, "maximum": 5}},
+        "always": {"const": "yes"},
+        "both": {"allOf": [{"required": ["a"]}, {"properties": {"b": {"enum": [1]}}}]},
+    },
+    "$defs": {
+        "Point": POINT,
+        "Label": {
+            "type": "object",
+            "properties": {"name": {"type": "string"}, "at": {"$ref": "#/$defs/Point"}},
+            "required": ["name"],
+            "additionalProperties": False,
+        },
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("given_", "wrong"),
+    (
+        ({"labels": [{"name": "a", "at": {"x": 1, "y": 2.5}}], "where": {"x": 1, "y": 2}, "pair": ["a", 1]}, []),
+        ({"where": None, "by_name": {"a": 5}, "always": "yes", "both": {"a": 0, "b": 1}}, []),
+        ({"labels": [{"name": "a"}, {"nam": "b"}]}, ["labels[1].name: required and missing"]),
+        ({"labels": [{"name": 1}]}, ["labels[0].name: must be of type string"]),
+        ({"labels": [{"name": "a", "colour": "red"}]}, ["labels[0].colour: the tool knows no such field"]),
+        ({"labels": [{"name": "a", "at": {"x": "1"}}]}, ["labels[0].at.y: required and missing"]),
+        ({"labels": "a"}, ["labels: must be of type array"]),
+        ({"labels": [{"name": "a"}] * 3}, ["labels: must be at most 2 items"]),
+        ({"where": {"x": 1}}, ["where.y: required and missing"]),
+        ({"where": 5}, ["where: fits none of the alternatives: must be of type object; must be of type string"]),
+        ({"where": "a"}, ["where: fits none of the alternatives: must be of type object; must be at least 2 char"]),
+        ({"pair": ["a", "b"]}, ["pair[1]: must be of type integer"]),
+        ({"by_name": {"a": 0}}, ["by_name.a: must be at least 1"]),
+        ({"by_name": {"a": 6}}, ["by_name.a: must be at most 5"]),
+        ({"always": "no"}, ['always: must be "yes"']),
+        ({"both": {"b": 2}}, ["both.a: required and missing"]),
+    ),
+)
+def test_what_is_wrong_deep_inside_is_told_by_its_place(given_: dict[str, Any], wrong: list[str]) -> None:
+    found = faults(DEEP, given_)
+    assert [f"{fault.at}: {fault.why}"[: len(told)] for fault, told in zip(found, wrong, strict=False)] == wrong
+    assert bool(found) is bool(wrong)
+    assert all(fault.parameter in given_ for fault in found), "the excerpt shows the whole parameter"
+
+
+def test_the_same_mistake_many_times_is_told_a_few_times() -> None:
+    assert len(faults(SCHEMA, {"owner": "x", "labels": [5] * 1_000})) == MAX_FAULTS
+
+
+def test_a_circle_of_values_and_references_ends() -> None:
+    node: dict[str, Any] = {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node"}}}
+    value: dict[str, Any] = {}
+    for _ in range(200):
+        value = {"next": value}
+    assert faults({"properties": {"node": {"$ref": "#/$defs/Node"}}, "$defs": {"Node": node}}, {"node": value}) == []
+    itself = {"properties": {"x": {"$ref": "#/$defs/X"}}, "$defs": {"X": {"anyOf": [{"$ref": "#/$defs/X"}] * 100}}}
+    assert faults(itself, {"x": 1}) == []
 
 
 def test_an_excerpt_shows_what_was_wrong_and_what_is_required() -> None:
