@@ -523,8 +523,9 @@ class Supervisor:
             state = "unauthorized"
         elif isinstance(fault, ConfigError):
             state = "invalid"
-        # What a second link lacks the first one makes up for.
-        _log.log(logging.WARNING if self._beside is None else logging.DEBUG, "%s: %s", self.name, fault)
+        # What a second link lacks the first one makes up for; what was said is said once for all attempts in a row.
+        again = self.status.attempt > 0 and str(fault) == self.status.last_error
+        _log.log(logging.WARNING if self._beside is None and not again else logging.DEBUG, "%s: %s", self.name, fault)
         self.fault = fault
         self._unlink()
         self._tell(state, str(fault), attempt=self.status.attempt + 1)

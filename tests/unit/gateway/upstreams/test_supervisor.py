@@ -69,6 +69,16 @@ async def _pid(up: Supervisor) -> int:
     return int(text(plain(await call(up, "process_id"))))
 
 
+async def test_what_keeps_a_server_away_is_logged_once_and_not_with_each_attempt(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("DEBUG", "hub_gateway.upstreams.supervisor")
+    async with supervised(config(url="http://127.0.0.1:1/mcp"), "connecting") as watched:
+        await until(lambda: watched.up.status, lambda status: status.attempt >= 3, "three attempts")
+        said = [record.levelname for record in caplog.records if "cannot reach" in record.message]
+    assert said[:3] == ["WARNING", "DEBUG", "DEBUG"]
+
+
 def _names(offering: Offering) -> set[str]:
     return {msgspec.json.decode(raw)["name"] for raw in offering.tools}
 
