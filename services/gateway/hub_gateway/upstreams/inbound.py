@@ -164,7 +164,7 @@ class Inbound:
         def answer(reply: Reply) -> None:
             if (asked := self.asked.pop(id_raw, None)) is not None:
                 for _, call in self._pending:
-                    if call.listener is asked:
+                    if call.listener is not None and self._concerns(asked, call.listener):
                         call.prolong()
                 self._reply(id_raw, Reply(inward(reply.result_raw), reply.error_raw))
 
@@ -176,7 +176,16 @@ class Inbound:
 
     def asks(self, listener: Listener) -> bool:
         """Whether the upstream waits for an answer to what it asked during this call."""
-        return any(each is listener for each in self.asked.values())
+        return any(self._concerns(each, listener) for each in self.asked.values())
+
+    def _concerns(self, asked: Listener, listener: Listener) -> bool:
+        """Whether what one was asked is about the other's call: its own, or any call of its session, where the
+        question does not say of which."""
+        if asked is listener:
+            return True
+        if not asked.session_id or asked.session_id != listener.session_id:
+            return False
+        return not any(call.listener is asked for _, call in self._pending)
 
     def drop(self, listener: Listener) -> None:
         """Answer with an error what the upstream still asks of a call that has ended."""

@@ -270,3 +270,44 @@ def test_progress_and_an_answered_question_begin_the_time_of_their_call_anew() -
     assert (peer.inbound.asks(ear), peer.inbound.asks(other)) == (True, False)
     ear.asked[0][1](Reply(b"{}"))
     assert (peer.inbound.asks(ear), call.times, untold.times) == (False, 2, 0)
+
+
+class _OfSession(_Ear):
+    def __init__(self, session_id: str, standing: _Ear | None = None) -> None:
+        super().__init__()
+        self._id = session_id
+        self._standing = standing
+
+    @property
+    def session_id(self) -> str:
+        return self._id
+
+    @property
+    def whole(self) -> Listener:
+        return self._standing or self
+
+
+def test_a_question_of_one_of_several_calls_begins_the_time_of_all_that_it_may_be_of_anew() -> None:
+    """Over stdio it does not say of which; the session's standing stream has it."""
+    peer, standing = _Peer(), _OfSession("s")
+    calls = [_Prolonged(_OfSession("s", standing), None, 0.0) for _ in range(2)]
+    for call in calls:
+        peer.pending.add(call)
+    peer.inbound.receive(_ask('"q"', "roots/list"), None)
+    other = _Prolonged(_OfSession("t"), None, 0.0)
+    peer.pending.add(other)
+    assert [peer.inbound.asks(each.listener) for each in (*calls, other) if each.listener] == [True, True, False]
+    standing.asked[0][1](Reply(b"{}"))
+    assert [call.times for call in (*calls, other)] == [1, 1, 0]
+
+
+def test_a_question_that_says_of_which_call_it_is_begins_the_time_of_that_one_anew() -> None:
+    peer = _Peer()
+    calls = [_Prolonged(_OfSession("s"), None, 0.0) for _ in range(2)]
+    first, _ = (peer.pending.add(call) for call in calls)
+    peer.inbound.receive(_ask('"q"', "roots/list"), first)
+    assert [peer.inbound.asks(each.listener) for each in calls if each.listener] == [True, False]
+    ear = calls[0].listener
+    assert isinstance(ear, _OfSession)
+    ear.asked[0][1](Reply(b"{}"))
+    assert [call.times for call in calls] == [1, 0]
