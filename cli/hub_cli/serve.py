@@ -79,7 +79,7 @@ class Progress:
     def watch(self, gateway: Gateway) -> None:
         """Say where the hub is and which servers are coming."""
         self._gateway = gateway
-        servers = _counted(len(_servers(gateway)), "server")
+        servers = _counted(sum(not each.disabled for each in gateway.document.servers.values()), "server")
         self._console.print(Text.assemble(("MCP Hub", "bold"), f" serves {gateway.endpoint} · {servers} starting"))
 
     def changed(self, name: str) -> None:
