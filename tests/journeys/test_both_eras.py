@@ -18,7 +18,9 @@ from tests.journeys.test_streams import Told, fresh_key
 from tests.support import hub as hubs
 from tests.support.clients import READ_TIMEOUT_S, all_tools, session, stateless, text_of
 from tests.support.hub import Hub
-from tests.support.processes import BOTH, EVERYTHING, ROOT, command, serving, stdio_entry
+from tests.support.processes import BOTH, EVERYTHING, RAW, ROOT, command, serving, stdio_entry
+from tests.support.raw_tasks import EXTENSION
+from tests.support.speakers import over_http
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.MCPDeprecationWarning")]
@@ -45,6 +47,7 @@ def entries() -> Generator[Entries]:
             "new_http": {"url": url, "era": "stateless"},
             "old_stdio": {**stdio_entry(BOTH), "era": "handshake"},
             "new_stdio": {**stdio_entry(BOTH), "era": "stateless"},
+            "raw_http": {"url": stack.enter_context(serving(RAW, "--extras"))},
             "own_http": {"url": url, "isolation": "session"},
             "own_stdio": {**stdio_entry(BOTH), "isolation": "session"},
             "changing_http": {"url": stack.enter_context(serving(EVERYTHING, "--name", "changing_http"))},
@@ -110,6 +113,24 @@ async def test_its_status_says_in_which_revisions_it_is_spoken_to(hub: Hub, tran
         await client.call_tool(f"{transport}__era", {})
     server = (await hub.servers())[transport]
     assert (server["protocolVersion"], server["sessionProtocolVersion"]) == (STATELESS, SESSION)
+
+
+@proves("both-eras", "capabilities")
+async def test_what_it_can_do_in_one_era_alone_is_declared_to_clients_of_that_one(hub: Hub) -> None:
+    name = "raw_http"
+    async with over_http(hub.url, stateless=False, capabilities={}) as client:
+        assert "result" in (await client.call(f"{name}__raw_task")).json()
+    assert (await hub.servers())[name]["sessionProtocolVersion"] == SESSION
+    async with (
+        over_http(hub.url, stateless=False, capabilities={}) as client,
+        over_http(hub.url, stateless=True, capabilities={}) as other,
+    ):
+        in_session = client.greeting["capabilities"]
+        without = (await other.request("server/discover")).json()["result"]["capabilities"]
+    assert in_session["tasks"]["requests"] == {"tools": {"call": {}}}
+    assert EXTENSION not in in_session.get("extensions", {})
+    assert EXTENSION in without["extensions"]
+    assert "tasks" not in without
 
 
 @proves("both-eras")

@@ -240,7 +240,9 @@ class Calls:
                 supervisor = own
                 await supervisor.log_level.want(exchange.session.log_level)
             else:
-                supervisor = await self._fleet.own(upstream_name, exchange.session.id)
+                supervisor = self._fleet.for_sessions(supervisor)
+                if supervisor.apart:  # the second link is not up
+                    supervisor = await self._fleet.own(upstream_name, exchange.session.id)
         method = exchange.message.method
         connection = supervisor.connection
         era = exchange.era if connection is None else connection.agreement.era
