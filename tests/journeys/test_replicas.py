@@ -28,7 +28,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Generator[Replicas]:
-    """Two replicas in front of servers with sessions, over HTTP and over stdio."""
+    """Two replicas in front of servers with sessions, over HTTP and over stdio, and of some of both eras."""
     with ExitStack() as stack:
         servers: dict[str, object] = {
             "http": {"url": stack.enter_context(serving(EVERYTHING, "--era", "handshake", "--name", "http"))},
@@ -36,6 +36,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Generator[Replicas]:
         }
         for name, era in (("raw_old", "handshake"), ("raw", "stateless")):
             servers[name] = stdio_entry(RAW, "--era", era, "--extras", "--tools", "3")
+        servers["raw_both"] = stdio_entry(RAW, "--extras", "--tools", "3")
+        servers["raw_http_both"] = {"url": stack.enter_context(serving(RAW, "--extras"))}
         servers["raw_http_old"] = {"url": stack.enter_context(serving(RAW, "--era", "handshake", "--extras"))}
         yield stack.enter_context(replicas(servers, tmp_path_factory.mktemp("replicas")))
 
@@ -130,7 +132,7 @@ async def _task(client: RawClient, upstream: str) -> str:
 
 
 @proves("tasks-elsewhere")
-@pytest.mark.parametrize("upstream", ("raw_old", "raw_http_old"))
+@pytest.mark.parametrize("upstream", ("raw_old", "raw_http_old", "raw_both", "raw_http_both"))
 async def test_a_task_is_polled_and_cancelled_from_any_replica(pair: Replicas, upstream: str) -> None:
     """Each child counts its tasks from 1, so an id alone would name two of them."""
     async with raw_session(pair.one.url) as here, raw_session(pair.other.url) as elsewhere:
