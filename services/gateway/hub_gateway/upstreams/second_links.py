@@ -118,8 +118,10 @@ class SecondLinks:
         loop = asyncio.get_running_loop()
         if link is None or not _may_have_both(first):
             return first
-        if second is None or 0 < second.again_s <= loop.time():
+        if second is None:
             second = self._open(first, link)
+        elif 0 < second.again_s <= loop.time():
+            second = self._open(first, link, patience_s=0.0)
         try:
             async with asyncio.timeout_at(second.patience_end_s):
                 while self._may_come_up(first.name, second):
@@ -173,7 +175,7 @@ class SecondLinks:
         if wanted and link is not None and _may_have_both(first):
             self._open(first, link)
 
-    def _open(self, first: Supervisor, link: Connection) -> _Second:
+    def _open(self, first: Supervisor, link: Connection, patience_s: float = PATIENCE_S) -> _Second:
         loop = asyncio.get_running_loop()
         assert isinstance(first.config, ServerConfig)
 
@@ -189,7 +191,7 @@ class SecondLinks:
 
         ears = Ears(changed, unasked, self._ears.observe, None, self._ears.ties)
         supervisor = Supervisor(_with_sessions(first.config), self._context, ears, first.credential, beside=first)
-        second = self._seconds[first.name] = _Second(supervisor, link, loop.time() + PATIENCE_S)
+        second = self._seconds[first.name] = _Second(supervisor, link, loop.time() + patience_s)
         supervisor.start()
         return second
 
