@@ -83,8 +83,8 @@ async def test_every_page_of_every_list_is_read(cell: Cell) -> None:
     prefix = cell.upstream.encode() + b"__"
     for n in range(7):
         assert lists["prompts/list"].count(b'{"name":"%sprompt_%d","x-n":1E5}' % (prefix, n)) == 1
-        assert lists["resources/list"].count(b'{"uri":"%sraw://r/%d","name":"r%d","x-n":1E5}' % (prefix, n, n)) == 1
-        template = b'{"uriTemplate":"%sraw://t/%d/{id}","name":"t%d","x-n":1E5}' % (prefix, n, n)
+        assert lists["resources/list"].count(b'{"uri":"raw://%sr/%d","name":"r%d","x-n":1E5}' % (prefix, n, n)) == 1
+        template = b'{"uriTemplate":"raw://%st/%d/{id}","name":"t%d","x-n":1E5}' % (prefix, n, n)
         assert lists["resources/templates/list"].count(template) == 1
 
 
