@@ -10,9 +10,11 @@ from typing import Any, Final
 import pytest
 
 from tests.journeys.matrix import proves
+from tests.support import raw_http
 from tests.support.clients import RawClient, raw_session
 from tests.support.processes import EVERYTHING, stdio_entry
 from tests.support.replicas import Replicas, replicas
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 PAGE: Final = 3
@@ -20,7 +22,12 @@ SERVERS: Final = ("one", "two")
 CALLED: Final = "two__echo"
 ASKED: Final = ("Show an image", "Echo a text back to me", "Sum two numbers", "Log a message with progress")
 SHOWN: Final = ["two__add", "two__echo"]
-VIEWS: Final = {"auto": {"toolFiltering": {"mode": "auto", "auto": {"tokenBudget": 60, "pinned": SHOWN[::-1]}}}}
+VIEWS: Final = {
+    "auto": {"toolFiltering": {"mode": "auto", "auto": {"tokenBudget": 60, "pinned": SHOWN[::-1]}}},
+    "used": {"toolFiltering": {"mode": "auto", "auto": {"tokenBudget": 400}}},
+}
+SEEN_S: Final = 15.0
+"""Much less than it takes until replicas look by themselves."""
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +104,21 @@ async def test_the_list_of_a_stateless_client_never_moves(pair: Replicas, view: 
     assert await pages(clients[1]) == before
     heads = [(await client.request("tools/list")).message_raw.partition(b'"result":')[2] for client in clients]
     assert heads[0] == heads[1], "byte for byte, cursor and all"
+
+
+@proves("list-order")
+async def test_what_a_person_has_chosen_anew_is_listed_by_every_replica(pair: Replicas) -> None:
+    clients = [RawClient(f"{hub.url}/v/used") for hub in (pair.one, pair.other)]
+    for client in clients:
+        assert CALLED not in names(await pages(client))
+    for _ in range(5):
+        await clients[0].call("hub__call_tool", {"name": CALLED, "arguments": {"text": "x"}})
+    assert CALLED not in names(await pages(clients[0])), "a call moves nothing"
+    base = pair.one.url.removesuffix("/mcp")
+    assert (await raw_http.send("POST", f"{base}/api/filtering/most-used")).status == 200
+
+    async def listed() -> list[str]:
+        return names(await pages(clients[1]))
+
+    await until(listed, lambda found: CALLED in found, SEEN_S, "the choice of the other replica")
+    assert names(await pages(clients[0])) == await listed()

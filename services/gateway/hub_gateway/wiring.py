@@ -188,6 +188,7 @@ class Gateway:
         discovery = Discovery(calls, self.current, self.sessions, satellites, opened)
         audiences = (self.sessions, self._subscriptions, calls)
         self.republish = Republish(self.current, self.fleet, audiences, satellites, self.document.tool_filtering)
+        calls.usage.serve(self.peers, self.republish.notice)
         list_changed = self.republish.list_changed
         self._relay = Relay(self.sessions, self._subscriptions, handles, self.current, list_changed)
         hello = Hello(self.fleet, self.current, self.sessions, self._log_levels, look)

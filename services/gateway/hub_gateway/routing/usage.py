@@ -21,18 +21,24 @@ import msgspec
 from hub_common.store import Store, StoreUnavailable
 from hub_gateway.catalog.entry import Entry, EntryKind
 from hub_gateway.catalog.snapshot import Catalog
+from hub_gateway.satellites.peers import Peers
 
 COUNTS, CHOICES = "tool-calls", "most-used-tools"
 """Spaces of the store: by replica, the calls per public name; by catalog digest, the names chosen and their shares."""
 
 FLUSH_S = 60.0
 KEPT_S = 30 * 86_400.0
+CHOSEN_ANEW = "most used chosen anew"
 CHOSEN = 100
 """Names of a choice: as many as a config can ask for."""
 
 _log = logging.getLogger(__name__)
 _counts = msgspec.json.Decoder(dict[str, int])
 _shares = msgspec.json.Decoder(dict[str, float])
+
+
+def _nobody() -> None:
+    """There are no other replicas to tell."""
 
 
 class Usage:
@@ -45,6 +51,12 @@ class Usage:
         self._written: dict[str, int] = {}
         self._others: Counter[str] = Counter()
         self._chosen: tuple[str, Mapping[str, float]] = ("", {})
+        self._tell: Callable[[], None] = _nobody
+
+    def serve(self, peers: Peers, moved: Callable[[], None]) -> None:
+        """Tell the other replicas of each choice that is made anew, and have `moved` called for each of theirs."""
+        self._tell = lambda: peers.tell(CHOSEN_ANEW, b"")
+        peers.when_told(CHOSEN_ANEW, lambda _sender, _body: moved())
 
     def count(self, entry: Entry) -> None:
         """A tool is called."""
@@ -60,11 +72,10 @@ class Usage:
         """The tools that were called most when this catalog was first seen, with their share of all calls."""
         try:
             kept = await self._store.get(CHOICES, catalog.digest)
-            if kept is None:
-                chosen = await self._choose(catalog)
-                await self._store.put(CHOICES, catalog.digest, msgspec.json.encode(chosen), KEPT_S)
-            else:
-                chosen = _shares.decode(kept)
+            if kept is None:  # of replicas that see a catalog in the same moment one chooses for all
+                own = msgspec.json.encode(await self._choose(catalog))
+                kept = await self._store.claim(CHOICES, catalog.digest, own, KEPT_S)
+            chosen = _shares.decode(kept)
         except (StoreUnavailable, msgspec.MsgspecError) as fault:
             _log.debug("the most used tools are those of before: %s", fault)
             return self._chosen[1]
@@ -72,7 +83,7 @@ class Usage:
         return chosen
 
     async def choose(self, catalog: Catalog) -> Mapping[str, float]:
-        """Choose anew for a catalog, by all calls until now. Other replicas hear of it within `FLUSH_S`.
+        """Choose anew for a catalog, by all calls until now, and tell the other replicas.
 
         Raises:
             StoreUnavailable: the choice stays as it was.
@@ -80,6 +91,7 @@ class Usage:
         await self.flush()
         chosen = await self._choose(catalog)
         await self._store.put(CHOICES, catalog.digest, msgspec.json.encode(chosen), KEPT_S)
+        self._tell()
         return chosen
 
     async def foreseen(self, catalog: Catalog) -> Mapping[str, float]:
@@ -92,8 +104,8 @@ class Usage:
             return self._chosen[1]
 
     async def run(self, moved: Callable[[], None]) -> None:
-        """Write now and then, until cancelled. `moved` is told where another replica chose otherwise, which happens
-        when two see a new catalog in the same moment."""
+        """Write now and then, until cancelled. `moved` is told where another replica chose otherwise and this one did
+        not hear it."""
         while True:
             await asyncio.sleep(FLUSH_S)
             await self.flush()

@@ -55,6 +55,23 @@ async def test_replicas_and_restarts_agree(store: Store) -> None:
     assert {each.public_name: calls for each, calls in one.of(CATALOG.entries)} == {"a__x": 2, "a__y": 2}
 
 
+class _Before(EmbeddedStore):
+    """A store as a replica sees it that looked a moment before another one chose."""
+
+    async def get(self, space: str, key: str) -> bytes | None:
+        return None if space == CHOICES else await super().get(space, key)
+
+
+async def test_of_two_that_see_a_catalog_in_the_same_moment_one_chooses(tmp_path: Path) -> None:
+    one, late = Usage(EmbeddedStore(tmp_path)), Usage(_Before(tmp_path))
+    _called(one, "a__x")
+    await one.flush()
+    first = await one.most_used(CATALOG)
+    _called(late, "a__y", "a__y")
+    await late.flush()
+    assert await late.most_used(CATALOG) == first == {"a__x": 1.0}
+
+
 async def test_what_is_not_written_yet_is_not_chosen_by(store: Store) -> None:
     usage = Usage(store)
     _called(usage, "a__x")
