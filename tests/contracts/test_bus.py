@@ -125,6 +125,7 @@ async def test_a_listener_comes_back_after_redis_was_away(channel: str, tmp_path
         bus = open_bus(server.url, tmp_path)
         ear = Ear(bus, channel)
         await reaches(bus, channel, 1)
+        await ear.has(1)  # Redis counts who is to be told before it tells
         server.kill()
         with pytest.raises(BusUnavailable):
             await bus.publish(channel, b"lost")
