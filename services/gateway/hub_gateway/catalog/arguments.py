@@ -8,7 +8,6 @@ upstream's to say.
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple, cast
@@ -72,8 +71,8 @@ def properties(schema: Schema) -> dict[str, Any]:
 
 def faults(schema: Schema, arguments: Mapping[str, Any]) -> list[Fault]:
     """What is plainly wrong: what is missing first, then what is there in its order; `MAX_FAULTS` at most."""
-    found = _Look(schema).into(schema, arguments, "")
-    return [Fault(re.split(r"[.\[]", at, maxsplit=1)[0], why, at) for at, why in islice(found, MAX_FAULTS)]
+    found = _Look(schema).into(schema, arguments, ())
+    return [Fault(str(at[0]), why, _spelled(at)) for at, why in islice(found, MAX_FAULTS)]
 
 
 def excerpt(schema: Schema, wrong: Sequence[str]) -> str:
@@ -129,7 +128,10 @@ def _resolved(part: Schema, whole: Schema) -> Schema:
     return {**_object(found), **{key: value for key, value in part.items() if key != "$ref"}}
 
 
-_Wrong = Iterator[tuple[str, str]]
+_Path = tuple[str | int, ...]
+"""The names and places that lead to a value; the first is a parameter's name, whatever letters that has."""
+
+_Wrong = Iterator[tuple[_Path, str]]
 """Where something is wrong, and why."""
 
 
@@ -140,25 +142,25 @@ class _Look:
         self._whole = whole
         self._left = _STEPS
 
-    def into(self, schema: Schema, value: Mapping[str, Any], at: str, levels: int = _LEVELS) -> _Wrong:
+    def into(self, schema: Schema, value: Mapping[str, Any], at: _Path, levels: int = _LEVELS) -> _Wrong:
         """What is wrong with an object's members."""
         known = properties(schema)
         kind = "field" if at else "parameter"
         others = schema.get("additionalProperties")
         for name in _names(schema.get("required")):
             if name not in value:
-                yield _below(at, name), "required and missing"
+                yield (*at, name), "required and missing"
         for name, each in value.items():
             if name in known:
-                yield from self._at(_object(known[name]), each, _below(at, name), levels)
+                yield from self._at(_object(known[name]), each, (*at, name), levels)
             elif near := difflib.get_close_matches(name, list(known), n=1, cutoff=0.6):
-                yield _below(at, near[0]), f"is the name the tool knows, not {name!r}"
+                yield (*at, near[0]), f"is the name the tool knows, not {name!r}"
             elif others is False and "patternProperties" not in schema:
-                yield _below(at, name), f"the tool knows no such {kind}"
+                yield (*at, name), f"the tool knows no such {kind}"
             elif inner := _object(others):
-                yield from self._at(inner, each, _below(at, name), levels)
+                yield from self._at(inner, each, (*at, name), levels)
 
-    def _at(self, schema: Schema, value: Any, at: str, levels: int) -> _Wrong:
+    def _at(self, schema: Schema, value: Any, at: _Path, levels: int) -> _Wrong:
         """What is wrong with a value."""
         self._left -= 1
         schema = _resolved(schema, self._whole)
@@ -178,9 +180,9 @@ class _Look:
             items, first = _object(schema.get("items")), _parts(schema.get("prefixItems"))
             for place, each in enumerate(cast("list[Any]", value)[: max(self._left, 0)]):
                 part = first[place] if place < len(first) else items
-                yield from self._at(part, each, f"{at}[{place}]", levels - 1)
+                yield from self._at(part, each, (*at, place), levels - 1)
 
-    def _none_of(self, alternatives: Sequence[Schema], value: Any, at: str, levels: int) -> _Wrong:
+    def _none_of(self, alternatives: Sequence[Schema], value: Any, at: _Path, levels: int) -> _Wrong:
         """What is wrong where a value fits no alternative: with the one of its own type, if that is one, else with
         all."""
         wrong = [list(islice(self._at(each, value, at, levels), MAX_FAULTS)) for each in alternatives if self._left > 0]
@@ -221,8 +223,8 @@ def _out_of(schema: Schema, size: float, least: str, most: str, what: str) -> st
     return ""
 
 
-def _below(at: str, name: str) -> str:
-    return f"{at}.{name}" if at else name
+def _spelled(at: _Path) -> str:
+    return "".join(f"[{each}]" if isinstance(each, int) else f".{each}" for each in at)[1:]
 
 
 def _parts(value: object) -> list[Schema]:

@@ -102,6 +102,14 @@ def test_what_is_wrong_deep_inside_is_told_by_its_place(given_: dict[str, Any], 
     assert all(fault.parameter in given_ for fault in found), "the excerpt shows the whole parameter"
 
 
+@pytest.mark.parametrize("name", ("filter[state]", "user.name", "[0]"))
+def test_a_parameter_is_shown_whatever_letters_its_name_has(name: str) -> None:
+    schema = {"properties": {name: {"type": "object", "properties": {"a": {"type": "integer"}}}, "other": {}}}
+    (fault,) = faults(schema, {name: {"a": "x"}})
+    assert (fault.parameter, fault.at) == (name, f"{name}.a")
+    assert list(json.loads(excerpt(schema, [fault.parameter]))["properties"]) == [name]
+
+
 def test_the_same_mistake_many_times_is_told_a_few_times() -> None:
     assert len(faults(SCHEMA, {"owner": "x", "labels": [5] * 1_000})) == MAX_FAULTS
 
