@@ -97,13 +97,10 @@ class Catalog:
         self._by_public = {(entry.kind, entry.public_name): entry for entry in self.entries}
         self._by_full: dict[tuple[EntryKind, str], Entry] = {}
         self._owners: dict[str, list[Entry]] = {}
-        self._same_template: dict[str, list[Entry]] = {}
         for entry in self.entries:
             self._by_full.setdefault((entry.kind, self.prefixed(entry)), entry)
             if entry.kind is EntryKind.RESOURCE:
                 self._owners.setdefault(entry.local_name, []).append(entry)
-            elif entry.kind is EntryKind.TEMPLATE:
-                self._same_template.setdefault(entry.local_name, []).append(entry)
         self._templates = tuple(
             Template(entry, template_pattern(entry.local_name))
             for entry in self.entries
@@ -130,7 +127,7 @@ class Catalog:
 
     def templates(self, local_name: str) -> list[Entry]:
         """Every upstream's template of that spelling."""
-        return list(self._same_template.get(local_name, ()))
+        return [template.entry for template in self._templates if template.entry.local_name == local_name]
 
     def split_uri(self, uri: str) -> tuple[str, str] | None:
         """Take a URI that names its owner apart into upstream name and its own URI; None where no prefix fits.

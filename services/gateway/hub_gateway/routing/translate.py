@@ -55,25 +55,19 @@ def result_for(client: Era, upstream: Era, method: str, result_raw: bytes, serve
     if client is Era.HANDSHAKE:
         return _without_other_structures(result_raw) if method == "tools/call" else result_raw
     if _says_nothing(result_raw):
-        return rewrite.prepended(result_raw, _said_for_it(method in CACHEABLE_METHODS, server_info_raw))
+        return rewrite.prepended(result_raw, _said_for_it(True, method in CACHEABLE_METHODS, server_info_raw))
     try:
         members = rewrite.members(result_raw)
         meta = rewrite.members(members.get("_meta", b""))
     except msgspec.MsgspecError:
         return result_raw
-    head: list[bytes] = []
     kind = rewrite.text(members.get("resultType"))
-    if "resultType" not in members:
-        head.append(b'"resultType":"complete"')
-    if method in CACHEABLE_METHODS and "ttlMs" not in members and kind in (None, "complete"):
-        head.append(UNKNOWN_FRESHNESS)
-    if server_info_raw:
-        if "_meta" not in members:
-            head.append(b'"_meta":{"' + SERVER_INFO.encode() + b'":' + server_info_raw + b"}")
-        elif SERVER_INFO not in meta:
-            dressed = rewrite.replaced(members["_meta"], SERVER_INFO, server_info_raw)
-            result_raw = rewrite.replaced(result_raw, "_meta", dressed)
-    return rewrite.prepended(result_raw, b",".join(head)) if head else result_raw
+    stale = method in CACHEABLE_METHODS and "ttlMs" not in members and kind in (None, "complete")
+    if server_info_raw and "_meta" in members and SERVER_INFO not in meta:
+        dressed = rewrite.replaced(members["_meta"], SERVER_INFO, server_info_raw)
+        result_raw = rewrite.replaced(result_raw, "_meta", dressed)
+    head = _said_for_it("resultType" not in members, stale, b"" if "_meta" in members else server_info_raw)
+    return rewrite.prepended(result_raw, head) if head else result_raw
 
 
 def _says_nothing(result_raw: bytes) -> bool:
@@ -89,10 +83,12 @@ def _says_nothing(result_raw: bytes) -> bool:
 
 
 @lru_cache(256)
-def _said_for_it(cacheable: bool, server_info_raw: bytes) -> bytes:
-    """The members for a result that says nothing itself."""
-    said = [b'"resultType":"complete"']
-    if cacheable:
+def _said_for_it(is_complete: bool, is_stale: bool, server_info_raw: bytes) -> bytes:
+    """The members for a result that does not say so itself: that it is complete, that it is stale, and whose it is."""
+    said: list[bytes] = []
+    if is_complete:
+        said.append(b'"resultType":"complete"')
+    if is_stale:
         said.append(UNKNOWN_FRESHNESS)
     if server_info_raw:
         said.append(b'"_meta":{"' + SERVER_INFO.encode() + b'":' + server_info_raw + b"}")

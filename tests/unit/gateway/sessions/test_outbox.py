@@ -58,33 +58,29 @@ def test_when_full_the_oldest_go_and_the_newest_stays(messages: list[bytes], mos
     assert outbox.lost == len(messages) - len(kept)
 
 
-def test_what_a_reader_elsewhere_took_leaves_a_gap_and_nothing_is_lost_behind_it() -> None:
-    outbox = Outbox("s")
-    for message in (b"1", b"2", b"3"):
-        outbox.put(message)
-    assert outbox.take_unread() == [b"1", b"2", b"3"]
-    outbox.put(b"4")
-    outbox.put(b"5")
-    assert outbox.take_unread() == [b"4", b"5"]
-    outbox.put(b"6")
-    outbox.put(b"7")
-    outbox.end()
-    assert read_all(outbox, outbox.unread_from) == [Sent(6, b"6"), Sent(7, b"7")]
-    assert read_all(outbox) == [Sent(6, b"6"), Sent(7, b"7")]
+@pytest.mark.parametrize("read_here", (0, 1))
+def test_what_a_reader_elsewhere_took_leaves_a_gap_and_nothing_is_lost_behind_it(read_here: int) -> None:
+    outbox, place = Outbox("s"), 0
 
+    def put(count: int) -> list[Sent]:
+        nonlocal place
+        sent = [Sent(place + turn, b"%d" % turn) for turn in range(1, count + 1)]
+        place += count
+        for each in sent:
+            outbox.put(each.message)
+        return sent
 
-def test_a_gap_behind_what_was_read() -> None:
-    outbox = Outbox("s")
-    outbox.put(b"1")
-    with pytest.raises(StopIteration):
-        anext(outbox.read(idle_s=LONG_S)).send(None)
-    outbox.put(b"2")
-    outbox.put(b"3")
-    assert outbox.take_unread() == [b"2", b"3"]
-    outbox.put(b"4")
-    outbox.put(b"5")
+    kept = put(read_here)
+    if kept:
+        with pytest.raises(StopIteration):
+            anext(outbox.read(idle_s=LONG_S)).send(None)
+    for count in (3, 2):
+        taken = [sent.message for sent in put(count)]
+        assert outbox.take_unread() == taken
+    behind = put(2)
     outbox.end()
-    assert read_all(outbox, outbox.unread_from) == [Sent(4, b"4"), Sent(5, b"5")]
+    assert read_all(outbox, outbox.unread_from) == behind
+    assert read_all(outbox) == kept + behind
 
 
 def test_after_the_end_nothing_is_taken() -> None:
