@@ -153,18 +153,22 @@ async def test_changes_of_prompts_and_resources_are_told_and_listed(cell: Cell) 
     local = f"added-{fresh_key()}"
     async with listening(cell) as (client, told):
 
-        async def has_prompt() -> bool:
-            return cell.name(local) in {prompt.name for prompt in (await client.list_prompts()).prompts}
+        async def has_prompt(present: bool) -> bool:
+            names = {prompt.name for prompt in (await client.list_prompts()).prompts}
+            return (cell.name(local) in names) is present
 
-        async def has_resource() -> bool:
-            return f"test://{local}" in {resource.uri for resource in (await client.list_resources()).resources}
+        async def has_resource(present: bool) -> bool:
+            uris = {resource.uri for resource in (await client.list_resources()).resources}
+            return (f"test://{local}" in uris) is present
 
         await client.call_tool(cell.name("change_prompts"), {"action": "add", "name": local})
-        await told.until("notifications/prompts/list_changed", has_prompt)
+        await told.until("notifications/prompts/list_changed", lambda: has_prompt(True))
         await client.call_tool(cell.name("change_resources"), {"action": "add", "name": local})
-        await told.until("notifications/resources/list_changed", has_resource)
-        for tool in ("change_prompts", "change_resources"):
-            await client.call_tool(cell.name(tool), {"action": "remove", "name": local})
+        await told.until("notifications/resources/list_changed", lambda: has_resource(True))
+        await client.call_tool(cell.name("change_prompts"), {"action": "remove", "name": local})
+        await told.until("notifications/prompts/list_changed", lambda: has_prompt(False))
+        await client.call_tool(cell.name("change_resources"), {"action": "remove", "name": local})
+        await told.until("notifications/resources/list_changed", lambda: has_resource(False))
 
 
 @journey("resource-updated")
