@@ -95,17 +95,24 @@ class Client:
         """Close the socket; the session stays."""
         self._connection.close()
 
+    def unanswered(self, tool: str) -> Request:
+        """A call of a tool, not sent."""
+        return self._request("tools/call", {"name": tool, "arguments": {"text": TEXT}}, tool)
+
     def _ask(self, method: str, params: dict[str, Any], name: str | None) -> Request:
+        request = self._request(method, params, name)
+        answer, _ = self._post(request.body, request.headers)
+        request.headers.pop("Mcp-Session-Id", None)
+        session_id = self._session.get("Mcp-Session-Id")
+        return request._replace(expected=answer, session_ids=(session_id,) if session_id else ())
+
+    def _request(self, method: str, params: dict[str, Any], name: str | None) -> Request:
         if self.era != HANDSHAKE:
             prefix = "io.modelcontextprotocol/"
             known = {"protocolVersion": STATELESS_REVISION, "clientInfo": _INFO, "clientCapabilities": {}}
             own = {prefix + key: value for key, value in known.items()}
             params = {**params, "_meta": {**params.get("_meta", {}), **own}}
-        body, headers = _body(method, params), self._headers(method, name)
-        answer, _ = self._post(body, headers)
-        headers.pop("Mcp-Session-Id", None)
-        session_id = self._session.get("Mcp-Session-Id")
-        return Request(headers, body, answer, (session_id,) if session_id else ())
+        return Request(self._headers(method, name), _body(method, params), b"")
 
     def _headers(self, method: str, name: str | None) -> dict[str, str]:
         headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}

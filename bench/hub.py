@@ -1,4 +1,5 @@
-"""The second table: what the hub costs beyond a call. Lists, memory, sessions that wait, and the start.
+"""The second table: what the hub costs beyond a call. Lists, memory, sessions that wait, clients that do not read, and
+the start.
 
 Owns those measurements. Each has a hub of its own, so that none sees what another left behind.
 """
@@ -20,12 +21,15 @@ from bench.client import HANDSHAKE_REVISION, Client, Request, WrongAnswer, event
 from bench.load import Load, press
 from bench.processes import Child, free_port, running
 from bench.subjects import hub_command
-from bench.upstream import HANDSHAKE
+from bench.upstream import HANDSHAKE, MEGABYTES, STATELESS
 
 LIST_TOOLS = 5_000
 LIST_CONNECTIONS = 2
 SESSIONS = 1_000
 STARTS = 3
+SLOW = (0, 20, 100)
+"""Clients that do not read."""
+SLOW_S = 6.0
 _TOOL = "fast__echo"
 _SETTLE_S = 1.0
 _POLL_S = 0.005
@@ -104,6 +108,41 @@ def memory(folder: Path) -> list[Row]:
     ]
 
 
+def slow(folder: Path) -> list[Row]:
+    """Memory, and how long a calm client waits, while many ask for 16 MiB each and do not read it."""
+    rows: list[Row] = []
+    with (
+        fast_upstream(STATELESS, folder) as upstream,
+        hub(folder / "hub-slow", upstream) as started,
+        contextlib.ExitStack() as sockets,
+    ):
+        eventually(lambda: greet(started.url, STATELESS, _TOOL), READY_TIMEOUT_S)
+        calm = Client(started.url, STATELESS)
+        asked = 0
+        for count in SLOW:
+            for _ in range(count - asked):
+                _ask_and_leave(started.url, f"fast__{MEGABYTES}", sockets)
+            asked = count
+            took_s: list[float] = []
+            most = 0
+            ends_s = time.monotonic() + SLOW_S
+            while time.monotonic() < ends_s:
+                began_s = time.monotonic()
+                calm.call(_TOOL)
+                took_s.append(time.monotonic() - began_s)
+                most = max(most, started.child.rss_bytes())
+            head = f"{count} clients that do not read 16 MiB each"
+            rows += [
+                (f"{head}: memory, at most", _mb(most), "MB"),
+                (f"{head}: another's slowest call", f"{max(took_s) * 1e3:.0f}", "ms"),
+            ]
+        sockets.close()
+        time.sleep(_SETTLE_S)
+        rows.append(("memory after they left", _mb(started.child.rss_bytes()), "MB"))
+        calm.close()
+    return rows
+
+
 def start(folder: Path) -> list[Row]:
     """Seconds from the start of the process to its first answers."""
     first_s: list[float] = []
@@ -147,6 +186,15 @@ def _open_stream(url: str, session_id: str, streams: contextlib.ExitStack) -> No
     head = stream.recv(4096)
     if b" 200 " not in head.partition(b"\r\n")[0]:
         raise WrongAnswer(f"no stream: {head[:200]!r}")
+
+
+def _ask_and_leave(url: str, tool: str, sockets: contextlib.ExitStack) -> None:
+    """Call a tool and read nothing of the answer until the stack is closed."""
+    parts, request = urlsplit(url), Client(url, STATELESS).unanswered(tool)
+    asking = sockets.enter_context(socket.create_connection((parts.hostname or "", parts.port or 0), timeout=10))
+    fields = {**request.headers, "Host": parts.netloc, "Content-Length": str(len(request.body))}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    asking.sendall(f"POST {parts.path} HTTP/1.1\r\n{lines}\r\n".encode() + request.body)
 
 
 def _mb(size: int) -> str:

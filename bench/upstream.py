@@ -2,7 +2,8 @@
 
 Owns a server that costs so little that what stands before it is what is measured. It speaks one era only, so that no
 translation between eras is measured by accident, and knows of HTTP and of MCP what the measurements need. The tool
-`streamed` is answered by an event stream, and so is a call that asks for progress; `megabyte` gives 1 MiB.
+`streamed` is answered by an event stream, and so is a call that asks for progress; `megabyte` gives 1 MiB, and
+`megabytes` 16.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ _META = b'"_meta":{"io.modelcontextprotocol/serverInfo":' + _INFO + b"}"
 _VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
 _DRESS = b',"resultType":"complete",' + _META
 _FRESH = b',"ttlMs":60000,"cacheScope":"public"'
-STREAMED, MEGABYTE = "streamed", "megabyte"
+STREAMED, MEGABYTE, MEGABYTES = "streamed", "megabyte", "megabytes"
 MEGABYTE_TEXT = "x" * 1_048_576
-_NAMES = ("echo", STREAMED, MEGABYTE)
+_NAMES = ("echo", STREAMED, MEGABYTE, MEGABYTES)
 _PROGRESS_TOKEN = "progressToken"
 
 
@@ -59,7 +60,7 @@ class Answer(NamedTuple):
 
 
 def definitions(count: int) -> bytes:
-    """The array of `count` tools; the first are `echo`, `streamed` and `megabyte`."""
+    """The array of `count` tools; the first are `echo`, `streamed`, `megabyte` and `megabytes`."""
     return msgspec.json.encode(
         [
             {
@@ -98,7 +99,7 @@ class Server:
             dress = fresh = b""
         if request.method == "tools/call":
             head = b'{"content":[{"type":"text","text":'
-            text = _MEGABYTE_RAW if params.name == MEGABYTE else params.arguments.text
+            text = _LONG_RAW.get(params.name) or params.arguments.text
             return Answer(b"".join((head, text, b'}],"isError":false', dress, b"}")))
         if request.method == "tools/list":
             return Answer(b"".join((self._tools, dress, fresh, b"}")))
@@ -113,7 +114,7 @@ class Server:
         return _fault(-32601, f"Method not found: {request.method}")
 
 
-_MEGABYTE_RAW = msgspec.json.encode(MEGABYTE_TEXT)
+_LONG_RAW = {MEGABYTE: msgspec.json.encode(MEGABYTE_TEXT), MEGABYTES: msgspec.json.encode(16 * MEGABYTE_TEXT)}
 
 
 def encoded(request: _Request, answer: Answer) -> bytes:

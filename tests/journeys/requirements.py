@@ -431,6 +431,13 @@ _ALL: Final = (
         own=True,
     ),
     Requirement(
+        "many-slow-readers",
+        "Many of them cost bounded memory together; where it is used up, those that read or send next to nothing are "
+        "cut off, and nobody else.",
+        "hub decision",
+        own=True,
+    ),
+    Requirement(
         "large-bodies",
         "A request body up to the limit passes; a longer one is answered 413.",
         "hub decision",

@@ -122,13 +122,20 @@ async def opened(
 
 @asynccontextmanager
 async def opened_early(
-    method: str, url: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+    method: str,
+    url: str,
+    body: bytes = b"",
+    headers: Mapping[str, str] | None = None,
+    *,
+    ahead_bytes: int = 1 << 26,
+    missing_bytes: int = 0,
 ) -> AsyncGenerator[asyncio.StreamReader]:
-    """Send a request and wait for nothing; leaving the block hangs up."""
+    """Send a request and wait for nothing; leaving the block hangs up. Of the answer about twice `ahead_bytes` are
+    taken from the socket before they are asked for; the last `missing_bytes` of the body are not sent."""
     parts = urlsplit(url)
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=1 << 26)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=ahead_bytes)
     try:
-        writer.write(_head(method, url, body, headers) + body)
+        writer.write(_head(method, url, body, headers) + body[: len(body) - missing_bytes])
         await writer.drain()
         yield reader
     finally:

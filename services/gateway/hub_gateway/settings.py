@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from hub_gateway.backlog import LIMIT_BYTES
+
 PREFIX = "HUB_GATEWAY"
 
 
@@ -43,6 +45,13 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     body_limit_bytes: Annotated[int, Meta(ge=1024, description="Largest request body; a larger one gets 413.")] = (
         16 * 1024 * 1024
     )
+    backlog_limit_bytes: Annotated[
+        int,
+        Meta(
+            ge=1024 * 1024,
+            description="Long messages on their way at one time; more of them wait. Half as much is kept of streams.",
+        ),
+    ] = LIMIT_BYTES
     session_limit: Annotated[int, Meta(ge=1, description="Client sessions at one time; the next one gets 503.")] = (
         10_000
     )

@@ -23,6 +23,7 @@ from hub_common.shared_state import open_bus, open_store, state_dir
 from hub_common.store import StoreUnavailable
 from hub_common.tasks import Tasks
 from hub_common.telemetry import Telemetry
+from hub_gateway.backlog import backlog
 from hub_gateway.config.context import Context
 from hub_gateway.config.load import load
 from hub_gateway.config.model import Document
@@ -67,6 +68,7 @@ from hub_gateway.satellites.categorizer import Categorizer
 from hub_gateway.satellites.filter import Filter
 from hub_gateway.satellites.peers import Peers
 from hub_gateway.sessions.archive import Archive
+from hub_gateway.sessions.outbox import shelf
 from hub_gateway.sessions.registry import Sessions
 from hub_gateway.sessions.session import Session
 from hub_gateway.settings import GatewaySettings
@@ -117,6 +119,7 @@ class Gateway:
         self.settings = settings
         self._paths = paths
         self._observer = changed
+        backlog.limit_bytes, shelf.limit_bytes = settings.backlog_limit_bytes, settings.backlog_limit_bytes // 2
         self._socket = listen(settings.host, settings.port)
         self.port: int = self._socket.getsockname()[1]
         self._tasks = Tasks("gateway")

@@ -18,6 +18,8 @@ from starlette.types import Message
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from hub_common.tasks import Tasks, Workers
+from hub_gateway.backlog import LONG_BYTES, TURNS_BYTES, Intake, backlog
+from hub_gateway.frontends.flow import Flow
 from hub_gateway.wire.head_fields import Head, Heads
 
 MCP_PATH = "/mcp"
@@ -26,6 +28,9 @@ VIEWS_PATH = MCP_PATH + "/v/"
 
 _REQUEST_LINE = b"POST %b HTTP/1.1\r\n" % MCP_PATH.encode()
 _REQUEST_LINE_BYTES = len(_REQUEST_LINE)
+_JOINED_BYTES = 65_536
+"""A longer body is not copied to stand behind its head."""
+
 _VIEW_LINE = re.compile(rb"POST %b([A-Za-z0-9][A-Za-z0-9_-]{0,63}) HTTP/1\.1\r\n" % VIEWS_PATH.encode())
 
 Answered = Callable[["Post"], Awaitable[None]]
@@ -107,7 +112,10 @@ class Post(msgspec.Struct, eq=False):
 
     def _whole(self, head: bytes, body: bytes) -> None:
         if not (self.gone or self.ended):
-            self._link.transport.write(head + body)
+            if len(body) < _JOINED_BYTES:
+                self._link.transport.write(head + body)
+            else:
+                self._link.write_long(head, body)
             self._end()
 
     def _end(self) -> None:
@@ -156,27 +164,102 @@ class Link(HttpToolsProtocol):
         self._answering: Post | None = None
         self._idle_since_s = 0.0
         self._reaper: asyncio.TimerHandle | None = None
+        self._intake: Intake | None = None
+        """Made for the first long body."""
+        self._intake_paused = False
+        self._body_bytes = 0
+        """Of a body that goes uvicorn's way."""
+        self._blocked_bytes = 0
+        """What was to be read when the client began to take no more."""
+        self._long_bytes = 0
+        """Of the last long answer, while the client has not read it."""
+        self._reaped_bytes = 0
+        self._door: Flow
+
+    # backlog.Mover and backlog.Source
+
+    @property
+    def room_bytes(self) -> int:
+        """What is kept for the client: a long answer stays whole until it is read to its end."""
+        return max(self.transport.get_write_buffer_size(), self._long_bytes)
+
+    @property
+    def moved_bytes(self) -> int:
+        """What it has read since it took no more at once."""
+        return self._blocked_bytes - self.transport.get_write_buffer_size()
+
+    def pause_reading(self) -> None:
+        """There is no room for the body that comes, or it is the turn of others."""
+        self._intake_paused = True
+        self._door.shut()
+
+    def resume_reading(self) -> None:
+        """There is room again, or it was this one's turn."""
+        self._intake_paused = False
+        if not (self.flow.write_paused or self.transport.is_closing()):
+            self._door.reopen()
+
+    def cut(self) -> None:
+        """The client reads or writes too slowly, and others wait for the room."""
+        self.transport.abort()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin with a client."""
+        super().connection_made(transport)
+        self.flow = self._door = Flow(transport)
+
+    def pause_writing(self) -> None:
+        """The client does not read what it asked for: no more is heard of it until it does."""
+        super().pause_writing()
+        self._blocked_bytes = self.transport.get_write_buffer_size()
+        self._long_bytes = max(self._long_bytes, self._blocked_bytes)
+        self._door.shut()
+        backlog.blocked(self)
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        super().resume_writing()
+        self._long_bytes = 0
+        backlog.unblocked(self)
+        if not (self.transport.is_closing() or self._intake_paused):
+            self._door.reopen()
 
     def data_received(self, data: bytes) -> None:
         """Take an ordinary POST, or a part of its body; all else is uvicorn's."""
         if self._missing:
-            self._read_on(data)
+            if self._intake is None or self._intake.moved_bytes <= TURNS_BYTES:
+                self._read_on(data)
+            else:
+                self._intake.piece(lambda: self._read_on(data))
         elif self._parsing or self._answering is not None or not self._begin(data):
             super().data_received(data)
 
     def on_message_begin(self) -> None:
         """Begin a request that goes uvicorn's way."""
-        self._parsing = True
+        self._parsing, self._body_bytes = True, 0
         super().on_message_begin()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of its body."""
+        self._body_bytes += len(body)
+        if self._body_bytes > LONG_BYTES:
+            self._take_room(self._body_bytes)
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """End such a request."""
         self._parsing = False
+        if self._intake is not None:
+            self._intake.is_whole()
         super().on_message_complete()
 
     def posted(self, post: Post) -> None:
         """A POST is answered: the next request may be."""
         self._answering = None
+        if self._intake is not None:
+            self._intake.gone_on()
         if not post.keep:
             self.transport.close()
         if self.pipeline or self.transport.is_closing():
@@ -193,6 +276,10 @@ class Link(HttpToolsProtocol):
             self._answering.lose()
         if self._reaper is not None:
             self._reaper.cancel()
+        if self._intake is not None:
+            self._intake.flush()
+            self._intake.gone_on()
+        backlog.unblocked(self)
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
@@ -205,6 +292,8 @@ class Link(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """A request that went uvicorn's way is answered."""
         self._idle_since_s = self.loop.time()
+        if self._intake is not None and self._answering is None and not self._parsing:
+            self._intake.gone_on()
         super().on_response_complete()
 
     def _begin(self, data: bytes) -> bool:
@@ -234,8 +323,22 @@ class Link(HttpToolsProtocol):
             self.workers.give(post)
         else:
             self._missing = head.size
+            if head.size > LONG_BYTES:
+                self._take_room(len(data) - start, head.size)
             self._read_on(data[start:])
         return True
+
+    def write_long(self, head: bytes, body: bytes) -> None:
+        """Write a response without a copy of its body."""
+        self._long_bytes = len(body)
+        self.transport.writelines((head, body))
+        if not self.flow.write_paused:
+            self._long_bytes = 0
+
+    def _take_room(self, size_bytes: int, whole_bytes: int = 0) -> None:
+        if self._intake is None:
+            self._intake = Intake(backlog, self)
+        self._intake.came(size_bytes, whole_bytes)
 
     def _read_on(self, data: bytes) -> None:
         """Take a part of a POST's body, and answer it once it is whole."""
@@ -243,10 +346,14 @@ class Link(HttpToolsProtocol):
         if len(data) < missing or post is None:
             self._parts.append(data)
             self._missing -= len(data)
+            if self._intake is not None and post is not None:
+                self._intake.came(post.head.size - self._missing, post.head.size)
             return
         self._parts.append(data[:missing])
         post.body = b"".join(self._parts)
         self._parts, self._missing = [], 0
+        if self._intake is not None:
+            self._intake.is_whole()
         self.workers.give(post)
         if len(data) > missing:
             super().data_received(data[missing:])
@@ -258,8 +365,14 @@ class Link(HttpToolsProtocol):
         busy = self._answering is not None or (cycle is not None and not cycle.response_complete)
         now_s = self.loop.time()
         left_s = self.timeout_keep_alive if busy else self._idle_since_s + self.timeout_keep_alive - now_s
+        unread_bytes, before_bytes = self.transport.get_write_buffer_size(), self._reaped_bytes
+        self._reaped_bytes = unread_bytes
+        if left_s <= 0 and unread_bytes and unread_bytes != before_bytes:
+            left_s = self.timeout_keep_alive  # it is still reading its last answer
         if left_s > 0:
             self._reaper = self.loop.call_later(left_s, self._reap)
+        elif unread_bytes:
+            self.transport.abort()  # closed, it would wait for the client for ever
         elif not self.transport.is_closing():
             self.transport.close()
 

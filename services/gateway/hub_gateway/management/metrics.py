@@ -25,6 +25,7 @@ from starlette.routing import Route
 
 from hub.categorizer.v1 import categorizer_pb2 as pb
 from hub_common.store import StoreStatus
+from hub_gateway.backlog import backlog
 from hub_gateway.exposure.policy import Policy
 from hub_gateway.management.filter_metrics import filter_families, view_families
 from hub_gateway.management.filter_stats import Counts
@@ -155,6 +156,11 @@ def _hub(reading: Reading) -> Iterator[Metric]:
     yield GaugeMetricFamily("mcp_hub_sessions", "Sessions of MCP clients.", value=reading.sessions)
     kept = "Bytes kept for clients with a session: what they have not read, and what they may come back for."
     yield GaugeMetricFamily("mcp_hub_session_kept_bytes", kept, value=reading.kept_bytes)
+    held = "Bytes of long messages on their way, and of what clients have not read."
+    yield GaugeMetricFamily("mcp_hub_backlog_bytes", held, value=backlog.held_bytes)
+    yield GaugeMetricFamily("mcp_hub_backlog_waiting", "Long messages that wait for room.", value=backlog.waiting)
+    slow = "Sockets that were closed, since they were slow and others waited for room."
+    yield CounterMetricFamily("mcp_hub_slow_sockets_closed", slow, value=backlog.closed)
     yield GaugeMetricFamily("mcp_hub_start_time_seconds", "Unix time of the start.", value=reading.started_at)
     yield InfoMetricFamily("mcp_hub_build", "The hub that runs.", value={"version": version("mcp-hub")})
 

@@ -1,12 +1,13 @@
 """One stream of messages to a client, which the client may lose and take up again.
 
-Owns order, event ids and the bounded memory of a stream (2025-11-25 transports §Resumability and Redelivery). Knows no
-HTTP: a frontend reads it and writes the events.
+Owns order, event ids and the bounded memory of a stream and of all streams (2025-11-25 transports §Resumability and
+Redelivery). Knows no HTTP: a frontend reads it and writes the events.
 """
 
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections import deque
 from collections.abc import AsyncGenerator
 from itertools import takewhile
@@ -18,7 +19,50 @@ MAX_BYTES = 4 * 1024 * 1024
 AT_ONCE_BYTES = 64 * 1024
 """A reader gets no more messages at a time than it takes to reach this."""
 
+ALL_BYTES = 128 * 1024 * 1024
+"""What all streams of a process keep, beyond what is on its way to readers."""
+
+_GRAIN_BYTES = 64 * 1024
+"""Streams that keep less are not counted among all, nor are changes by less."""
+
 _PLACE_DIGITS = 15
+
+
+class Shelf:
+    """What all streams keep together.
+
+    When full, the stream that keeps most loses half of it, its oldest messages first, and others after it until an
+    eighth is free. Its newest message goes too where it was read, or where nobody has come back for it.
+    """
+
+    def __init__(self, limit_bytes: int = ALL_BYTES) -> None:
+        self.limit_bytes = limit_bytes
+        self.kept_bytes = 0
+        self._heavy: weakref.WeakSet[Outbox] = weakref.WeakSet()
+
+    def weigh(self, outbox: Outbox, more_bytes: int) -> None:
+        """A stream keeps more than before, or less."""
+        self.kept_bytes += more_bytes
+        self._heavy.add(outbox)
+
+    def forget(self, kept_bytes: int) -> None:
+        """A stream is gone with what it kept."""
+        self.kept_bytes -= kept_bytes
+
+    def make_room(self, writing: Outbox) -> None:
+        """Have no more kept than the limit; the newest message of the stream that is written to stays."""
+        if self.kept_bytes <= self.limit_bytes:
+            return
+        for outbox in sorted(self._heavy, key=lambda outbox: outbox.size_bytes, reverse=True):
+            if self.kept_bytes <= self.limit_bytes - self.limit_bytes // 8:
+                return
+            outbox.thin(outbox.size_bytes // 2, keep_newest=outbox is writing)
+            if outbox.size_bytes < _GRAIN_BYTES:
+                self._heavy.discard(outbox)
+
+
+shelf = Shelf()
+"""Of this process, as memory is."""
 
 
 class Sent(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -32,7 +76,8 @@ class Outbox:
     """Messages of one stream, in order.
 
     When full, the oldest message goes, delivered or not: a slow reader loses notifications before the gateway loses
-    memory. The newest message always stays, so a call's response is never the one that goes.
+    memory. The newest message stays, so a call's response is never the one that goes, except where the `Shelf` of all
+    streams is full and nobody reads this one.
 
     Args:
         stream_id: how event ids begin.
@@ -57,6 +102,7 @@ class Outbox:
         self._max_bytes = max_bytes
         self._kept: deque[Sent] = deque()
         self._size_bytes = 0
+        self._weighed_bytes = 0
         self._place = 0
         self._reader = 0
         self._reading = False
@@ -72,7 +118,25 @@ class Outbox:
         self._size_bytes += len(message)
         while len(self._kept) > 1 and (len(self._kept) > self._max_messages or self._size_bytes > self._max_bytes):
             self.lost += self._drop_oldest().place > self._read_to
+        if self._size_bytes - self._weighed_bytes >= _GRAIN_BYTES:
+            self._weigh()
+            shelf.make_room(self)
         self._notify()
+
+    def thin(self, to_bytes: int, *, keep_newest: bool) -> None:
+        """Keep no more than so much, for others; a newest message that a reader is about to take stays."""
+        about_to_be_read = self._reading or (self._reader == 0 and self.ended)
+        keep_newest = keep_newest or (self.has_unread and about_to_be_read)
+        while self._size_bytes > to_bytes and len(self._kept) > keep_newest:
+            self.lost += self._drop_oldest().place > self._read_to
+        self._weigh()
+
+    def __del__(self) -> None:
+        shelf.forget(self._weighed_bytes)
+
+    def _weigh(self) -> None:
+        more_bytes, self._weighed_bytes = self._size_bytes - self._weighed_bytes, self._size_bytes
+        shelf.weigh(self, more_bytes)
 
     def take_unread(self) -> list[bytes]:
         """Take out what nobody has read, for a reader elsewhere."""
@@ -82,6 +146,7 @@ class Outbox:
             self._size_bytes -= len(sent.message)
             unread.insert(0, sent.message)
         self._read_to = self._place
+        self._weigh()
         return unread
 
     def end(self) -> None:
@@ -98,6 +163,11 @@ class Outbox:
     def size_bytes(self) -> int:
         """How much is kept."""
         return self._size_bytes
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether all that there was is kept no more, so that there is nothing to come back for."""
+        return self.ended and not self._kept and self._place > 0
 
     @property
     def unread_from(self) -> int:
@@ -181,6 +251,8 @@ class Outbox:
     def _let_go(self, place: int) -> None:
         while self._kept and self._kept[0].place <= place:
             self._drop_oldest()
+        if self._weighed_bytes - self._size_bytes >= _GRAIN_BYTES:
+            self._weigh()
 
     def _notify(self) -> None:
         if self._wake is not None:

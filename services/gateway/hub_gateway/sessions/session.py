@@ -104,8 +104,11 @@ class Session:
             del self._streams[oldest.stream_id]
 
     def stream(self, stream_id: str) -> Outbox | None:
-        """The stream of that id, the standing one included."""
-        return self.standing if stream_id == self.standing.stream_id else self._streams.get(stream_id)
+        """The stream of that id, the standing one included; None where nothing is left of it."""
+        if stream_id == self.standing.stream_id:
+            return self.standing
+        found = self._streams.get(stream_id)
+        return None if found is None or found.is_bare else found
 
     @property
     def kept_bytes(self) -> int:

@@ -33,6 +33,11 @@ class LineBuffer:
         self._parts: list[bytes] = []
         self._size = 0
 
+    @property
+    def open_bytes(self) -> int:
+        """What is here of the line that has not ended."""
+        return self._size
+
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yield every line that is complete now, without its line break; empty lines are dropped.
 

@@ -14,6 +14,7 @@ from typing import Protocol, cast
 import httptools
 import msgspec
 
+from hub_gateway.backlog import LONG_BYTES, TURNS_BYTES, Intake, backlog
 from hub_gateway.errors import UpstreamDown, UpstreamGarbage
 from hub_gateway.upstreams.transports.transport import MESSAGE_LIMIT_BYTES
 from hub_gateway.wire.head_fields import Head, Heads
@@ -100,9 +101,9 @@ class Owner(Protocol):
 
 
 class Link(asyncio.Protocol):
-    """One socket of a pool."""
+    """One socket of a pool; `shared` is one for a stream that stays open, with many messages."""
 
-    def __init__(self, pool: Owner) -> None:
+    def __init__(self, pool: Owner, *, shared: bool = False) -> None:
         self._pool = pool
         self._parser = httptools.HttpResponseParser(self)
         self._socket: asyncio.Transport | None = None
@@ -123,6 +124,9 @@ class Link(asyncio.Protocol):
         self._size = 0
         self._beside = 0
         """Bytes that came since the response began, or since its body last went on."""
+        self._shared = shared
+        self._intake: Intake | None = None
+        """Made for the first long message."""
 
     def exchange(self, done: asyncio.Future[Response], head: bytes, body: bytes, feed: Feed | None) -> None:
         """Write a request; `done` gets the response or a fault."""
@@ -158,6 +162,20 @@ class Link(asyncio.Protocol):
             self._socket.abort()
         self._fail(Broken(self.failure))
 
+    def pause_reading(self) -> None:
+        """There is no room for the message that comes, or it is the turn of others."""
+        if self._socket is not None and not self._socket.is_closing():
+            self._socket.pause_reading()
+
+    def resume_reading(self) -> None:
+        """There is room again, or it was this one's turn."""
+        if self._socket is not None and not self._socket.is_closing():
+            self._socket.resume_reading()
+
+    def cut(self) -> None:
+        """The message comes too slowly, and others wait for its room."""
+        self.abort("its answer came too slowly while the hub was short of room for long messages")
+
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -166,6 +184,12 @@ class Link(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if not self._parsing and self._done is not None and self._take_usual(data):
             return
+        if self._intake is None or self._size <= TURNS_BYTES:
+            self._parse(data)
+        else:
+            self._intake.piece(lambda: self._parse(data))
+
+    def _parse(self, data: bytes) -> None:
         self._beside += len(data)
         try:
             self._parser.feed_data(data)
@@ -181,6 +205,8 @@ class Link(asyncio.Protocol):
             self._skipping = asyncio.get_running_loop().call_later(_SKIP_S, self.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._intake is not None:
+            self._intake.flush()
         if self._parsing and self._done is not None and self.failure is None and self._ends_with_the_socket():
             self._complete()
         if self.failure is None:
@@ -191,6 +217,8 @@ class Link(asyncio.Protocol):
         self._socket = None
         # The parser and this hold each other, so that what is kept here would stay until the collector comes.
         self._headers, self._body = [], []
+        if self._intake is not None:
+            self._intake.gone_on()
         self._pool.gone(self)
 
     def _take_usual(self, data: bytes) -> bool:
@@ -244,16 +272,40 @@ class Link(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         self._beside = 0
+        self._size += len(body)
         if self._streaming:
             if self._done is not None and self._feed is not None and self._feed(body):
                 self._resolve(b"")
+            if self._size > LONG_BYTES:
+                self._size_up_event(body)
             return
-        self._size += len(body)
         if self._size > MESSAGE_LIMIT_BYTES:
             self._fail(UpstreamGarbage(f"the answer is longer than {MESSAGE_LIMIT_BYTES} bytes"))
             self.abort()
+            return
+        self._body.append(body)
+        if self._size > LONG_BYTES:
+            self._take_room(self._size, self._said_bytes())
+
+    def _size_up_event(self, body: bytes) -> None:
+        """Take room for the event that is open, and give back that of the one before."""
+        end = max(body.rfind(b"\n\n"), body.rfind(b"\r\n\r\n"))
+        if end >= 0 or self._done is None:
+            self._size = len(body) - end
+            if self._intake is not None:
+                self._intake.gone_on()
         else:
-            self._body.append(body)
+            self._take_room(self._size)
+
+    def _take_room(self, size_bytes: int, whole_bytes: int = 0) -> None:
+        if self._intake is None:
+            self._intake = Intake(backlog, self, shared=self._shared)
+        self._intake.came(size_bytes, whole_bytes)
+
+    def _said_bytes(self) -> int:
+        """How long the body will be, where its head says it and it is within the limit."""
+        said = next((value for name, value in self._headers if name.lower() == b"content-length"), b"")
+        return min(int(said), MESSAGE_LIMIT_BYTES) if said.isdigit() else 0
 
     def on_message_complete(self) -> None:
         if self._status < 200:
@@ -277,6 +329,8 @@ class Link(asyncio.Protocol):
         self._resolve(self._body[0] if len(self._body) == 1 else b"".join(self._body))
         self._streaming = False
         self._body = []
+        if self._intake is not None:
+            self._intake.gone_on()
         if self._skipping is not None:
             self._skipping.cancel()
             self._skipping = None

@@ -149,7 +149,7 @@ class Pool:
         try:
             async with asyncio.timeout(self._limits.timeout_ms / 1000):
                 _, link = await self._loop.create_connection(
-                    lambda: Link(self), address.host, address.port, ssl=self._tls
+                    lambda: Link(self, shared=not counted), address.host, address.port, ssl=self._tls
                 )
         except TimeoutError as fault:
             raise Unreachable(f"cannot reach {address.origin}: no answer to the connection attempt") from fault

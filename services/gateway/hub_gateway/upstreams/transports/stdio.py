@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import cast
 
 from hub_common.logs import redacted
+from hub_gateway.backlog import LONG_BYTES, TURNS_BYTES, Intake, backlog
 from hub_gateway.errors import UpstreamDown
 from hub_gateway.upstreams.transports.log_budget import LogBudget
 from hub_gateway.upstreams.transports.transport import MESSAGE_LIMIT_BYTES, Lost, Receive
@@ -113,6 +114,8 @@ class _Child(asyncio.SubprocessProtocol):
         self._stdin: asyncio.WriteTransport | None = None
         self._process: asyncio.SubprocessTransport | None = None
         self._lines = LineBuffer(MESSAGE_LIMIT_BYTES)
+        self._intake = Intake(backlog, self, shared=True)
+        self._stdout: asyncio.ReadTransport | None = None
         self._stderr = LineBuffer(_STDERR_LINE_BYTES)
         self._last_words: deque[bytes] = deque(maxlen=3)
         self._budget = LogBudget()
@@ -151,6 +154,7 @@ class _Child(asyncio.SubprocessProtocol):
         # uvloop's transports are no subclasses of asyncio's.
         self._process = cast("asyncio.SubprocessTransport", transport)
         self._stdin = cast("asyncio.WriteTransport", self._process.get_pipe_transport(_STDIN))
+        self._stdout = cast("asyncio.ReadTransport", self._process.get_pipe_transport(_STDOUT))
 
     def pause_writing(self) -> None:
         self._writable.clear()
@@ -159,19 +163,49 @@ class _Child(asyncio.SubprocessProtocol):
         self._writable.set()
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
-        try:
-            if fd == _STDOUT:
-                for line in self._lines.feed(data):
-                    self._line(line)
-            else:
+        if fd != _STDOUT:
+            with suppress(FrameTooLarge):
                 for line in self._stderr.feed(data):
                     self._stderr_line(line)
+        elif self._lines.open_bytes <= TURNS_BYTES:
+            self._read(data)
+        else:
+            self._intake.piece(lambda: self._read(data))
+
+    def _read(self, data: bytes) -> None:
+        try:
+            for line in self._lines.feed(data):
+                self._line(line)
         except FrameTooLarge as fault:
-            if fd == _STDOUT:
-                self._report(f"it wrote garbage to stdout: {fault}")
+            self._report(f"it wrote garbage to stdout: {fault}")
+        if self._intake.room_bytes or self._lines.open_bytes > LONG_BYTES:
+            self._size_up()
+
+    def pause_reading(self) -> None:
+        """There is no room for the line that comes, or it is the turn of others."""
+        if self._stdout is not None and not self._stdout.is_closing():
+            self._stdout.pause_reading()
+
+    def resume_reading(self) -> None:
+        """There is room again, or it was this one's turn."""
+        if self._stdout is not None and not self._stdout.is_closing():
+            self._stdout.resume_reading()
+
+    def cut(self) -> None:
+        """Nothing: other messages come this way too."""
+
+    def _size_up(self) -> None:
+        """Take room for the line that is open, and give back that of the one before."""
+        size_bytes = self._lines.open_bytes
+        if size_bytes < self._intake.moved_bytes:
+            self._intake.gone_on()
+        if size_bytes > LONG_BYTES:
+            self._intake.came(size_bytes)
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
         if fd == _STDOUT:
+            self._intake.flush()
+            self._intake.gone_on()
             self._stdout_ended = True
             self._end()
 
