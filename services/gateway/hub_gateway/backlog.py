@@ -27,8 +27,14 @@ STEPS_BYTES = (4 * 1024 * 1024, 64 * 1024 * 1024)
 """What a message takes whose length nobody says: first the one, and all that a message may have once that is full.
 More steps would leave more halves of messages that wait for each other."""
 
-PATIENCE_S = 1.0
-"""How long others wait for room before somebody who is slow is cut off."""
+PATIENCE_S = 5.0
+"""How long somebody may be slow while others wait for room. A client that works on a long answer reads nothing else for
+a second or two."""
+
+SHORT_PATIENCE_S = 1.0
+"""The same once somebody was cut off, for `_WARY_S`: where one does not read there are mostly many."""
+
+_WARY_S = 10.0
 
 SLOW_BYTES_PER_S = 64 * 1024
 """Whoever moves less is slow."""
@@ -120,6 +126,8 @@ class Backlog:
     def __init__(self, limit_bytes: int = LIMIT_BYTES) -> None:
         self.limit_bytes = limit_bytes
         self.closed = 0
+        self._closed_s = float("-inf")
+        """When the last one was."""
         """Sockets that were closed for their slowness."""
         self._taken_bytes = 0
         self._waiting: deque[_Claim] = deque()
@@ -252,7 +260,8 @@ class Backlog:
         now_s = asyncio.get_running_loop().time()
         self._serve()
         missing_bytes = self.held_bytes + sum(claim.room_bytes for claim in self._waiting) - self.limit_bytes
-        slow = [*_slow(self._readers, now_s), *_slow(self._intakes, now_s)]
+        patience_s = SHORT_PATIENCE_S if now_s - self._closed_s < _WARY_S else PATIENCE_S
+        slow = [*_slow(self._readers, now_s, patience_s), *_slow(self._intakes, now_s, patience_s)]
         for mover in slow:
             if missing_bytes <= 0:
                 break
@@ -271,6 +280,7 @@ class Backlog:
 
     def _cut(self, mover: Mover) -> None:
         self.closed += 1
+        self._closed_s = asyncio.get_running_loop().time()
         _log.warning(
             "a socket that moved less than %d bytes a second was closed: others wait for the %d bytes that it held",
             SLOW_BYTES_PER_S,
@@ -279,14 +289,16 @@ class Backlog:
         mover.cut()
 
 
-def _slow(paces: dict[Mover, _Pace] | dict[Reader, _Pace] | dict[Intake, _Pace], now_s: float) -> list[Mover]:
-    """Who has been slow for `PATIENCE_S`, those with most room first; from the others on, time counts anew."""
+def _slow(
+    paces: dict[Mover, _Pace] | dict[Reader, _Pace] | dict[Intake, _Pace], now_s: float, patience_s: float
+) -> list[Mover]:
+    """Who has been slow for so long, those with most room first; for the others time counts anew."""
     slow: list[Mover] = []
     for mover, pace in paces.items():
         moved_bytes, passed_s = mover.moved_bytes, now_s - pace.at_s
         if moved_bytes - pace.moved_bytes >= SLOW_BYTES_PER_S * passed_s:
             pace.at_s, pace.moved_bytes = now_s, moved_bytes
-        elif passed_s >= PATIENCE_S:
+        elif passed_s >= patience_s:
             slow.append(mover)
     return sorted(slow, key=lambda mover: mover.room_bytes, reverse=True)
 

@@ -7,8 +7,10 @@ secret is found at the next connect. No error and no log line holds a value.
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import msgspec
 
@@ -37,6 +39,7 @@ class ResolvedServer(msgspec.Struct, frozen=True):
     cwd: str | None = None
     """Absolute folder that exists; None means the hub's own."""
     url: str | None = None
+    """Without user and password, which are among the headers."""
     headers: dict[str, str] = msgspec.field(default_factory=dict[str, str])
     oauth: OAuth | None = None
 
@@ -86,7 +89,23 @@ async def resolve(server: ServerConfig, context: Context) -> ResolvedServer:
         raise ConfigError(findings.faults)
     for secret in _secrets(server, env, args, headers, url or ""):
         add_secret(secret)
+    if url is not None:
+        url, authorization = _without_user(url)
+        if authorization and not any(name.lower() == "authorization" for name in headers):
+            headers["Authorization"] = authorization
+            add_secret(authorization.rpartition(" ")[2])
     return ResolvedServer(server.name, command, tuple(args), context.inherited | env, cwd, url, headers, oauth)
+
+
+def _without_user(url: str) -> tuple[str, str]:
+    """A URL without its `user:password@`, and the header that says the same (RFC 7617); "" where there is none."""
+    parts = urlsplit(url)
+    user, _, rest = parts.netloc.rpartition("@")
+    if not user:
+        return url, ""
+    name, _, password = user.partition(":")
+    pair = f"{unquote(name)}:{unquote(password)}".encode()
+    return urlunsplit(parts._replace(netloc=rest)), f"Basic {b64encode(pair).decode()}"
 
 
 def _secrets(

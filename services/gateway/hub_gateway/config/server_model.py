@@ -130,7 +130,10 @@ class ServerEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         ),
     ] = field(default_factory=dict[str, str | None])
     cwd: Annotated[Text | None, Meta(description="Working directory; a relative path starts at the hub's own.")] = None
-    url: Annotated[Text | None, Meta(description="Address of a remote server (http or https).")] = None
+    url: Annotated[
+        Text | None,
+        Meta(description="Address of a remote server (http or https); user and password in it are sent as Basic."),
+    ] = None
     headers: Annotated[dict[str, str], Meta(description="HTTP headers sent with every request.")] = field(
         default_factory=dict[str, str]
     )

@@ -246,3 +246,20 @@ def test_defaults_of_a_resolved_server() -> None:
     assert ResolvedServer("x") == ResolvedServer(
         name="x", command=None, args=(), env={}, cwd=None, url=None, headers={}
     )
+
+
+@pytest.mark.parametrize(
+    ("url", "headers", "clean", "authorization"),
+    [
+        ("https://h.test/mcp", {}, "https://h.test/mcp", None),
+        ("https://me:p%40ss@h.test:8443/mcp?a=b", {}, "https://h.test:8443/mcp?a=b", "Basic bWU6cEBzcw=="),
+        ("https://${WHO}@[::1]/mcp", {}, "https://[::1]/mcp", "Basic aW5uZXI6"),
+        ("https://me:pass@h.test/mcp", {"authorization": "Bearer t"}, "https://h.test/mcp", None),
+    ],
+)
+async def test_user_and_password_of_a_url_become_a_header_that_the_config_may_overrule(
+    url: str, headers: dict[str, str], clean: str, authorization: str | None
+) -> None:
+    found = await resolve(server(url=url, headers=headers), context({"WHO": "inner"}))
+    assert found.url == clean
+    assert found.headers == headers | ({} if authorization is None else {"Authorization": authorization})
