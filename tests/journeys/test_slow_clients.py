@@ -194,3 +194,16 @@ async def test_many_unread_streams_keep_bounded_memory_together(hub: Hub) -> Non
             last = (await reader.read()).replace(b"\r\n", b"\n").split(b"data: ")[-1]
             assert '"id":"slow"' in last.decode()
             assert "result" in last.decode()
+
+
+@proves("many-slow-readers")
+async def test_a_flood_of_short_messages_is_read_in_turns_with_other_calls(hub: Hub) -> None:
+    """Many calls to another server are answered while it is read, not a few."""
+    params = {"name": "new__raw_flood", "arguments": {"bytes": 200, "times": 100_000}}
+    flooded = asyncio.gather(*(RawClient(hub.url).request("tools/call", params, LONG_S) for _ in range(3)))
+    calm, answered = RawClient(hub.url), 0
+    while not flooded.done():
+        assert (await calm.call("calm__raw_exotic")).status == 200
+        answered += 1
+    assert ["result" in answer.json() for answer in await flooded] == [True] * 3
+    assert answered > 50

@@ -21,6 +21,9 @@ LONG_BYTES = 256 * 1024
 TURNS_BYTES = 2 * 1024 * 1024
 """Of messages beyond this length each piece waits for its turn."""
 
+FLOOD_BYTES = 48 * 1024
+"""So does a piece of this length where many messages come one behind the other: it holds hundreds of them."""
+
 LIMIT_BYTES = 256 * 1024 * 1024
 
 STEPS_BYTES = (4 * 1024 * 1024, 64 * 1024 * 1024)
@@ -322,8 +325,14 @@ class Intake:
         self.room_bytes = 0
         self.moved_bytes = 0
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether pieces wait, which come before any other."""
+        return bool(self._pieces)
+
     def piece(self, work: Callable[[], None]) -> None:
-        """Have a piece of a long message worked on when its turn comes; nothing more is read before."""
+        """Have a piece of a long message, or of a flood of short ones, worked on when its turn comes; nothing more is
+        read before."""
         self._pieces.append(work)
         if len(self._pieces) == 1 and not self._backlog.turn(self._next_piece):
             self._heed()

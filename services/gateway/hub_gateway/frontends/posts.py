@@ -229,10 +229,11 @@ class Link(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Take an ordinary POST, or a part of its body; all else is uvicorn's."""
         if self._missing:
-            if self._intake is None or self._intake.moved_bytes <= TURNS_BYTES:
-                self._read_on(data)
+            intake = self._intake
+            if intake is not None and (intake.moved_bytes > TURNS_BYTES or intake.is_behind):
+                intake.piece(lambda: self._read_on(data))
             else:
-                self._intake.piece(lambda: self._read_on(data))
+                self._read_on(data)
         elif self._parsing or self._answering is not None or not self._begin(data):
             super().data_received(data)
 

@@ -132,7 +132,8 @@ class Outbox:
         self._weigh()
 
     def __del__(self) -> None:
-        shelf.forget(self._weighed_bytes)
+        if self._weighed_bytes:
+            shelf.forget(self._weighed_bytes)
 
     def _weigh(self) -> None:
         more_bytes, self._weighed_bytes = self._size_bytes - self._weighed_bytes, self._size_bytes

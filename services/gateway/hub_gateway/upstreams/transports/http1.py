@@ -14,7 +14,7 @@ from typing import Protocol, cast
 import httptools
 import msgspec
 
-from hub_gateway.backlog import LONG_BYTES, TURNS_BYTES, Intake, backlog
+from hub_gateway.backlog import FLOOD_BYTES, LONG_BYTES, TURNS_BYTES, Intake, backlog
 from hub_gateway.errors import UpstreamDown, UpstreamGarbage
 from hub_gateway.upstreams.transports.transport import MESSAGE_LIMIT_BYTES
 from hub_gateway.wire.head_fields import Head, Heads
@@ -184,10 +184,11 @@ class Link(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if not self._parsing and self._done is not None and self._take_usual(data):
             return
-        if self._intake is None or self._size <= TURNS_BYTES:
-            self._parse(data)
+        in_turn = self._size > TURNS_BYTES or (self._streaming and len(data) > FLOOD_BYTES)
+        if in_turn or (self._intake is not None and self._intake.is_behind):
+            self._its_intake().piece(lambda: self._parse(data))
         else:
-            self._intake.piece(lambda: self._parse(data))
+            self._parse(data)
 
     def _parse(self, data: bytes) -> None:
         self._beside += len(data)
@@ -285,7 +286,7 @@ class Link(asyncio.Protocol):
             return
         self._body.append(body)
         if self._size > LONG_BYTES:
-            self._take_room(self._size, self._said_bytes())
+            self._its_intake().came(self._size, self._said_bytes())
 
     def _size_up_event(self, body: bytes) -> None:
         """Take room for the event that is open, and give back that of the one before."""
@@ -295,12 +296,12 @@ class Link(asyncio.Protocol):
             if self._intake is not None:
                 self._intake.gone_on()
         else:
-            self._take_room(self._size)
+            self._its_intake().came(self._size)
 
-    def _take_room(self, size_bytes: int, whole_bytes: int = 0) -> None:
+    def _its_intake(self) -> Intake:
         if self._intake is None:
             self._intake = Intake(backlog, self, shared=self._shared)
-        self._intake.came(size_bytes, whole_bytes)
+        return self._intake
 
     def _said_bytes(self) -> int:
         """How long the body will be, where its head says it and it is within the limit."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import cast
 
 from hub_common.logs import redacted
-from hub_gateway.backlog import LONG_BYTES, TURNS_BYTES, Intake, backlog
+from hub_gateway.backlog import FLOOD_BYTES, LONG_BYTES, TURNS_BYTES, Intake, backlog
 from hub_gateway.errors import UpstreamDown
 from hub_gateway.upstreams.transports.log_budget import LogBudget
 from hub_gateway.upstreams.transports.transport import MESSAGE_LIMIT_BYTES, Lost, Receive
@@ -167,10 +167,10 @@ class _Child(asyncio.SubprocessProtocol):
             with suppress(FrameTooLarge):
                 for line in self._stderr.feed(data):
                     self._stderr_line(line)
-        elif self._lines.open_bytes <= TURNS_BYTES:
-            self._read(data)
-        else:
+        elif self._lines.open_bytes > TURNS_BYTES or len(data) > FLOOD_BYTES or self._intake.is_behind:
             self._intake.piece(lambda: self._read(data))
+        else:
+            self._read(data)
 
     def _read(self, data: bytes) -> None:
         try:
