@@ -26,6 +26,7 @@ def explain(url: str, question: dict[str, str], *, as_json: bool, console: Conso
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     place = said["place"]
     where = f"{said['path'] or 'no key decides'}" + (f"  ({place['file']}:{place['line']})" if place else "")
+    where += "  (switched over REST, not as the config has it)" if said["switched"] else ""
     category = f"{said['category']} (by {said['categorySource']})" if said["category"] else "none yet"
     rows = {word: "yes" if said[word] else "no" for word in ("allowed", "opened", "visible", "callable")}
     rows |= {"rule": said["rule"], "where": where, "category": category, "to change it": said["change"]}

@@ -75,6 +75,7 @@ async def test_a_view_by_url_shows_its_own_in_both_eras(hub: Hub) -> None:
         assert (await client.call("wiki__read")).json()["error"]["code"] == -32602
     unknown = await RawClient(f"{hub.url}/v/male").request("tools/list")
     assert (unknown.status, unknown.json()["error"]["data"]) == (404, {"views": ["mail"]})
+    assert "did you mean 'mail'?" in unknown.json()["error"]["message"]
 
 
 @proves("view-credentials", "entry-rules")

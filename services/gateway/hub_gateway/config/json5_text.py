@@ -70,8 +70,11 @@ def _told(message: str) -> str:
     return f"{place}: {what[:1].lower()}{what[1:]}"
 
 
+_LINE_END = re.compile(r"\r\n|[\n\r]")
+"""What editors count; a comment also ends at U+2028 and U+2029 (https://spec.json5.org §7.2)."""
+
 _TOKEN = re.compile(
-    r"""(?P<space>\s+|//[^\n]*|/\*.*?\*/)
+    r"""(?P<space>\s+|//[^\n\r\u2028\u2029]*|/\*.*?\*/)
     |(?P<other>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[{}\[\]:,]|[^\s{}\[\]:,"'/]+|/)""",
     re.DOTALL | re.VERBOSE,
 )
@@ -84,7 +87,7 @@ def places(text: str) -> dict[str, int]:
     for match in _TOKEN.finditer(text):
         if match.lastgroup == "other":
             tokens.append((match[0], line))
-        line += match[0].count("\n")
+        line += len(_LINE_END.findall(match[0]))
     found: dict[str, int] = {}
     if tokens:
         _place(tokens, 0, "", found)
@@ -105,6 +108,9 @@ def _place(tokens: list[tuple[str, int]], at: int, path: str, found: dict[str, i
             name, line = tokens[at]
             key = str(json5.loads(name)) if name[0] in "\"'" else name
             own = member(path, key)
+            if own in found:  # the key stands twice: the last one counts, with all below it and nothing else
+                for each in [each for each in found if each.startswith((f"{own}.", f"{own}["))]:
+                    del found[each]
             found[own] = line
             at = _place(tokens, at + 2, own, found)
         number += 1

@@ -151,6 +151,8 @@ def _merge(path: Path, document: dict[str, Any], merged: _Merged) -> None:
             merged.servers[name] = _Written(path, member(key, name), entry)
     for key in ("toolFiltering", "connectionPool", "views"):
         if key in document:
+            if (earlier := merged.other.get(key)) is not None:
+                own.warn(key, f"replaces the one of {earlier.source}, of which nothing holds any more")
             merged.other[key] = _Written(path, key, document[key])
     _take(own, path, merged.findings)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 
@@ -35,19 +35,39 @@ class Explanation(msgspec.Struct, frozen=True):
     """Of the rule in the config; "" where no key of it decides."""
     place: Place | None
     """The nearest place of that path that is written; None where nothing of it is."""
+    switched: bool
+    """Whether the value at that path is not the config's, but that of a switch since."""
     category: Category | None
     change: str
     """What would make the entry visible, or hide it."""
 
 
 def explain(
-    exposure: Exposure, view: View, opened: Opened, entry: Entry, *, is_up: bool, places: Mapping[str, Place]
+    exposure: Exposure,
+    view: View,
+    opened: Opened,
+    entry: Entry,
+    *,
+    is_up: bool,
+    places: Mapping[str, Place],
+    switched: Collection[str] = (),
 ) -> Explanation:
-    """Explain an entry of the exposure's catalog to who has opened this much and so sees this view of it."""
+    """Explain an entry of the exposure's catalog to who has opened this much and so sees this view of it.
+
+    Args:
+        exposure: what is decided of every entry.
+        view: what is seen of it.
+        opened: what the view's owner has opened.
+        entry: of the exposure's catalog.
+        is_up: whether the entry's upstream is connected.
+        places: where the keys of the config are written.
+        switched: keys of the policy whose value is not the config's.
+    """
     rule = exposure.verdicts.rule(entry)
     visible = view.shows(entry)
     relative = _path(rule.id, exposure.policy.filtering, entry)
-    path, place = _placed(relative, view.name, places)
+    by_switch = relative in switched
+    path, place = (f"toolFiltering.{relative}", None) if by_switch else _placed(relative, view.name, places)
     category = exposure.categories.get((entry.upstream_name, entry.digest))
     return Explanation(
         entry=entry,
@@ -58,6 +78,7 @@ def explain(
         rule=rule.id,
         path=path,
         place=place,
+        switched=by_switch,
         category=category,
         change=_change(rule.id, allows=rule.allows, visible=visible, is_up=is_up),
     )
@@ -120,7 +141,7 @@ _CHANGES = {
     "server-denylist": "take its server out of `serverFilter.servers`",
     "category": "add its category to `categoryFilter.categories`, or give it another with `categoryOverrides`",
     "category-unknown": "wait for the categorizer, or give it a category with `categoryOverrides`",
-    "hybrid": "add its server to `serverFilter` or its category to `categoryFilter`",
+    "hybrid": "let `serverFilter` show its server or `categoryFilter` its category",
     "filter-unavailable": "bring the filter service back, or set `onFilterUnavailable`",
 }
 

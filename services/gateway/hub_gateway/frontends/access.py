@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from starlette.types import Send
 
+from hub_gateway.config.faults import did_you_mean
 from hub_gateway.errors import CallerError
 from hub_gateway.frontends.guards import Headers, send_body
 from hub_gateway.frontends.posts import MCP_PATH, VIEWS_PATH
@@ -91,7 +92,9 @@ class Access:
     def _admit(self, name: str, headers: Headers) -> None:
         if name not in self._locks:
             open_names = [each for each, lock in self._locks.items() if lock is None]
-            raise Denied(404, f"There is no view {name[:64]!r}", data={"views": open_names})
+            raise Denied(
+                404, f"There is no view {name[:64]!r}{did_you_mean(name[:64], open_names)}", data={"views": open_names}
+            )
         lock = self._locks[name]
         if lock is not None and not _opens(lock, token := _token(headers)):
             raise _unauthorized(token)

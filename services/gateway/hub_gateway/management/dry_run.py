@@ -17,7 +17,6 @@ from starlette.routing import Route
 from hub_gateway.catalog.entry import Entry, EntryKind
 from hub_gateway.config.filter_model import CategoryFilter, ToolFiltering
 from hub_gateway.config.trial import Trial, trial
-from hub_gateway.errors import UnknownEntry
 from hub_gateway.exposure.counts import per_rule
 from hub_gateway.exposure.current import Audience, Exposure
 from hub_gateway.exposure.difference import Difference, difference
@@ -26,7 +25,7 @@ from hub_gateway.exposure.start import at_start
 from hub_gateway.exposure.verdicts import EVERYTHING, decided
 from hub_gateway.management.bodies import answer, iso, read
 from hub_gateway.management.deps import Deps
-from hub_gateway.management.explain import KINDS
+from hub_gateway.management.explain import KINDS, no_view
 from hub_gateway.management.list_tokens import ListCost, ListTokens
 
 MAX_NAMES = 100
@@ -55,7 +54,7 @@ def routes(deps: Deps, tokens: ListTokens) -> list[Route]:
 async def _dry_run(deps: Deps, tokens: ListTokens, asked: _Question) -> dict[str, Any]:
     known = asked.view in deps.current.named or asked.document_tool_filtering is not None
     if asked.view and not known:
-        raise UnknownEntry(f"There is no view {asked.view[:64]!r}", {"views": list(deps.current.named)})
+        raise no_view(deps.current.named, asked.view)
     tried = trial(asked.tool_filtering, asked.view, deps.document(), asked.document_tool_filtering)
     audience = deps.current.of(asked.view)  # of a view that is not there yet, who sees nothing
     at_start_now, allowed_now = audience.view(audience.at_start), audience.allowed

@@ -5,6 +5,7 @@ Owns the question's parameters and the answer's shape. Decides nothing.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -13,7 +14,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from hub_gateway.catalog.entry import EntryKind
+from hub_gateway.config.faults import did_you_mean
 from hub_gateway.errors import CallerError, UnknownEntry
+from hub_gateway.exposure.current import Audience
 from hub_gateway.exposure.explain import Explanation, explain, nearest
 from hub_gateway.management.bodies import answer, iso
 from hub_gateway.management.deps import Deps
@@ -21,6 +24,11 @@ from hub_gateway.sessions.session import Session
 
 KINDS = {"tool": EntryKind.TOOL, "prompt": EntryKind.PROMPT, "resource": EntryKind.RESOURCE}
 KINDS["template"] = EntryKind.TEMPLATE
+
+
+def no_view(views: Collection[str], name: str) -> UnknownEntry:
+    """The fault of naming a view that is not among these, with the one that was likely meant."""
+    return UnknownEntry(f"There is no view {name[:64]!r}{did_you_mean(name[:64], views)}", {"views": list(views)})
 
 
 def routes(deps: Deps) -> list[Route]:
@@ -40,7 +48,7 @@ def _explain(deps: Deps, asked: dict[str, str]) -> dict[str, Any]:
     session = _session(deps, asked)
     view_name = session.view_name if session is not None else asked.get("view", "")
     if view_name and view_name not in deps.current.named:
-        raise UnknownEntry(f"There is no view {view_name[:64]!r}", {"views": list(deps.current.named)})
+        raise no_view(deps.current.named, view_name)
     audience = deps.current.of(view_name)
     catalog = audience.exposure.catalog
     entry = catalog.find(KINDS[word], name)
@@ -51,9 +59,24 @@ def _explain(deps: Deps, asked: dict[str, str]) -> dict[str, Any]:
     opened = deps.calls.opened(audience, session)
     supervisor = deps.fleet.supervisors.get(entry.upstream_name)
     is_up = supervisor is not None and supervisor.connection is not None
-    places = deps.document().places
-    found = explain(audience.exposure, audience.view(opened), opened, entry, is_up=is_up, places=places)
+    found = explain(
+        audience.exposure,
+        audience.view(opened),
+        opened,
+        entry,
+        is_up=is_up,
+        places=deps.document().places,
+        switched=_switched(deps, audience),
+    )
     return {"view": view_name or None, "session": None if session is None else session.id, **_told(word, found)}
+
+
+def _switched(deps: Deps, audience: Audience) -> set[str]:
+    """The keys of the default policy that stand otherwise in the config; no switch reaches a view."""
+    if audience.name:
+        return set()
+    now, written = audience.policy.filtering, deps.document().tool_filtering
+    return {key for key in ("enabled", "mode") if getattr(now, key) != getattr(written, key)}
 
 
 def _session(deps: Deps, asked: dict[str, str]) -> Session | None:
@@ -81,6 +104,7 @@ def _told(word: str, found: Explanation) -> dict[str, Any]:
         "rule": found.rule,
         "path": found.path or None,
         "place": None if found.place is None else msgspec.to_builtins(found.place),
+        "switched": found.switched,
         "category": None if category is None else category.name,
         "categorySource": None if category is None else category.source,
         "change": found.change,

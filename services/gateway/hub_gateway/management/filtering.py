@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from hub_gateway.config.faults import did_you_mean
 from hub_gateway.config.filter_model import ToolFiltering
 from hub_gateway.errors import CallerError, Conflict, HubError, SatelliteError
 from hub_gateway.exposure.policy import Policy
@@ -99,7 +100,7 @@ def with_mode(policy: Policy, mode: str) -> ToolFiltering:
         CallerError: there is no such mode.
     """
     if mode not in MODES:
-        text = f"Invalid body: `mode` must be one of {', '.join(MODES)}"
+        text = f"Invalid body: `mode` must be one of {', '.join(MODES)}{did_you_mean(mode[:64], MODES)}"
         raise CallerError(text, {"field": "mode", "validModes": MODES})
     enabled = policy.filtering.enabled is not False
     return msgspec.structs.replace(policy.filtering, enabled=enabled, mode=mode)

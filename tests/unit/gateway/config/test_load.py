@@ -90,6 +90,7 @@ def test_a_later_file_replaces_whole_servers_and_whole_keys(tmp_path: Path) -> N
     assert (document.tool_filtering.enabled, document.tool_filtering.auto_enable_threshold) == (None, 1000)
     assert document.tool_filtering.mode == "prompt-based"
     assert document.sources == (one, two)
+    assert f"{two}: toolFiltering: replaces the one of {one}, of which nothing holds any more" in document.warnings
 
 
 def test_both_server_keys_in_one_file_are_merged(tmp_path: Path) -> None:

@@ -145,6 +145,35 @@ async def test_rules_for_single_entries_are_filtering_too(tmp_path: Path) -> Non
             assert (found["enabled"], found["filteredTools"]) == (enabled is not False, int(enabled is not False))
 
 
+async def test_what_a_switch_decides_is_not_said_to_stand_in_the_config(tmp_path: Path) -> None:
+    servers = {"one": stdio_entry(RAW, "--era", "handshake", "--tools", "1")}
+    rule = {"mode": "denylist", "servers": ["one"]}
+    filtering = {"enabled": True, "mode": "server-allowlist", "serverFilter": rule}
+    views: dict[str, Any] = {"v": {"toolFiltering": {"enabled": False}}}
+    async with built({"mcpServers": servers, "toolFiltering": filtering, "views": views}, tmp_path) as house:
+        house.deps.republish.apply_views({name: each.tool_filtering for name, each in house.document.views.items()})
+        await until_ready(house, "one")
+
+        async def why(view: str = "") -> tuple[str, str | None, bool, bool]:
+            said = (await house.get(f"/api/filtering/explain?tool=one__raw_echo&view={view}")).json()
+            return said["rule"], said["path"], said["place"] is not None, said["switched"]
+
+        listed = ("server-denylist:listed", "toolFiltering.serverFilter.servers[0]", True, False)
+        assert await why() == listed
+        assert (await house.post("/api/filtering/mode", {"mode": "prompt-based"})).status == 200
+        assert await why() == ("mode:prompt-based", "toolFiltering.mode", False, True)
+        assert (await house.post("/api/filtering/status", {"enabled": False})).status == 200
+        assert await why() == ("mode:off", "toolFiltering.enabled", False, True)
+        assert await why("v") == ("mode:off", "views.v.toolFiltering.enabled", True, False)
+        assert (await house.post("/api/filtering/status", {"enabled": True})).status == 200
+        assert (await house.post("/api/filtering/mode", {"mode": "hybrid"})).status == 200
+        assert await why() == ("hybrid:neither", "toolFiltering.mode", False, True)
+        assert (await house.post("/api/filtering/mode", {"mode": "server-allowlist"})).status == 200
+        assert await why() == listed
+        unknown = (await house.get("/api/filtering/explain?tool=one__raw_echo&view=V")).json()
+        assert unknown["error"] == "There is no view 'V'; did you mean 'v'?"
+
+
 async def test_mode_without_a_rule_is_said(pair: House) -> None:
     answer = await pair.post("/api/filtering/mode", {"mode": "category"})
     assert "no rule configured" in answer.json()["toolFiltering"]["warnings"][0]
@@ -182,6 +211,7 @@ async def test_unknown_mode(pair: House, mode: str) -> None:
     body = answer.json()
     assert (answer.status, body["code"], body["data"]["field"]) == (400, "VALIDATION_ERROR", "mode")
     assert body["data"]["validModes"] == ["server-allowlist", "category", "hybrid", "prompt-based", "auto"]
+    assert ("did you mean 'category'?" in body["error"]) is (mode == "CATEGORY")
 
 
 @pytest.mark.parametrize(
