@@ -204,3 +204,17 @@ async def test_while_redis_is_away_the_home_goes_on_and_others_say_what_is_wrong
 
         await until(known, lambda status: status == 200, 15.0, "the session is known again: Redis came back empty")
         assert await _process(fresh.other, upstream) == made_meanwhile
+
+
+@proves("session-home")
+@of_each_era
+async def test_what_two_servers_have_under_one_uri_is_read_under_the_one_that_was_asked_for(
+    pair: Replicas, upstream: str
+) -> None:
+    async with spread(pair) as client:
+        await _process(client.one, upstream)
+        for way in (client.one, client.other):
+            listed = (await way.request("resources/list")).json()["result"]["resources"]
+            uri = next(each["uri"] for each in listed if f"://{upstream}__" in each["uri"])
+            read = (await way.request("resources/read", {"uri": uri})).json()["result"]["contents"]
+            assert [each["uri"] for each in read] == [uri]

@@ -32,7 +32,7 @@ from hub_gateway.sessions.session import Session
 from hub_gateway.upstreams.fleet import Fleet
 from hub_gateway.upstreams.pending import Listener, Reply
 from hub_gateway.upstreams.supervisor import Supervisor
-from hub_gateway.wire import param_headers, rewrite
+from hub_gateway.wire import codec, param_headers, rewrite
 from hub_gateway.wire.errors import (
     HEADER_MISMATCH,
     INVALID_PARAMS,
@@ -236,7 +236,7 @@ class Calls:
             if supervisor.isolated:
                 own = await self.homes.own(exchange, Bound(upstream_name, name, list(mirrored or ())), params)
                 if isinstance(own, Response):
-                    return own
+                    return _under_its_uri(exchange, own, name, params)
                 supervisor = own
                 await supervisor.log_level.want(exchange.session.log_level)
             else:
@@ -269,7 +269,7 @@ class Calls:
             result_raw = self.handles.created(exchange, upstream_name, result_raw)
             if (moved := self._current.exposure.catalog.moved.get(upstream_name)) is not None:
                 result_raw = links.result(result_raw, moved)
-        elif method == "resources/read" and params.get("uri") != exchange.params.get("uri"):
+        elif method == "resources/read" and _has_another_uri(exchange, params):
             result_raw = links.contents(result_raw, {name or "": exchange.text("uri")})
         if exchange.era is not era:
             info = b"" if connection is None else connection.server_info_raw
@@ -307,6 +307,23 @@ def _sole_template(view: View, local_name: str) -> Entry | None:
     """The template of that spelling where the view shows one upstream's alone."""
     shown = [entry for entry in view.catalog.templates(local_name) if view.shows(entry)]
     return shown[0] if len(shown) == 1 else None
+
+
+def _has_another_uri(exchange: Exchange, params: rewrite.Members) -> bool:
+    """Whether what is read is known to its upstream by another URI than the one that was asked for."""
+    return params.get("uri") != exchange.params.get("uri")
+
+
+def _under_its_uri(exchange: Exchange, answered: Response, name: str | None, params: rewrite.Members) -> Response:
+    """What another replica read, who was asked for it by its upstream's own URI."""
+    if (
+        exchange.message.method != "resources/read"
+        or answered.error_code is not None
+        or not _has_another_uri(exchange, params)
+    ):
+        return answered
+    result_raw = bytes(codec.decode(answered.body).result)
+    return exchange.result(links.contents(result_raw, {name or "": exchange.text("uri")}))
 
 
 def _members(exchange: Exchange, member: str) -> rewrite.Members:
