@@ -14,10 +14,11 @@ from hub_common.tasks import Tasks
 from hub_gateway.config.server_model import ConnectionPool
 from hub_gateway.errors import UpstreamDown, UpstreamError, UpstreamUnauthorized
 from hub_gateway.upstreams.transports.address import Address, encode_headers, parse, request_head
+from hub_gateway.upstreams.transports.configured import configured_headers
 from hub_gateway.upstreams.transports.event_stream import EventStream
 from hub_gateway.upstreams.transports.http1 import Response
 from hub_gateway.upstreams.transports.pool import Pool
-from hub_gateway.upstreams.transports.streamable_http import configured_headers, excerpt
+from hub_gateway.upstreams.transports.refusals import excerpt
 from hub_gateway.upstreams.transports.transport import Access, Lost, Receive, Refused
 from hub_gateway.wire import headers
 from hub_gateway.wire.framing import Event

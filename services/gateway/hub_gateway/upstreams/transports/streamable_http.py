@@ -10,39 +10,20 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
-import msgspec
-
-from hub_common.logs import redacted
 from hub_common.tasks import Tasks
 from hub_gateway.config.server_model import ConnectionPool
 from hub_gateway.errors import UpstreamBusy, UpstreamDown, UpstreamError, UpstreamGarbage, UpstreamUnauthorized
 from hub_gateway.upstreams.transports.address import Address, encode_headers, parse, request_head
+from hub_gateway.upstreams.transports.configured import configured_headers
 from hub_gateway.upstreams.transports.event_stream import EventStream
 from hub_gateway.upstreams.transports.http1 import Broken, Feed, Response, Unreachable
 from hub_gateway.upstreams.transports.pool import Pool
+from hub_gateway.upstreams.transports.refusals import error_in, excerpt, names_session
 from hub_gateway.upstreams.transports.transport import Access, Forgotten, Lost, Receive, Refused, bearer_line
-from hub_gateway.wire import codec, headers
-from hub_gateway.wire.errors import MODERN_CODES, read_error
+from hub_gateway.wire import headers
 from hub_gateway.wire.revisions import CACHEABLE_METHODS, Era, era_of
 
 _log = logging.getLogger(__name__)
-
-_PROTOCOL_HEADERS = frozenset(
-    {
-        "host",
-        "connection",
-        "content-length",
-        "transfer-encoding",
-        "accept",
-        "accept-encoding",
-        "content-type",
-        headers.SESSION_ID,
-        headers.PROTOCOL_VERSION,
-        headers.METHOD,
-        headers.NAME,
-        headers.LAST_EVENT_ID,
-    }
-)
 
 _REPEATABLE = frozenset(
     {
@@ -233,12 +214,12 @@ class StreamableHttp:
                 f"it wants credentials (HTTP {status})",
                 {"challenge": response.challenge} if response.challenge else None,
             )
-        if self._session_id is not None and (status == 404 or (status == 400 and _names_session(response.body))):
+        if self._session_id is not None and (status == 404 or (status == 400 and names_session(response.body))):
             self._session_id = None
             self._lost("the server ended the session")
             raise Forgotten("the server ended the session")
         if upstream_id is not None:
-            error = _as_error(response.body, upstream_id)
+            error = error_in(response.body, upstream_id)
             if error is not None and self._receive(error, upstream_id):
                 return
         if status == 429:
@@ -354,51 +335,3 @@ class StreamableHttp:
         if name is not None:
             extra += encode_headers({headers.NAME: headers.encode_value(name)})
         return request_head("POST", self._address, extra + encode_headers(mirrored))
-
-
-def configured_headers(given: dict[str, str]) -> bytes:
-    """Encode the headers of the config, without those that are the protocol's own to set.
-
-    Raises:
-        UpstreamDown: a name or a value holds what HTTP does not allow.
-    """
-    kept = {key: value for key, value in given.items() if key.lower() not in _PROTOCOL_HEADERS}
-    if not any(key.lower() == "user-agent" for key in kept):
-        kept["User-Agent"] = "mcp-hub"
-    return encode_headers(kept)
-
-
-def excerpt(body: bytes) -> str:
-    """The first words of an error body, for people; nothing of a web page."""
-    text = redacted(" ".join(body[:4_000].decode(errors="replace").split()))  # a secret cut in two is not found
-    return f": {text[:200]}" if text and not text.startswith("<") else ""
-
-
-class _Error(msgspec.Struct):
-    error: msgspec.Raw
-    id: msgspec.Raw = msgspec.Raw(b"null")
-
-
-_error = msgspec.json.Decoder(_Error)
-
-
-def _as_error(body: bytes, upstream_id: int) -> bytes | None:
-    """The JSON-RPC error response in the body of a refusal, or None.
-
-    An error without an id counts only where its code proves a stateless server: older ones send such bodies for "no
-    endpoint here" too (2026-07-28 transports/streamable-http §Backward Compatibility).
-    """
-    try:
-        found = _error.decode(body)
-    except msgspec.MsgspecError:
-        return None
-    if bytes(found.id) != b"null":
-        return body
-    if read_error(found.error).code in MODERN_CODES:
-        return codec.error(b"%d" % upstream_id, found.error)
-    return None
-
-
-def _names_session(body: bytes) -> bool:
-    """Whether a 400 complains about the session: servers that do not know 404 for it answer so."""
-    return len(body) < 4_096 and b"session" in body.lower()
