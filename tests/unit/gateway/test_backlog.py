@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub_gateway.backlog import LONG_BYTES, STEPS_BYTES, Backlog, Intake
+from hub_gateway.backlog import LONG_BYTES, Backlog
+from hub_gateway.intake import STEPS_BYTES, Intake
+from hub_gateway.turns import Turns
 
 pytestmark = pytest.mark.anyio
 LIMIT_BYTES = 100 * LONG_BYTES
@@ -39,10 +41,10 @@ async def rounds() -> None:
         await asyncio.sleep(0)
 
 
-def message(backlog: Backlog, whole_bytes: int = 0) -> tuple[Pipe, Intake]:
+def message(backlog: Backlog, whole_bytes: int = 0, line: Turns | None = None) -> tuple[Pipe, Intake]:
     """A long message that begins to come."""
     pipe = Pipe()
-    intake = Intake(backlog, pipe)
+    intake = Intake(pipe, room=backlog, line=line or Turns())
     intake.came(LONG_BYTES + 1, whole_bytes)
     return pipe, intake
 
@@ -119,7 +121,8 @@ async def test_pieces_are_worked_on_in_order_and_one_in_a_round() -> None:
     def note(what: str) -> Callable[[], None]:
         return lambda: done.append(what)
 
-    one, two = message(backlog)[1], message(backlog)[1]
+    line = Turns()
+    one, two = (message(backlog, line=line)[1] for _ in range(2))
     for each in ("1a", "1b", "1c"):
         one.piece(note(each))
     two.piece(note("2a"))
@@ -131,9 +134,10 @@ async def test_pieces_are_worked_on_in_order_and_one_in_a_round() -> None:
 async def test_what_came_before_the_end_is_worked_on_before_it() -> None:
     backlog = Backlog(LIMIT_BYTES)
     done: list[int] = []
-    _, other = message(backlog)
+    line = Turns()
+    _, other = message(backlog, line=line)
     other.piece(lambda: None)
-    pipe, intake = message(backlog)
+    pipe, intake = message(backlog, line=line)
     for n in range(3):
         intake.piece(lambda n=n: done.append(n))
     assert not pipe.read

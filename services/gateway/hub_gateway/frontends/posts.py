@@ -18,8 +18,10 @@ from starlette.types import Message
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from hub_common.tasks import Tasks, Workers
-from hub_gateway.backlog import LONG_BYTES, TURNS_BYTES, Intake, backlog
+from hub_gateway.backlog import LONG_BYTES, backlog
 from hub_gateway.frontends.flow import Flow
+from hub_gateway.intake import Intake
+from hub_gateway.turns import TURNS_BYTES
 from hub_gateway.wire.head_fields import Head, Heads
 
 MCP_PATH = "/mcp"
@@ -338,7 +340,7 @@ class Link(HttpToolsProtocol):
 
     def _take_room(self, size_bytes: int, whole_bytes: int = 0) -> None:
         if self._intake is None:
-            self._intake = Intake(backlog, self)
+            self._intake = Intake(self)
         self._intake.came(size_bytes, whole_bytes)
 
     def _read_on(self, data: bytes) -> None:

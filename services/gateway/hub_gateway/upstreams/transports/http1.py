@@ -14,8 +14,10 @@ from typing import Protocol, cast
 import httptools
 import msgspec
 
-from hub_gateway.backlog import FLOOD_BYTES, LONG_BYTES, TURNS_BYTES, Intake, backlog
+from hub_gateway.backlog import LONG_BYTES
 from hub_gateway.errors import UpstreamDown, UpstreamGarbage
+from hub_gateway.intake import Intake
+from hub_gateway.turns import FLOOD_BYTES, TURNS_BYTES
 from hub_gateway.upstreams.transports.transport import MESSAGE_LIMIT_BYTES
 from hub_gateway.wire.head_fields import Head, Heads
 
@@ -300,7 +302,7 @@ class Link(asyncio.Protocol):
 
     def _its_intake(self) -> Intake:
         if self._intake is None:
-            self._intake = Intake(backlog, self, shared=self._shared)
+            self._intake = Intake(self, shared=self._shared)
         return self._intake
 
     def _said_bytes(self) -> int:

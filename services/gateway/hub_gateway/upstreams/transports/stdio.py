@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import cast
 
 from hub_common.logs import redacted
-from hub_gateway.backlog import FLOOD_BYTES, LONG_BYTES, TURNS_BYTES, Intake, backlog
+from hub_gateway.backlog import LONG_BYTES
 from hub_gateway.errors import UpstreamDown
+from hub_gateway.intake import Intake
+from hub_gateway.turns import FLOOD_BYTES, TURNS_BYTES
 from hub_gateway.upstreams.transports.log_budget import LogBudget
 from hub_gateway.upstreams.transports.transport import MESSAGE_LIMIT_BYTES, Lost, Receive
 from hub_gateway.wire.codec import BOM
@@ -114,7 +116,7 @@ class _Child(asyncio.SubprocessProtocol):
         self._stdin: asyncio.WriteTransport | None = None
         self._process: asyncio.SubprocessTransport | None = None
         self._lines = LineBuffer(MESSAGE_LIMIT_BYTES)
-        self._intake = Intake(backlog, self, shared=True)
+        self._intake = Intake(self, shared=True)
         self._stdout: asyncio.ReadTransport | None = None
         self._stderr = LineBuffer(_STDERR_LINE_BYTES)
         self._last_words: deque[bytes] = deque(maxlen=3)
