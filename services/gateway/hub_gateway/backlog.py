@@ -101,6 +101,8 @@ class Backlog:
         self._intakes: dict[Mover, _Pace] = {}
         self._beyond = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """Of the timer."""
 
     @property
     def held_bytes(self) -> int:
@@ -177,8 +179,9 @@ class Backlog:
             self._grant(claim)
 
     def _watch(self) -> None:
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_LOOK_S, self._look)
+        loop = asyncio.get_running_loop()
+        if self._timer is None or loop is not self._loop:
+            self._loop, self._timer = loop, loop.call_later(_LOOK_S, self._look)
 
     def _look(self) -> None:
         self._timer = None

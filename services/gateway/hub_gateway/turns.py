@@ -30,6 +30,7 @@ class Turns:
         """Pieces whose turn has not come."""
         self._began_s: float | None = None
         """When the turn began that is not over."""
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def take(self, work: Callable[[], None]) -> bool:
         """Work on a piece of a long message: now, or, where another had its turn just now, later; False says so.
@@ -37,6 +38,10 @@ class Turns:
         Pieces take turns, one in a round of the loop, and after what was dear there is as long a break, so that short
         messages are never behind more than one of them.
         """
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:  # what waits in one that has ended never has its turn
+            self._loop, self._began_s = loop, None
+            self._line.clear()
         if self._began_s is not None:
             self._line.append(work)
             return False

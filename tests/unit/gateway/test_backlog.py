@@ -146,3 +146,14 @@ async def test_what_came_before_the_end_is_worked_on_before_it() -> None:
     await rounds()
     assert done == [0, 1, 2]
     assert pipe.read
+
+
+def test_a_loop_that_ended_within_a_turn_does_not_hold_up_the_next() -> None:
+    line, done = Turns(), list[str]()
+
+    async def begin(what: str) -> bool:
+        return line.take(lambda: done.append(what))
+
+    assert asyncio.run(begin("first"))
+    assert asyncio.run(begin("second"))
+    assert done == ["first", "second"]
