@@ -12,7 +12,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from hub_gateway.catalog.entry import EntryKind
 from hub_gateway.exposure.policy import Policy
 from hub_gateway.management.bodies import rate
-from hub_gateway.management.filter_stats import MODES, Counts, families
+from hub_gateway.management.filter_stats import MODES, Counts, families, saved_at_start
 
 
 def filter_families(counts: Counts, policy: Policy) -> Iterator[Metric]:
@@ -52,6 +52,8 @@ def filter_families(counts: Counts, policy: Policy) -> Iterator[Metric]:
     for name, value in (("all", counts.cost.whole), ("exposed", counts.cost.exposed), ("start", counts.cost.at_start)):
         tokens.add_metric([name], value)
     yield from (modes, rules, sorts, categories, sources, tokens)
+    if (saved := saved_at_start(counts)) is not None:
+        yield GaugeMetricFamily("mcp_hub_list_tokens_saved_ratio", "1 - tokens at start / all tokens.", value=saved)
 
 
 def view_families(views: Mapping[str, Counts]) -> Iterator[Metric]:
@@ -60,6 +62,7 @@ def view_families(views: Mapping[str, Counts]) -> Iterator[Metric]:
         return
     label = ["view"]
     exposed = GaugeMetricFamily("mcp_hub_view_tools_exposed", "Tools a view's policy allows.", labels=label)
+    hidden = GaugeMetricFamily("mcp_hub_view_tools_filtered", "Tools a view's policy hides.", labels=label)
     at_start = GaugeMetricFamily("mcp_hub_view_tools_visible_at_start", "Of these, seen at first.", labels=label)
     rules = GaugeMetricFamily(
         "mcp_hub_view_tools_by_rule", "Tools by the rule of the view that decided.", labels=["view", "rule", "allows"]
@@ -69,9 +72,10 @@ def view_families(views: Mapping[str, Counts]) -> Iterator[Metric]:
     )
     for name, counts in views.items():
         exposed.add_metric([name], counts.exposed)
+        hidden.add_metric([name], counts.hidden)
         at_start.add_metric([name], counts.at_start)
         for rule in counts.rules:
             rules.add_metric([name, rule.rule, str(rule.allows).lower()], rule.kinds[EntryKind.TOOL])
         tokens.add_metric([name, "exposed"], counts.cost.exposed)
         tokens.add_metric([name, "start"], counts.cost.at_start)
-    yield from (exposed, at_start, rules, tokens)
+    yield from (exposed, hidden, at_start, rules, tokens)

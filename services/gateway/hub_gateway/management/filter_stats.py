@@ -80,6 +80,11 @@ def families(rules: Sequence[RuleCount]) -> dict[str, tuple[int, int]]:
     return found
 
 
+def saved_at_start(counts: Counts) -> float | None:
+    """The fraction of all tokens that a client is spared which has asked for nothing yet; None without tools."""
+    return rate(counts.cost.whole - counts.cost.at_start, counts.cost.whole)
+
+
 def filter_stats(audience: Audience, counts: Counts) -> dict[str, Any]:
     """The part of the statistics that the gateway knows by itself, of the default audience."""
     filtering = audience.policy.filtering
@@ -119,6 +124,6 @@ def shown(audience: Audience, counts: Counts) -> dict[str, Any]:
             "all": counts.cost.whole,
             "exposed": counts.cost.exposed,
             "atStart": counts.cost.at_start,
-            "savedAtStart": rate(counts.cost.whole - counts.cost.at_start, counts.cost.whole),
+            "savedAtStart": saved_at_start(counts),
         },
     }

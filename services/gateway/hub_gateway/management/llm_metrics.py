@@ -23,6 +23,7 @@ def llm_families(said: pb.DescribeResponse | None) -> Iterator[Metric]:
     if said.HasField("provider_status"):
         ok = said.provider_status.key == pb.KEY_STATE_OK
         yield _gauge("llm_key_ok", "1 while the LLM's provider takes the key.", ok)
+    yield _gauge("llm_enabled", "1 where there is an LLM to ask.", said.llm_configured)
     yield _gauge("category_lookups", "Definitions whose category was asked for.", said.category_lookups)
     yield _gauge("category_hits", "Of these, answered without thought.", said.category_hits)
     yield from _fraction(
@@ -32,6 +33,7 @@ def llm_families(said: pb.DescribeResponse | None) -> Iterator[Metric]:
     yield _gauge("llm_cache_hits", "Definitions that were found there.", said.cache_hits)
     yield _gauge("llm_cache_misses", "Definitions that were not.", said.cache_lookups - said.cache_hits)
     yield _gauge("llm_cache_memory_bytes", "Categories by the LLM in memory, as encoded.", said.cache_memory_bytes)
+    yield _gauge("llm_cache_ttl_seconds", "How long an answer of the LLM is kept.", said.cache_ttl_s)
     yield from _fraction("llm_cache_hit_ratio", "Hits / lookups there.", said.cache_hits, said.cache_lookups)
     if said.HasField("llm"):
         yield from _llm(said.llm)
@@ -50,6 +52,7 @@ def _llm(llm: pb.LlmStats) -> Iterator[Metric]:
     yield _gauge("llm_queue_processed", "Questions that had their turn.", llm.queue_processed)
     yield _gauge("llm_prompt_hits", "Analyses of prompts found in the cache.", llm.prompt_hits)
     yield _gauge("llm_prompt_misses", "Analyses of prompts not found there.", llm.prompt_lookups - llm.prompt_hits)
+    yield from _fraction("llm_prompt_hit_ratio", "Hits / lookups there.", llm.prompt_hits, llm.prompt_lookups)
     yield from _breaker(llm)
     if llm.HasField("latency"):
         yield from _latency(llm.latency)

@@ -81,6 +81,35 @@ async def test_an_llm_that_answers(provider: StandIn, tmp_path: Path) -> None:
         assert 'mcp_hub_llm_latency_seconds{quantile="0.95"}' in text
         assert "mcp_hub_llm_success_ratio 1.0" in text
         assert 'mcp_hub_llm_breaker_state{state="closed"} 1.0' in text
+        told = dict(line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("mcp_hub_"))
+        same = {
+            "enabled": llm["enabled"],
+            "calls": llm["totalCalls"],
+            "successes": llm["successfulCalls"],
+            "failures": llm["failedCalls"],
+            "success_ratio": llm["successRate"],
+            "timeouts": llm["timeouts"],
+            "retries": llm["totalRetries"],
+            "queue_depth": found["queue"]["depth"],
+            "queue_processed": found["queue"]["processed"],
+            "breaker_failures": found["circuitBreaker"]["consecutiveFailures"],
+            "breaker_trips": llm["circuitBreakerTrips"],
+            "cache_size": cache["size"],
+            "cache_hits": cache["hits"],
+            "cache_misses": cache["misses"],
+            "cache_hit_ratio": cache["hitRate"],
+            "cache_memory_bytes": cache["memoryUsageBytes"],
+            "cache_ttl_seconds": cache["ttlSeconds"],
+            "prompt_hits": found["promptCache"]["hits"],
+            "prompt_misses": found["promptCache"]["misses"],
+        }
+        assert {name: float(told[f"mcp_hub_llm_{name}"]) for name in same} == same
+        assert "mcp_hub_llm_prompt_hit_ratio" not in told, "no lookup is no data"
+        took = {name: llm[f"{name}Latency"] / 1000 for name in ("p50", "p95", "p99")}
+        said = [float(told[f'mcp_hub_llm_latency_seconds{{quantile="0.{n}"}}']) for n in (5, 95, 99)]
+        assert said == pytest.approx(list(took.values()), abs=0.0001), "seconds here, milliseconds there"
+        average_s = float(told["mcp_hub_llm_latency_average_seconds"])
+        assert average_s == pytest.approx(llm["averageLatency"] / 1000, abs=0.0001)
 
 
 async def test_before_the_first_question_there_is_no_data(provider: StandIn, tmp_path: Path) -> None:

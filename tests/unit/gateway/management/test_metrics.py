@@ -104,6 +104,7 @@ async def test_filtering_is_told_as_in_the_statistics(house: House) -> None:
         assert of(samples, "mcp_hub_tools_by_rule_family", family=name, allows="false") == hidden
     for name, label in (("all", "all"), ("exposed", "exposed"), ("atStart", "start")):
         assert of(samples, "mcp_hub_list_tokens", list=label) == found["tokens"][name]
+    assert of(samples, "mcp_hub_list_tokens_saved_ratio") == found["tokens"]["savedAtStart"]
     for category, tools in found["categories"].items():
         assert of(samples, "mcp_hub_tools_by_category", category=category) == tools
     for source, tools in found["categorySources"].items():
@@ -133,6 +134,7 @@ async def test_each_view_is_told_by_itself(tmp_path: Path) -> None:
     assert few.keys() - {"name"} < found.keys()
     for view in (few, asking):
         assert of(samples, "mcp_hub_view_tools_exposed", view=view["name"]) == view["exposedTools"]
+        assert of(samples, "mcp_hub_view_tools_filtered", view=view["name"]) == view["filteredTools"]
         assert of(samples, "mcp_hub_view_tools_visible_at_start", view=view["name"]) == view["visibleAtStart"]
         assert of(samples, "mcp_hub_view_list_tokens", view=view["name"], list="start") == view["tokens"]["atStart"]
         for rule in view["rules"]:
