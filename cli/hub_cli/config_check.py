@@ -10,10 +10,12 @@ from rich.console import Console
 from rich.text import Text
 
 from hub_gateway.config.dotenv import load_dotenv
+from hub_gateway.config.filter_model import ToolFiltering
 from hub_gateway.config.load import load
 from hub_gateway.config.model import Document
 from hub_gateway.config.placeholders import Context, unknown_variables, unset_variables
 from hub_gateway.errors import ConfigError
+from hub_gateway.exposure.policy import effective
 
 OK = 0
 UNUSABLE = 2
@@ -63,6 +65,16 @@ def _line(console: Console, word: str, style: str, sentence: str) -> None:
     console.print(Text.assemble((f"{word:<8}", style), sentence))
 
 
+def _state(filtering: ToolFiltering) -> str:
+    """Whether filtering is on, as a hub with few tools has it, and when that becomes another."""
+    policy = effective(filtering, 0)
+    now = f"on ({policy.mode or 'rules for single entries'})" if policy.in_force else "off"
+    later = filtering.auto_enable_threshold
+    if filtering.enabled is not None or policy.mode is not None or not later:
+        return now
+    return f"{now}, by {filtering.mode or 'category'} with more than {later} tools"
+
+
 def _summary(console: Console, document: Document) -> None:
     for server in document.servers.values():
         kind = "stdio" if server.is_stdio else server.type or "remote"
@@ -77,9 +89,7 @@ def _summary(console: Console, document: Document) -> None:
     for server in document.invalid.values():
         _line(console, "invalid", "red", server.name)
     disabled = sum(server.disabled for server in document.servers.values())
-    filtering = document.tool_filtering
-    mode = filtering.mode or "no mode"
-    state = {True: f"on ({mode})", False: "off", None: f"not set ({mode})"}[filtering.enabled]
+    state = _state(document.tool_filtering)
     console.print(
         f"{len(document.servers) - disabled} servers to start, {disabled} disabled, {len(document.invalid)} invalid; "
         f"filtering {state}; from {', '.join(map(str, document.sources))}",

@@ -27,9 +27,11 @@ _REMARK = re.compile(REMARKS)
 class Findings:
     """Faults and warnings gathered on the way. No sentence holds a value of the document."""
 
-    def __init__(self, *, strict: bool = False) -> None:
+    def __init__(self, *, strict: bool = False, slips: bool = False) -> None:
         self.strict = strict
         """Whether a key the hub does not read is a fault."""
+        self.slips = slips
+        """Whether it is one where it is nearly the name of a key that the hub does read."""
         self.faults: list[str] = []
         self.warnings: list[str] = []
 
@@ -48,10 +50,14 @@ class Findings:
             if key in names or _REMARK.fullmatch(key):
                 continue
             hint = did_you_mean(key, names)
-            if refused or self.strict:
+            if refused or self.strict or (self.slips and did_you_mean(key, names, SLIP)):
                 self.fault(member(path, key), f"unknown key{hint}")
             else:
                 self.warn(member(path, key), f"unknown key, ignored{hint}")
+
+
+SLIP = 0.75
+"""How near a name is that is taken for a slip of the pen, of 1."""
 
 
 def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from hub_common import globs
-from hub_gateway.config.faults import Findings, checked, did_you_mean
+from hub_gateway.config.faults import SLIP, Findings, checked, did_you_mean, member
 from hub_gateway.config.filter_model import CATEGORIES, CategoryFilter, ToolFiltering
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9]")
@@ -64,6 +64,7 @@ def check(
                 own.warn(f"{path}.serverFilter.servers[{i}]", f"no server is called {name!r}{hint}")
     if filtering.category_filter is not None:
         _check_categories(filtering.category_filter, mappings, f"{path}.categoryFilter", own)
+        _check_mappings(filtering.category_filter, servers, f"{path}.categoryFilter", own)
     if filtering.tools is not None:
         for word, given in (("allow", filtering.tools.allow or ()), ("deny", filtering.tools.deny)):
             _check_globs(given, f"{path}.tools.{word}", servers, own)
@@ -91,9 +92,20 @@ def _check_categories(chosen: CategoryFilter, mappings: CategoryFilter | None, p
         if name not in known:
             hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
             findings.fault(f"{path}.categories[{i}]", f"nothing gives the category {name!r}{hint}")
-    for pattern in chosen.custom_mappings:
-        if not pattern:
-            findings.fault(f"{path}.customMappings", "a pattern must not be empty")
+
+
+def _check_mappings(chosen: CategoryFilter, servers: Servers, path: str, findings: Findings) -> None:
+    """A category of one's own is one that is asked for somewhere, or at least none that there nearly is already."""
+    for word, given in (("customMappings", chosen.custom_mappings), ("categoryOverrides", chosen.category_overrides)):
+        for pattern, category in given.items():
+            if not pattern:
+                findings.fault(f"{path}.{word}", "a pattern must not be empty")
+                continue
+            place = member(f"{path}.{word}", pattern)
+            _check_prefix(pattern, place, servers, findings)
+            known = category in CATEGORIES or category in chosen.categories
+            if not known and (hint := did_you_mean(category, CATEGORIES, SLIP)):
+                findings.fault(place, f"no category is called {category!r}{hint}")
 
 
 def _check_globs(given: Sequence[str], path: str, servers: Servers, findings: Findings) -> None:
@@ -115,7 +127,7 @@ def _check_prefix(glob: str, path: str, servers: Servers, findings: Findings) ->
     if any(start.startswith(each + "_") for each in servers.prefixes):
         return
     sentence = f"{glob!r} matches nothing: no server has the prefix {prefix!r}"
-    if hint := did_you_mean(prefix, servers.prefixes, cutoff=0.75):
+    if hint := did_you_mean(prefix, servers.prefixes, cutoff=SLIP):
         findings.fault(path, sentence + hint)
     else:
         findings.warn(path, sentence)

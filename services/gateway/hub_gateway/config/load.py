@@ -180,7 +180,7 @@ def _tool_filtering(merged: _Merged) -> ToolFiltering:
     written = merged.other.get("toolFiltering")
     if written is None:
         return ToolFiltering()
-    own = Findings()
+    own = Findings(slips=True)
     filtering = policy_of(written.value, _known(merged), written.path, own)
     _take(own, written.source, merged.findings)
     return filtering or ToolFiltering()

@@ -64,3 +64,20 @@ def test_views_are_named_and_their_unset_tokens_too(tmp_path: Path, monkeypatch:
     assert "reader (with credentials)" in out
     assert "all (open)" in out
     assert "s3cret" not in out
+
+
+@pytest.mark.parametrize(
+    ("filtering", "said"),
+    (
+        ("{}", "filtering off, by category with more than 1000 tools;"),
+        ("{ mode: 'auto' }", "filtering on (auto);"),
+        ("{ mode: 'hybrid', autoEnableThreshold: 20 }", "filtering off, by hybrid with more than 20 tools;"),
+        ("{ tools: { deny: ['*x'] }, autoEnableThreshold: 0 }", "filtering on (rules for single entries);"),
+        ("{ enabled: false, tools: { deny: ['*x'] } }", "filtering off;"),
+        ("{ enabled: true, mode: 'prompt-based' }", "filtering on (prompt-based);"),
+    ),
+)
+def test_it_says_whether_filtering_is_on(tmp_path: Path, filtering: str, said: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(f"{{ mcpServers: {{}}, toolFiltering: {filtering} }}")
+    assert said in checked(path)[1]

@@ -43,6 +43,17 @@ def loaded(directory: Path, filtering: dict[str, Any], servers: dict[str, Any] =
         ({"tools": {"allow": [""]}}, "toolFiltering.tools.allow[0]: must not be empty"),
         ({"tools": {"denny": ["*"]}}, "toolFiltering.tools.denny: unknown key; did you mean 'deny'?"),
         ({"tools": ["*"]}, "toolFiltering.tools: expected an object"),
+        ({"toolz": {"deny": ["*"]}}, "toolFiltering.toolz: unknown key; did you mean 'tools'?"),
+        (
+            {"categoryFilter": {"categories": ["search"], "customMappings": {"github__*": "serch"}}},
+            "toolFiltering.categoryFilter.customMappings[\"github__*\"]: no category is called 'serch'; "
+            "did you mean 'search'?",
+        ),
+        (
+            {"categoryFilter": {"categories": ["web"], "categoryOverrides": {"gihtub__x": "web"}}},
+            "toolFiltering.categoryFilter.categoryOverrides.gihtub__x: 'gihtub__x' matches nothing: no server has the "
+            "prefix 'gihtub'; did you mean 'github'?",
+        ),
         (
             {"annotations": {"readonly": True}},
             "toolFiltering.annotations.readonly: unknown key; did you mean 'readOnly'?",
@@ -118,3 +129,12 @@ def test_the_schema_and_the_hub_agree(tmp_path: Path, filtering: dict[str, Any],
         assert not accepted
     else:
         assert accepted
+
+
+def test_a_category_of_one_s_own_may_be_near_another_where_it_is_asked_for(tmp_path: Path) -> None:
+    own = {"categories": ["clouds"], "customMappings": {"github__*": "clouds"}, "categoryOverrides": {"x": "finance"}}
+    assert loaded(tmp_path, {"mode": "category", "categoryFilter": own}).category_filter is not None
+
+
+def test_a_key_that_is_near_none_is_ignored(tmp_path: Path) -> None:
+    assert loaded(tmp_path, {"mode": "auto", "owner": "me"}).mode == "auto"
