@@ -11,6 +11,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
@@ -26,6 +27,9 @@ from tests.unit.categorizer.gemini_stand_in import KEY, all_as
 
 Provider = Literal["gemini", "openai", "anthropic"]
 PROVIDERS: tuple[Provider, ...] = ("gemini", "openai", "anthropic")
+
+_WAITING = ThreadPoolExecutor(64)
+"""For questions that wait until the model is ready."""
 
 _GEMINI_STATUS = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND"}
 
@@ -69,6 +73,9 @@ class StandIn:
         self.headers: list[dict[str, str]] = []
         self.checks: list[str] = []
         self.asked = threading.Event()
+        self.ready = threading.Event()
+        """Cleared, it says nothing of tools until it is set again."""
+        self.ready.set()
         self.hung_up = threading.Event()
 
     def settings(self, **changes: Any) -> Settings:
@@ -114,7 +121,10 @@ class StandIn:
         self.asked.set()
         if not _has_key(request):
             return self._response(Fail(401, f"bad key {_key(request)}"))
-        reply = self.replies.pop(0) if self.replies else Say(json.dumps(self.answer(self.data())))
+        place = len(self.requests) - 1
+        if not self.ready.is_set() and "prompt" not in self.data(place):
+            await asyncio.get_running_loop().run_in_executor(_WAITING, self.ready.wait)
+        reply = self.replies.pop(0) if self.replies else Say(json.dumps(self.answer(self.data(place))))
         if isinstance(reply, Never):
             await self._until_gone(request)
         return self._response(reply)
