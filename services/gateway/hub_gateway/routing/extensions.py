@@ -65,6 +65,13 @@ class Extensions:
             if target is not None and target.connection is not None and target.connection.era is Era.HANDSHAKE:
                 self._tasks.spawn(_quietly(target, message.method, own(message.params)), f"tell {target.name}")
 
+    def own_task(self, session: Session, message: Message) -> None:
+        """Tell how a task of the client's own is (2025-11-25 basic/utilities/tasks §Task Status Notification): the
+        upstreams of the connections that are its alone, since no other has asked it for a task."""
+        for target in self._fleet.owned_by(session.id):
+            if target.connection is not None and target.connection.era is Era.HANDSHAKE:
+                self._tasks.spawn(_quietly(target, message.method, own(message.params)), f"tell {target.name}")
+
     async def close(self) -> None:
         """Tell nobody any more."""
         await self._tasks.close()

@@ -16,8 +16,9 @@ from hub_gateway.wire import codec, rewrite
 from hub_gateway.wire.message import Message, own
 from hub_gateway.wire.meta import Caller
 
-_RELAYED = frozenset({"sampling", "elicitation", "roots", "extensions", "experimental"})
-"""Capabilities that an upstream's request can make use of through the hub; a client's own tasks are not among them."""
+_RELAYED = frozenset({"sampling", "elicitation", "roots", "tasks", "extensions", "experimental"})
+"""Capabilities that an upstream's request can make use of through the hub. A client's own tasks are among them because
+nobody else can be meant by their ids on this connection."""
 
 
 def owner_of(sessions: Sessions, session_id: str) -> Owner | None:

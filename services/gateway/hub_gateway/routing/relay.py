@@ -11,14 +11,12 @@ from hub_gateway.routing.subscriptions import Subscriptions
 from hub_gateway.routing.task_handles import TaskHandles
 from hub_gateway.sessions.registry import Sessions
 from hub_gateway.sessions.session import Session
-from hub_gateway.upstreams.inbound import TASKS
+from hub_gateway.upstreams.inbound import TASK_STATUS, TASKS
 from hub_gateway.upstreams.second_links import OF_SESSIONS
 from hub_gateway.wire import codec, rewrite
 from hub_gateway.wire.message import Message
 
 VISITED = "notifications/elicitation/complete"
-STATUS = TASKS + "/status"
-"""Of a task of 2025-11-25."""
 
 ListChanged = Callable[[str, str], None]
 """Takes an upstream's name and the capability word whose list it says has changed."""
@@ -50,7 +48,7 @@ class Relay:
                 self._subscriptions.updated(upstream_name, message)
             elif message.method == TASKS:
                 self._subscriptions.task_told(upstream_name, message)
-            elif message.method == STATUS:
+            elif message.method == TASK_STATUS:
                 self._handles.status(upstream_name, message)
             elif message.method == VISITED:
                 self._visited(message)
@@ -73,7 +71,7 @@ class Relay:
             members = rewrite.members(message.params)
             if message.method == "notifications/resources/updated":
                 self._subscriptions.updated(upstream_name, message, session_id)
-            elif message.method == STATUS:
+            elif message.method == TASK_STATUS:
                 self._handles.status(upstream_name, message)
             elif _is_for(session, message.method, members):
                 session.tell(codec.notification(message.method, message.params))

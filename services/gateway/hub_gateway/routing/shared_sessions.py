@@ -24,7 +24,7 @@ from hub_gateway.sessions.archive import Kept
 from hub_gateway.sessions.registry import Sessions
 from hub_gateway.sessions.reverse import token_of
 from hub_gateway.sessions.session import Session, replica_in
-from hub_gateway.upstreams.inbound import CANCELLED, PROGRESS
+from hub_gateway.upstreams.inbound import CANCELLED, PROGRESS, TASK_STATUS
 from hub_gateway.wire import codec
 from hub_gateway.wire.message import Kind, Message, own
 
@@ -36,7 +36,7 @@ LET_GO = "let go"
 MESSAGE = "message for"
 SENT = "sent by"
 
-_CLIENT_NOTIFICATIONS = frozenset({CANCELLED, PROGRESS, ROOTS_CHANGED, "notifications/initialized"})
+_CLIENT_NOTIFICATIONS = frozenset({CANCELLED, PROGRESS, ROOTS_CHANGED, TASK_STATUS, "notifications/initialized"})
 """All that the protocol has (2025-11-25 schema, ClientNotification)."""
 
 
@@ -175,6 +175,8 @@ class SharedSessions:
         knows, and each has upstreams of its own to be told of other roots."""
         if message.method == ROOTS_CHANGED:
             self._roots_changed(session, message)
+        elif message.method == TASK_STATUS:
+            self._own_task(session, message)
         elif session.take(message):
             return
         elif message.kind is Kind.NOTIFICATION and message.method not in _CLIENT_NOTIFICATIONS:
@@ -198,7 +200,7 @@ class SharedSessions:
             if replica in (None, self._peers.id):
                 return
             encoded = codec.notification(message.method, message.params)
-        elif message.method in (CANCELLED, ROOTS_CHANGED):
+        elif message.method in (CANCELLED, ROOTS_CHANGED, TASK_STATUS):
             encoded = codec.notification(message.method, message.params)
         else:
             return
@@ -276,8 +278,14 @@ class SharedSessions:
         message = codec.decode(letter.message)
         if message.method == ROOTS_CHANGED:
             self._roots_changed(session, message)
+        elif message.method == TASK_STATUS:
+            self._own_task(session, message)
         else:
             session.take(message)
+
+    def _own_task(self, session: Session, message: Message) -> None:
+        if self._extensions is not None:
+            self._extensions.own_task(session, message)
 
     def _roots_changed(self, session: Session, message: Message) -> None:
         if self._roots is not None:

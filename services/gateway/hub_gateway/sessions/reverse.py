@@ -26,6 +26,9 @@ Progress = Callable[[bytes], None]
 NEEDS = {"sampling/createMessage": "sampling", "elicitation/create": "elicitation", "roots/list": "roots"}
 """The capability a client must have declared to be asked."""
 
+TASK_METHODS = frozenset({"tasks/get", "tasks/result", "tasks/cancel", "tasks/list"})
+"""About tasks of the client's own, for those who declared `tasks` (2025-11-25 basic/utilities/tasks)."""
+
 MAX_VISITS = 256
 """Pages a client was sent to whose end may still be told; the oldest is forgotten first."""
 
@@ -71,7 +74,10 @@ class Reverse:
         """
         needed = NEEDS.get(message.method)
         # Of what is no request of the protocol's only a client with extensions of its own may know something.
-        able = has_unknown(self._capabilities) if needed is None else needed in self._capabilities
+        if message.method in TASK_METHODS:
+            able = "tasks" in self._capabilities
+        else:
+            able = has_unknown(self._capabilities) if needed is None else needed in self._capabilities
         if not able:
             why = f"The client does not support {needed or message.method}"
             answer(b"", error_object(METHOD_NOT_FOUND, why))

@@ -25,7 +25,9 @@ LOG_MESSAGE = "notifications/message"
 CANCELLED = "notifications/cancelled"
 ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
 TASKS = "notifications/tasks"
-"""Of the `io.modelcontextprotocol/tasks` extension; 2025-11-25 adds `/status` to it."""
+"""Of the `io.modelcontextprotocol/tasks` extension."""
+TASK_STATUS = TASKS + "/status"
+"""Of tasks of 2025-11-25, in either direction."""
 
 _RELATED = b'"io.modelcontextprotocol/related-task"'
 """The key in `_meta` that ties a message to a task (2025-11-25 basic/utilities/tasks §Associating Task-Related
@@ -37,7 +39,7 @@ MAX_LASTING = 256
 SHARED = frozenset(
     {
         TASKS,
-        TASKS + "/status",
+        TASK_STATUS,
         "notifications/tools/list_changed",
         "notifications/prompts/list_changed",
         "notifications/resources/list_changed",

@@ -203,3 +203,58 @@ async def test_what_may_not_be_answered_with_questions_is_not(asking: Asking) ->
     params = {"ref": {"type": "ref/prompt", "name": "a__p"}, "argument": {"name": "x", "value": ""}}
     result = (await client.request("completion/complete", params)).json()["result"]
     assert result["completion"]["values"] == ["-32601"]
+
+
+TASKS: dict[str, Any] = {"list": {}, "cancel": {}, "requests": {"sampling": {"createMessage": {}}}}
+
+
+async def test_a_server_on_a_session_s_own_connection_asks_for_a_task_of_the_client(asking: Asking) -> None:
+    """2025-11-25 basic/utilities/tasks: the client is the receiver; polls, result, cancel and status find it."""
+
+    async def by_task(call: Call) -> Answer:
+        asked = {"messages": [], "maxTokens": 5, "task": {"ttl": 60_000}}
+        created = (await call.ask("sampling/createMessage", asked))["result"]["task"]
+        said = [created["taskId"]]
+        for method in ("tasks/get", "tasks/result", "tasks/cancel"):
+            answer = await call.ask(method, {"taskId": created["taskId"]})
+            said.append(answer.get("result") or answer["error"])
+        return text(json.dumps(said))
+
+    asking.own.handlers["ask"] = by_task
+    able = {"sampling": {}, "tasks": TASKS}
+    task = {"taskId": "client-1", "status": "working", "createdAt": "2025-11-25T00:00:00Z", "ttl": 60_000}
+    result = {"role": "assistant", "content": {"type": "text", "text": "hi"}, "model": "m"}
+    async with raw_session(asking.house.url, capabilities=able) as client, asking.call(client, "own__ask") as stream:
+        for method, answer in (
+            ("sampling/createMessage", {"task": task}),
+            ("tasks/get", {**task, "status": "completed"}),
+            ("tasks/result", {**result, "_meta": {"io.modelcontextprotocol/related-task": {"taskId": "client-1"}}}),
+            ("tasks/cancel", {**task, "status": "cancelled"}),
+        ):
+            question = await stream.next()
+            assert question["method"] == method
+            if method == "sampling/createMessage":
+                assert question["params"]["task"] == {"ttl": 60_000}
+                await asking.say(client, method="notifications/tasks/status", params={**task, "status": "working"})
+                told = await asking.own.saw_method("notifications/tasks/status")
+                assert told["params"]["taskId"] == "client-1"
+            else:
+                assert question["params"] == {"taskId": "client-1"}
+            await asking.say(client, id=question["id"], result=answer)
+        (answered,) = await stream.rest()
+        said = json.loads(answered["result"]["content"][0]["text"])
+    assert said[0] == "client-1"
+    assert said[1]["status"] == "completed"
+    assert (said[2]["content"]["text"], said[3]["status"]) == ("hi", "cancelled")
+    hello = [each for each in asking.own.seen if each.get("method") == "initialize"]
+    assert hello[-1]["params"]["capabilities"]["tasks"] == TASKS
+
+
+async def test_a_client_without_tasks_is_not_asked_about_any(asking: Asking) -> None:
+    async def about_tasks(call: Call) -> Answer:
+        return text(json.dumps((await call.ask("tasks/get", {"taskId": "x"}))["error"]))
+
+    asking.own.handlers["ask"] = about_tasks
+    async with raw_session(asking.house.url, capabilities=ABLE) as client:
+        answered = (await client.call("own__ask")).json()
+    assert json.loads(answered["result"]["content"][0]["text"])["code"] == -32601
