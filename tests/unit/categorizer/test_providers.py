@@ -313,7 +313,10 @@ async def test_a_restart_and_another_replica_ask_nothing(
         assert (await describe(two)).llm.calls == 0
     async with categorizer(settings, stores[2]) as again:
         assert all(each.cached for each in await categorize(again, asking(*NAMES)))
-        assert not await refine(again, asking()) and (await describe(again)).llm.calls == 0
+        refined = await refine(again, asking(*NAMES))
+        assert len(refined) == len(NAMES) and all(each.cached for each in refined.values())
+        assert (await again.AnalyzePrompt(prompt, timeout=TIMEOUT_S)).cached
+        assert (await describe(again)).llm.calls == 0
     assert len(provider.requests) == count == 2
     for each in stores:
         await each.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -45,8 +45,15 @@ async def refined(house: House) -> None:
         pass
 
 
-def _all_ended(said: pb.DescribeResponse) -> bool:
-    return said.llm.calls > 0 and said.llm.calls == said.llm.successes + said.llm.failures
+def _all_decided(entries: int) -> Callable[[pb.DescribeResponse], bool]:
+    """Whether the LLM has decided on so many. Until then a question of somebody else would wait for the answer of one
+    that is asked already: it has its turn in the queue, and asks nothing.
+    """
+
+    def decided(said: pb.DescribeResponse) -> bool:
+        return said.cache_size == entries and said.llm.calls == said.llm.successes + said.llm.failures
+
+    return decided
 
 
 async def stats(house: House) -> dict[str, Any]:
@@ -57,8 +64,9 @@ async def test_an_llm_that_answers(provider: StandIn, tmp_path: Path) -> None:
     async with with_llm(provider.settings(llm_model="m"), tmp_path) as house:
         answer = await house.post("/api/filtering/llm/check")
         assert (answer.status, answer.json()["key"]["status"]) == (200, "ok")
+        entries = len(house.deps.current.exposure.catalog.entries)
+        await until(house.deps.categorizer.describe, _all_decided(entries), 20.0, "the gateway's questions have ended")
         await refined(house)
-        await until(house.deps.categorizer.describe, _all_ended, 20.0, "the gateway's own questions have ended too")
         found = await stats(house)
         llm = found["llm"]
         assert (llm["enabled"], llm["provider"], llm["model"], llm["key"]["status"]) == (True, "openai", "m", "ok")
