@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Literal, NamedTuple, Protocol
 
-from hub_categorizer.llm_faults import LlmFault, LlmRefused, LlmTransient
+from hub_categorizer.llm_faults import LlmFault, LlmRefused, LlmTransient, what_is_read
 
 State = Literal["unchecked", "ok", "refused", "unreachable", "no-package"]
 
@@ -61,7 +61,8 @@ class Key:
                 return self.status
             try:
                 async with asyncio.timeout(TIMEOUT_S):
-                    await self._provider.check()
+                    with what_is_read():
+                        await self._provider.check()
             except TimeoutError:
                 self._learn(Status("unreachable", None, f"no answer within {TIMEOUT_S:g} s"))
             except LlmRefused as fault:

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from hub_categorizer.key import Key
 from hub_categorizer.llm_counts import Counts
-from hub_categorizer.llm_faults import LlmFault, LlmGarbage, LlmPaused, LlmRefused, LlmTransient
+from hub_categorizer.llm_faults import LlmFault, LlmGarbage, LlmPaused, LlmRefused, LlmTransient, what_is_read
 from hub_categorizer.llm_prompts import Prompt
 from hub_categorizer.pace import Pace
 from hub_common.breaker import Breaker
@@ -39,7 +39,7 @@ class Provider(Protocol):
         """One attempt: the text of the answer. The caller's cancellation ends it; there is no deadline inside.
 
         Raises:
-            LlmTransient, LlmRefused, LlmGarbage: there is none.
+            LlmTransient, LlmRefused, LlmGarbage: there is none. Anything else: the SDK stumbled over what came.
         """
         ...
 
@@ -47,7 +47,7 @@ class Provider(Protocol):
         """Ask whether the key is taken and the model is there, at no cost. One attempt, no deadline inside.
 
         Raises:
-            LlmTransient, LlmRefused, LlmGarbage: it is not, or nobody said.
+            LlmTransient, LlmRefused, LlmGarbage: it is not, or nobody said. Anything else as in `answer`.
         """
         ...
 
@@ -173,7 +173,8 @@ class Llm:
         await self._pace.turn()
         try:
             async with asyncio.timeout(self._patience.timeout_s):
-                return await self._provider.answer(prompt)
+                with what_is_read():
+                    return await self._provider.answer(prompt)
         except TimeoutError:
             self.counts.timeouts += 1
             raise LlmTransient(f"no answer within {self._patience.timeout_s:g} s") from None

@@ -74,8 +74,6 @@ class Anthropic:
             raise self._translated(fault) from None
         except anthropic.APIConnectionError as fault:
             raise LlmTransient(f"not reachable ({type(fault.__cause__ or fault).__name__})") from None
-        except (anthropic.AnthropicError, ValueError) as fault:
-            raise LlmGarbage(f"unreadable answer ({type(fault).__name__})") from None
 
     def _translated(self, fault: anthropic.APIStatusError) -> LlmTransient | LlmRefused:
         words = told(fault.status_code, fault.type, fault.api_message or fault.message, self._key)

@@ -6,7 +6,8 @@ Pure. Knows no provider; each provider's module says which of these its SDK mean
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 
 MESSAGE_CHARS = 200
 """A provider's own words are cut to this."""
@@ -52,6 +53,21 @@ class LlmPaused(LlmFault):
 
 class ProviderAbsent(Exception):
     """The provider's package is not installed. The text says how to install it."""
+
+
+@contextmanager
+def what_is_read() -> Generator[None]:
+    """Turns whatever else reading an answer raises into a failure: an SDK takes every answer for one of the API's.
+
+    Raises:
+        LlmFault: as it was, or LlmGarbage.
+    """
+    try:
+        yield
+    except LlmFault:
+        raise
+    except Exception as fault:
+        raise LlmGarbage(f"unreadable answer ({type(fault).__name__})") from None
 
 
 def of_status(

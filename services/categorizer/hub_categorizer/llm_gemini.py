@@ -72,8 +72,8 @@ class Gemini:
             return await asking
         except errors.APIError as fault:
             raise self._translated(fault) from None
-        except ValueError as fault:
-            raise LlmGarbage(f"unreadable answer ({type(fault).__name__})") from None
+        except (ValueError, RecursionError):
+            raise
         except Exception as fault:
             # The SDK lets its HTTP library's errors through, and which library that is depends on the installation.
             raise LlmTransient(f"not reachable ({type(fault).__name__})") from None

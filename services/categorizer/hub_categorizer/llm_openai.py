@@ -75,8 +75,6 @@ class OpenAi:
             raise self._translated(fault) from None
         except openai.APIConnectionError as fault:
             raise LlmTransient(f"not reachable ({type(fault.__cause__ or fault).__name__})") from None
-        except (openai.OpenAIError, ValueError) as fault:
-            raise LlmGarbage(f"unreadable answer ({type(fault).__name__})") from None
 
     def _translated(self, fault: openai.APIStatusError) -> LlmTransient | LlmRefused:
         words = told(fault.status_code, fault.code or fault.type, _words(fault), self._key)

@@ -188,12 +188,11 @@ def read_choice(text: str, shortlist: Sequence[Candidate], categories: Sequence[
     offered = [candidate.public_name for candidate in shortlist[:SHORTLIST_ITEMS]]
     names = dict.fromkeys(_offered(item, offered) for item in _list(answer.get("tools")))
     chosen = dict.fromkeys(_canonical(item, categories) for item in _list(answer.get("categories")))
-    reasoning = answer.get("reasoning")
     return Choice(
         tuple(name for name in chosen if name is not None),
         tuple(name for name in names if name is not None),
         _confidence(answer.get("confidence")),
-        reasoning[:REASONING_CHARS] if isinstance(reasoning, str) else "",
+        _line(answer.get("reasoning"), REASONING_CHARS),
         _texts(answer.get("requests"), REQUESTS, REQUEST_CHARS),
     )
 
@@ -220,7 +219,7 @@ def _loads(text: str) -> Any:
     stripped = text.strip().removeprefix("```json").removeprefix("```").removesuffix("```")
     try:
         return msgspec.json.decode(stripped)
-    except msgspec.DecodeError as fault:
+    except (msgspec.DecodeError, RecursionError) as fault:
         raise ValueError(str(fault)) from None
 
 
@@ -256,13 +255,18 @@ def _canonical(value: Any, categories: Sequence[str]) -> str | None:
 
 def _texts(value: Any, count: int, chars: int) -> tuple[str, ...]:
     """Up to `count` different texts of one line each, cut to `chars`."""
-    lines = (" ".join(item.split()) for item in _list(value) if isinstance(item, str))
-    printable = ("".join(char for char in line if char.isprintable())[:chars].strip() for line in lines)
-    return tuple(dict.fromkeys(line for line in printable if line))[:count]
+    lines = (_line(item, chars) for item in _list(value))
+    return tuple(dict.fromkeys(line for line in lines if line))[:count]
+
+
+def _line(value: Any, chars: int) -> str:
+    """A text as one line that a terminal can show, cut to `chars`; "" for what is no text."""
+    words = " ".join(value.split()) if isinstance(value, str) else ""
+    return "".join(char for char in words if char.isprintable())[:chars].strip()
 
 
 def _confidence(value: Any) -> float:
     """Clamped; a middling one where the model gave none."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return 0.5
-    return min(1.0, max(0.0, float(value)))
+    return float(min(1, max(0, value)))

@@ -6,13 +6,13 @@ import asyncio
 import json
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from hub_categorizer.llm import Llm, LlmGarbage, LlmPaused, LlmRefused, LlmTransient, Patience
+from hub_categorizer.llm import Llm, LlmGarbage, LlmRefused, LlmTransient, Patience
 from hub_categorizer.llm_gemini import open_gemini
 from hub_categorizer.llm_prompts import Prompt
 from hub_common.breaker import Breaker
@@ -42,9 +42,8 @@ async def open_llm(
     url: str | None = None,
     model: str = "gemini-2.5-flash",
     patience: Patience = PATIENCE,
-    clock: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[Llm]:
-    llm = Llm(open_gemini(key, model, url or gemini.url, 0.0), patience, Breaker(2, 30.0, clock))
+    llm = Llm(open_gemini(key, model, url or gemini.url, 0.0), patience, Breaker(2, 30.0, time.monotonic))
     try:
         yield llm
     finally:
@@ -163,47 +162,6 @@ async def test_nobody_there_is_told_without_secrets(gemini: GeminiStandIn) -> No
     async with open_llm(gemini, url=f"http://127.0.0.1:{port}") as llm:
         with pytest.raises(LlmTransient, match="not reachable"):
             await llm.ask(PROMPT, json.loads)
-
-
-async def test_after_failures_in_a_row_it_is_left_alone_for_a_while(gemini: GeminiStandIn) -> None:
-    now = [0.0]
-    gemini.replies = [TOO_MANY] * 2
-    async with open_llm(gemini, patience=PATIENCE._replace(retries=0), clock=lambda: now[0]) as llm:
-        for _ in range(2):
-            with pytest.raises(LlmTransient):
-                await llm.ask(PROMPT, json.loads)
-        with pytest.raises(LlmPaused):
-            await llm.ask(PROMPT, json.loads)
-        assert len(gemini.requests) == 2
-        now[0] = 31.0
-        assert await llm.ask(PROMPT, json.loads) == {"items": []}
-        assert (llm.calls, llm.failures) == (3, 2)
-
-
-async def test_the_probe_of_a_half_open_breaker_is_one_attempt(gemini: GeminiStandIn) -> None:
-    now = [0.0]
-    gemini.replies = [UNAVAILABLE] * 9
-    async with open_llm(gemini, clock=lambda: now[0]) as llm:
-        for _ in range(2):
-            with pytest.raises(LlmTransient):
-                await llm.ask(PROMPT, json.loads)
-        assert (llm.breaker.state, llm.counts.breaker_trips) == ("open", 1)
-        now[0] = 31.0
-        before = len(gemini.requests)
-        with pytest.raises(LlmTransient):
-            await llm.ask(PROMPT, json.loads)
-        assert len(gemini.requests) == before + 1
-        assert (llm.breaker.state, llm.counts.breaker_trips) == ("open", 2)
-        now[0] = 62.0
-        gemini.replies = [NEVER]
-        gemini.asked.clear()
-        probe = asyncio.ensure_future(llm.ask(PROMPT, json.loads))
-        assert await asyncio.to_thread(gemini.asked.wait, 10)
-        with pytest.raises(LlmPaused):
-            await llm.ask(PROMPT, json.loads)
-        probe.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await probe
 
 
 async def test_a_key_that_does_not_exist_is_told_from_a_bad_question(gemini: GeminiStandIn) -> None:

@@ -36,6 +36,7 @@ def test_answers_are_read_by_index() -> None:
     [
         '[{"category": "web", "confidence": 2}]',
         '{"category": "web", "confidence": 7.5}',
+        '{"category": "web", "confidence": 1' + "0" * 400 + "}",
         '```json\n[{"category": "web", "confidence": 1}]\n```',
     ],
 )
@@ -66,7 +67,9 @@ def test_a_subject_that_is_answered_twice_and_differently_has_no_answer() -> Non
     assert answers == [None, Answer("web", 1.0), None, None]
 
 
-@pytest.mark.parametrize("text", ["", "web", "{}", '{"items": 1}', "3", "null", '{"items": [', '"web"'])
+@pytest.mark.parametrize(
+    "text", ["", "web", "{}", '{"items": 1}', "3", "null", '{"items": [', '"web"', "[" * 100_000, "[1" + "0" * 9_000]
+)
 def test_garbage_is_no_answer(text: str) -> None:
     with pytest.raises(ValueError):
         prompts.read_categories(text, 1, CATEGORIES)
@@ -89,12 +92,13 @@ def test_a_choice_is_held_against_what_was_offered() -> None:
         "categories": ["database", "database", "finance", 3],
         "tools": [1, 1, 7, -1, "a__x", "c__z", True, None],
         "confidence": 0.7,
-        "reasoning": "because " + "x" * 9_000,
+        "reasoning": "because\n\x1b[31m " + "x" * 9_000,
     }
     choice = prompts.read_choice(json.dumps(answer), SHORTLIST, CATEGORIES)
     assert choice.categories == ("database",)
     assert choice.public_names == ("b__y", "a__x")
     assert choice.confidence == 0.7
+    assert choice.reasoning.startswith("because [31m xxx")
     assert len(choice.reasoning) == prompts.REASONING_CHARS
 
 
@@ -102,7 +106,7 @@ def test_choosing_nothing_is_an_answer() -> None:
     assert prompts.read_choice('{"tools": []}', SHORTLIST, CATEGORIES) == Choice((), (), 0.5, "")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"answer": 1}', "null"])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"answer": 1}', "null", "[" * 100_000])
 def test_garbage_is_no_choice(text: str) -> None:
     with pytest.raises(ValueError):
         prompts.read_choice(text, SHORTLIST, CATEGORIES)
