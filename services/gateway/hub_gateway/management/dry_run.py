@@ -15,6 +15,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from hub_gateway.catalog.entry import Entry, EntryKind
+from hub_gateway.catalog.snapshot import Catalog
+from hub_gateway.config.faults import member
 from hub_gateway.config.filter_model import CategoryFilter, ToolFiltering
 from hub_gateway.config.trial import Trial, trial
 from hub_gateway.exposure.counts import per_rule
@@ -22,6 +24,7 @@ from hub_gateway.exposure.current import Audience, Exposure
 from hub_gateway.exposure.difference import Difference, difference
 from hub_gateway.exposure.policy import effective
 from hub_gateway.exposure.start import at_start
+from hub_gateway.exposure.unmatched import unmatched
 from hub_gateway.exposure.verdicts import EVERYTHING, decided
 from hub_gateway.management.bodies import answer, iso, read
 from hub_gateway.management.deps import Deps
@@ -68,7 +71,7 @@ async def _dry_run(deps: Deps, tokens: ListTokens, asked: _Question) -> dict[str
         "inForce": policy.in_force,
         "mode": policy.mode,
         "automatic": policy.automatic,
-        "warnings": tried.warnings,
+        "warnings": [*tried.warnings, *_unmatched(asked.view, tried, before.catalog)],
         "rules": [
             {
                 "rule": rule.rule,
@@ -109,6 +112,13 @@ async def _exposure(deps: Deps, before: Exposure, tried: Trial) -> Exposure:
         most_used = await deps.calls.usage.foreseen(catalog)
     exposure = Exposure(catalog, verdicts, categories, most_used, policy)
     return msgspec.structs.replace(exposure, at_start=at_start(policy, exposure))
+
+
+def _unmatched(view: str, tried: Trial, catalog: Catalog) -> list[str]:
+    if not view:
+        return unmatched(tried.filtering, catalog, "toolFiltering")
+    path = f"{member('views', view)}.toolFiltering"
+    return unmatched(tried.filtering, catalog, path, tried.document_filtering)
 
 
 def _mappings(filtering: ToolFiltering) -> tuple[Any, Any]:

@@ -16,12 +16,14 @@ from hub_common.tasks import Tasks
 from hub_gateway.catalog.changes import changed
 from hub_gateway.catalog.entry import Entry, EntryKind
 from hub_gateway.catalog.snapshot import Catalog, Parsed, merge, parse
+from hub_gateway.config.faults import member
 from hub_gateway.config.filter_model import ToolFiltering
 from hub_gateway.config.server_model import ServerConfig
 from hub_gateway.errors import SatelliteError
 from hub_gateway.exposure.current import Category, Current, Exposure
 from hub_gateway.exposure.policy import Policy, effective
 from hub_gateway.exposure.start import at_start
+from hub_gateway.exposure.unmatched import unmatched
 from hub_gateway.exposure.verdicts import EVERYTHING, Verdicts, decided, without_filter
 from hub_gateway.exposure.view import View
 from hub_gateway.routing.calls import Calls
@@ -83,6 +85,7 @@ class Republish:
         self._said: set[tuple[str, str]] = set()
         self._unsettled: set[tuple[str, str]] = set()
         self._last: dict[str, tuple[Policy, Verdicts]] = {}
+        self._warned: set[str] = set()
         self._tasks = Tasks("republish")
         current.swap(_exposed(Exposure(current.exposure.catalog, policy=effective(filtering, 0))))
 
@@ -159,6 +162,7 @@ class Republish:
 
     async def _publish(self) -> None:
         catalog = self._merge()
+        self._warn(catalog)
         tools = sum(entry.kind is EntryKind.TOOL for entry in catalog.entries)
         policies = {name: effective(each, tools) for name, each in {"": self._filtering, **self._views}.items()}
         needed = any(policy.needs_categories for policy in policies.values())
@@ -195,6 +199,16 @@ class Republish:
             s.name: s.config.prefix for s in self._fleet.supervisors.values() if isinstance(s.config, ServerConfig)
         }
         return merge(parsed, prefixes, names)
+
+    def _warn(self, catalog: Catalog) -> None:
+        """Say, once for as long as it is so, which rules hold for nothing."""
+        found = unmatched(self._filtering, catalog, "toolFiltering")
+        for name, filtering in self._views.items():
+            found += unmatched(filtering, catalog, f"{member('views', name)}.toolFiltering", self._filtering)
+        for sentence in found:
+            if sentence not in self._warned:
+                _log.warning("%s", sentence)
+        self._warned = set(found)
 
     def _restore(self) -> None:
         """Subscribe again where the link is another one, also where it was away too briefly for a list to show it."""

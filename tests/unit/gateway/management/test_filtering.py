@@ -308,6 +308,29 @@ async def test_a_dry_run_names_so_many_and_counts_all(tmp_path: Path) -> None:
         assert [each["name"] for each in gone["entries"]] == [entry.public_name for entry in listed[:MAX_NAMES]]
 
 
+async def test_a_dry_run_warns_of_names_that_match_nothing(pair: House) -> None:
+    name = next(entry.public_name for entry in pair.deps.current.exposure.catalog.entries)
+    slip = f"{name}x"
+    said = await dry_run(pair, {"tools": {"deny": [name, slip]}})
+    (warning,) = said["warnings"]
+    assert warning.startswith(f"toolFiltering.tools.deny[1]: {slip!r} matches nothing")
+    assert warning.endswith(f"did you mean {name!r}?")
+    tried = {"toolFiltering": {"tools": {"allow": [slip]}}, "view": "new", "documentToolFiltering": {}}
+    (warning,) = (await pair.post("/api/filtering/dry-run", tried)).json()["warnings"]
+    assert warning.startswith("views.new.toolFiltering.tools.allow[0]: ")
+
+
+async def test_the_log_warns_once_of_names_that_match_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    servers = {"raw": stdio_entry(RAW, "--era", "handshake", "--tools", "2")}
+    document = {"mcpServers": servers, "toolFiltering": {"tools": {"deny": ["raw__no_such_tool"]}}}
+    async with built(document, tmp_path) as house:
+        await until_ready(house, "raw")
+        for _ in range(3):
+            await house.deps.republish.settled()
+    told = [record.getMessage() for record in caplog.records if "no_such_tool" in record.getMessage()]
+    assert told == ["toolFiltering.tools.deny[0]: 'raw__no_such_tool' matches nothing of what 'raw__' lists now"]
+
+
 async def test_a_dry_run_that_has_no_answer(pair: House) -> None:
     answer = await pair.post("/api/filtering/dry-run", {"toolFiltering": {"mode": "categry"}})
     assert (answer.status, answer.json()["code"]) == (400, "CONFIG_ERROR")
