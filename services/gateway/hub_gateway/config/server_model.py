@@ -167,9 +167,13 @@ class ServerEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
             "twelve times."
         ),
     ] = field(default=300.0, name="timeoutSeconds")
-    connect_timeout_s: Annotated[Seconds, Meta(description="How long start and handshake may take, in seconds.")] = (
-        field(default=60.0, name="connectTimeoutSeconds")
-    )
+    connect_timeout_s: Annotated[
+        Seconds,
+        Meta(
+            description="How long start and handshake may take, in seconds. A process that took longer, since it was "
+            "installed first or the machine is busy, gets twice the time with each attempt, up to five minutes."
+        ),
+    ] = field(default=60.0, name="connectTimeoutSeconds")
     max_in_flight: Annotated[int, Meta(ge=1, le=10_000, description="Requests running on the server at one time.")] = 64
     ping_interval_s: Annotated[
         Seconds, Meta(description="How often the link is checked while nothing else shows it alive, in seconds.")

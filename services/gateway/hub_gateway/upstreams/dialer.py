@@ -31,6 +31,7 @@ from hub_gateway.upstreams.handshake import (
 from hub_gateway.upstreams.inbound import Unasked
 from hub_gateway.upstreams.oauth.credential import Credential
 from hub_gateway.upstreams.pending import Owner, Ties
+from hub_gateway.upstreams.starts import Starts
 from hub_gateway.upstreams.transports.http1 import Broken
 from hub_gateway.upstreams.transports.http_sse import HttpSse
 from hub_gateway.upstreams.transports.stdio import Stdio
@@ -45,6 +46,8 @@ _log = logging.getLogger(__name__)
 
 STDIO_PROBE_S = 3.0
 HTTP_PROBE_S = 10.0
+LONGEST_START_S = 300.0
+"""What a process gets in the end that was too slow again and again, where its config does not give it more."""
 _SSE_STATUSES = (400, 404, 405)
 _SECRET_LENGTH = 4
 
@@ -61,18 +64,21 @@ class Dialer:
         *,
         owner: Owner | None = None,
         ties: Callable[[str], Ties] | None = None,
+        starts: Starts | None = None,
         stdio_probe_s: float = STDIO_PROBE_S,
     ) -> None:
         """`owner` is whose connection it is, where it is one client's alone; `ties` give what else ties the server of
-        that name to clients. `stdio_probe_s` is how long silence after
-        `server/discover` is taken for a stateless server's slow start."""
+        that name to clients. With `starts` a process waits for its turn to start. `stdio_probe_s` is how long silence
+        after `server/discover` is taken for a stateless server's slow start."""
         self._config = config
         self._context = context
         self._unasked = unasked
         self._credential = credential
         self._owner = owner
         self._ties = None if ties is None else ties(config.name)
+        self._starts = starts
         self._stdio_probe_s = stdio_probe_s
+        self._timeout_s = config.connect_timeout_s
         self._probes = config.era != "handshake"
         self._sessions_first = config.era == "auto" and owner is not None
         """Whether a session is asked for first: its client can be asked there in the way that it speaks itself."""
@@ -83,19 +89,30 @@ class Dialer:
 
         Raises:
             ConfigError: a placeholder cannot be resolved.
-            UpstreamError: no transport and no handshake worked within `connect_timeout_s`.
+            UpstreamError: no transport and no handshake worked within `connect_timeout_s`; where a process took longer,
+                it gets twice the time with the next attempt, since it may be installing itself.
         """
-        timeout_s = self._config.connect_timeout_s
+        if self._config.is_stdio and self._starts is not None:
+            async with self._starts.turn():
+                connection = await self._dial()
+        else:
+            connection = await self._dial()
+        connection.when_lost(lost)
+        return connection
+
+    async def _dial(self) -> Connection:
+        timeout_s = self._timeout_s
         try:
             async with asyncio.timeout(timeout_s):
                 resolved = await resolve(self._config, self._context)
-                if self._config.is_stdio:
-                    connection = await self._dial_stdio(resolved)
-                else:
-                    connection = await self._dial_http(resolved)
+                if not self._config.is_stdio:
+                    return await self._dial_http(resolved)
+                connection = await self._dial_stdio(resolved)
         except TimeoutError as fault:
+            if self._config.is_stdio:
+                self._timeout_s = max(timeout_s, min(timeout_s * 2, LONGEST_START_S))
             raise UpstreamTimeout(f"no answer to the handshake within {timeout_s:g} seconds") from fault
-        connection.when_lost(lost)
+        self._timeout_s = self._config.connect_timeout_s
         return connection
 
     async def _dial_stdio(self, resolved: ResolvedServer) -> Connection:

@@ -18,6 +18,7 @@ from hub_gateway.upstreams.isolation import Isolation, Owners, Told
 from hub_gateway.upstreams.oauth.authorizations import Authorizations
 from hub_gateway.upstreams.pending import Ties
 from hub_gateway.upstreams.second_links import SecondLinks
+from hub_gateway.upstreams.starts import Starts
 from hub_gateway.upstreams.status import Observe
 from hub_gateway.upstreams.supervisor import Ears, Supervisor
 from hub_gateway.wire.message import Message
@@ -74,6 +75,7 @@ class Fleet:
         told = told or (lambda name, _session, message: unasked(name, message))
         self._isolation = Isolation(context, told, observe, owners, ties=ties, relinked=relinked)
         self._seconds = SecondLinks(context, self._ears, told, relinked)
+        self._starts = Starts()
         self._dev_reload = DevReload(self._reload)
         self._lock = asyncio.Lock()
 
@@ -213,7 +215,7 @@ class Fleet:
     def _supervisor(self, config: ServerConfig | InvalidServer) -> Supervisor:
         remote = isinstance(config, ServerConfig) and not config.is_stdio
         credential = self._authorizations.credential(config.name) if remote and self._authorizations else None
-        return Supervisor(config, self._context, self._ears, credential)
+        return Supervisor(config, self._context, self._ears, credential, starts=self._starts)
 
     def _changed(self, name: str) -> None:
         if (supervisor := self.supervisors.get(name)) is not None:

@@ -39,6 +39,7 @@ from hub_gateway.upstreams.log_level import LogLevel
 from hub_gateway.upstreams.oauth.credential import Credential
 from hub_gateway.upstreams.pending import Listener, Owner, Reply, Ties
 from hub_gateway.upstreams.refresh import Refresh, united
+from hub_gateway.upstreams.starts import Starts
 from hub_gateway.upstreams.status import Observe, Outcome, State, Stats, Status
 from hub_gateway.upstreams.transports.transport import Forgotten
 from hub_gateway.wire import meta, rewrite
@@ -86,9 +87,10 @@ class Supervisor:
         ears: Ears,
         credential: Credential | None = None,
         beside: Supervisor | None = None,
+        starts: Starts | None = None,
     ) -> None:
         """With `beside` this is the second link to that one's upstream, and shares with it the limit of calls, the
-        counters and the log level."""
+        counters and the log level. With `starts` a process waits for its turn to start."""
         self.name = config.name
         self.config = config
         self.credential = credential
@@ -107,6 +109,7 @@ class Supervisor:
         """What `offering` is made of."""
         self._context = context
         self._ears = ears
+        self._starts = starts
         self._tasks = Tasks(f"upstream.{config.name}")
         self._run_task: asyncio.Task[None] | None = None
         self._known = Offering() if beside is None else beside._known
@@ -350,7 +353,13 @@ class Supervisor:
 
     async def _keep_connected(self, config: ServerConfig) -> None:
         dialer = Dialer(
-            config, self._context, self._hear, self.credential, owner=self._ears.owner, ties=self._ears.ties
+            config,
+            self._context,
+            self._hear,
+            self.credential,
+            owner=self._ears.owner,
+            ties=self._ears.ties,
+            starts=self._starts,
         )
         while True:
             logins = self._logins

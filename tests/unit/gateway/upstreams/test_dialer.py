@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 
 import msgspec
@@ -10,9 +11,10 @@ import pytest
 
 from hub_gateway.errors import ConfigError, UpstreamDown, UpstreamTimeout, UpstreamUnauthorized
 from hub_gateway.upstreams.pending import Owner
+from hub_gateway.upstreams.starts import Starts
 from hub_gateway.wire.revisions import Era
 from tests.support import processes
-from tests.unit.gateway.upstreams.everything import CALLER, Ear, config, linked, serving, text
+from tests.unit.gateway.upstreams.everything import CALLER, Ear, Linked, config, linked, serving, text
 from tests.unit.gateway.upstreams.scripted import Request, Write, answer, scripted
 
 pytestmark = pytest.mark.anyio
@@ -136,9 +138,40 @@ async def test_a_server_that_says_nothing_is_a_timeout() -> None:
             pass
 
 
-async def test_a_child_that_ends_tells_why() -> None:
-    failing = config(command=sys.executable, args=("-c", "raise SystemExit('no token given')"))
-    with pytest.raises(UpstreamDown, match="exited with code 1: no token given"):
+async def test_a_process_that_was_too_slow_gets_twice_the_time() -> None:
+    silent = config(command=sys.executable, args=("-c", "import sys; sys.stdin.read()"), connect_timeout_s=0.2)
+    link = Linked(silent, stdio_probe_s=0.1)
+    for seconds in ("0.2", "0.4", "0.8"):
+        with pytest.raises(UpstreamTimeout, match=rf"within {seconds} seconds"):
+            await link.dialer.dial(lambda _: None)
+
+
+async def test_a_process_waits_for_its_turn_to_start() -> None:
+    starts = Starts(width=1)
+    link = Linked(_stdio("exits"), starts=starts)
+    async with starts.turn():
+        dialing = asyncio.ensure_future(link.dialer.dial(lambda _: None))
+        await asyncio.sleep(0.05)
+        assert not dialing.done()
+    await (await dialing).close()
+    async with starts.turn():
+        pass  # the place was given back
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("no token given", "no token given"),
+        ("one\ntwo\n\n", "two"),
+        (
+            "x Nothing fits\n  | since it wants\n    what is not there",
+            "x Nothing fits | since it wants what is not there",
+        ),
+    ],
+)
+async def test_a_child_that_ends_tells_why(said: str, told: str) -> None:
+    failing = config(command=sys.executable, args=("-c", f"raise SystemExit({said!r})"))
+    with pytest.raises(UpstreamDown, match=re.escape(f"exited with code 1: {told}") + "$"):
         async with linked(failing):
             pass
 

@@ -256,12 +256,20 @@ class _Child(asyncio.SubprocessProtocol):
         if code is None:
             return "it closed its stdout" if self._stdout_ended else "the process is not running"
         how = f"was ended by {_signal_name(-code)}" if code < 0 else f"exited with code {code}"
-        words = (
-            next((text for line in reversed(self._last_words) if (text := _shown(line)).strip()), "") if code else ""
-        )
+        words = self._last_sentence() if code else ""
         for secret in self._hidden:
             words = words.replace(secret, "***")
         return f"the process {how}: {words[:300]}" if words else f"the process {how}"
+
+    def _last_sentence(self) -> str:
+        """The last line that says something, with those before it that it goes on from."""
+        words: list[str] = []
+        for shown in map(_shown, reversed(self._last_words)):
+            if shown.strip():
+                words.insert(0, shown.strip())
+                if not shown[0].isspace():
+                    break
+        return " ".join(words)
 
 
 def find_runner(command: list[str], env: dict[str, str], cwd: str | None = None) -> list[str]:
