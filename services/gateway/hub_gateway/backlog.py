@@ -130,8 +130,7 @@ class Backlog:
         room for a message that has some."""
         claim = Claim(room_bytes, granted_to)
         if not self._waiting and self._fits(room_bytes):
-            claim.granted = True
-            self._taken_bytes += room_bytes
+            self._take(claim)
         else:
             (self._waiting.appendleft if first else self._waiting.append)(claim)
             self._watch()
@@ -159,9 +158,12 @@ class Backlog:
         held_bytes = self.held_bytes
         return not held_bytes or held_bytes + room_bytes <= self.limit_bytes
 
-    def _grant(self, claim: Claim) -> None:
+    def _take(self, claim: Claim) -> None:
         claim.granted = True
         self._taken_bytes += claim.room_bytes
+
+    def _grant(self, claim: Claim) -> None:
+        self._take(claim)
         claim.granted_to()
 
     def _serve_soon(self) -> None:

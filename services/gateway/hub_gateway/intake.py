@@ -5,6 +5,7 @@ Owns that a source is not read while there is no room for its message, or while 
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
@@ -31,6 +32,12 @@ class Source(Protocol):
     def cut(self) -> None:
         """Close it now."""
         ...
+
+
+def set_reading(transport: asyncio.ReadTransport | None, *, on: bool) -> None:
+    """Read on from a transport, or read it no more for now; nothing where there is none, or it is closing."""
+    if transport is not None and not transport.is_closing():
+        (transport.resume_reading if on else transport.pause_reading)()
 
 
 class Intake:

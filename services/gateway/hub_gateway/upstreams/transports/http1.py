@@ -16,7 +16,7 @@ import msgspec
 
 from hub_gateway.backlog import LONG_BYTES
 from hub_gateway.errors import UpstreamDown, UpstreamGarbage
-from hub_gateway.intake import Intake
+from hub_gateway.intake import Intake, set_reading
 from hub_gateway.turns import FLOOD_BYTES, TURNS_BYTES
 from hub_gateway.upstreams.transports.transport import MESSAGE_LIMIT_BYTES
 from hub_gateway.wire.head_fields import Head, Heads
@@ -166,13 +166,11 @@ class Link(asyncio.Protocol):
 
     def pause_reading(self) -> None:
         """There is no room for the message that comes, or it is the turn of others."""
-        if self._socket is not None and not self._socket.is_closing():
-            self._socket.pause_reading()
+        set_reading(self._socket, on=False)
 
     def resume_reading(self) -> None:
         """There is room again, or it was this one's turn."""
-        if self._socket is not None and not self._socket.is_closing():
-            self._socket.resume_reading()
+        set_reading(self._socket, on=True)
 
     def cut(self) -> None:
         """The message comes too slowly, and others wait for its room."""

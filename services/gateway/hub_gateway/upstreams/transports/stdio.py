@@ -20,7 +20,7 @@ from typing import cast
 from hub_common.logs import redacted
 from hub_gateway.backlog import LONG_BYTES
 from hub_gateway.errors import UpstreamDown
-from hub_gateway.intake import Intake
+from hub_gateway.intake import Intake, set_reading
 from hub_gateway.turns import FLOOD_BYTES, TURNS_BYTES
 from hub_gateway.upstreams.transports.log_budget import LogBudget
 from hub_gateway.upstreams.transports.transport import MESSAGE_LIMIT_BYTES, Lost, Receive
@@ -185,13 +185,11 @@ class _Child(asyncio.SubprocessProtocol):
 
     def pause_reading(self) -> None:
         """There is no room for the line that comes, or it is the turn of others."""
-        if self._stdout is not None and not self._stdout.is_closing():
-            self._stdout.pause_reading()
+        set_reading(self._stdout, on=False)
 
     def resume_reading(self) -> None:
         """There is room again, or it was this one's turn."""
-        if self._stdout is not None and not self._stdout.is_closing():
-            self._stdout.resume_reading()
+        set_reading(self._stdout, on=True)
 
     def cut(self) -> None:
         """Nothing: other messages come this way too."""
