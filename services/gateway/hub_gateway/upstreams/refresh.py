@@ -16,6 +16,7 @@ from hub_gateway.catalog.entry import EntryKind, Offering
 from hub_gateway.errors import UpstreamDown, UpstreamError, UpstreamGarbage, UpstreamUnauthorized
 from hub_gateway.upstreams.connection import Connection
 from hub_gateway.upstreams.handshake import ON_BEHALF
+from hub_gateway.upstreams.offered import FIELDS
 from hub_gateway.wire import rewrite
 from hub_gateway.wire.errors import METHOD_NOT_FOUND, read_error
 from hub_gateway.wire.message import own
@@ -23,32 +24,6 @@ from hub_gateway.wire.message import own
 _log = logging.getLogger(__name__)
 
 _MAX_PAGES = 1_000
-_FIELDS = {
-    EntryKind.TOOL: "tools",
-    EntryKind.PROMPT: "prompts",
-    EntryKind.RESOURCE: "resources",
-    EntryKind.TEMPLATE: "templates",
-}
-
-
-def united(first: Offering, second: Offering) -> Offering:
-    """What two links to one upstream offer: all of the first, and after it what only the second one names."""
-    also: dict[str, tuple[bytes, ...]] = {}
-    for kind in EntryKind:
-        ours, theirs = first.of(kind), second.of(kind)
-        if theirs != ours:
-            known = {_key(kind, raw) for raw in ours}
-            if more := tuple(raw for raw in theirs if _key(kind, raw) not in known):
-                also[_FIELDS[kind]] = (*ours, *more)
-    return msgspec.structs.replace(first, **also) if also else first
-
-
-def _key(kind: EntryKind, definition_raw: bytes) -> str | None:
-    """What an entry is called; None where it cannot be read, which the catalog says of the first of its kind."""
-    try:
-        return rewrite.text(rewrite.members(definition_raw).get(kind.key))
-    except msgspec.MsgspecError:
-        return None
 
 
 class Refresh:
@@ -108,7 +83,7 @@ class Refresh:
         self.faults.pop(kind, None)
         self._refused.pop(kind, None)
         if definitions != self.offering.of(kind):
-            self.offering = msgspec.structs.replace(self.offering, **{_FIELDS[kind]: definitions})
+            self.offering = msgspec.structs.replace(self.offering, **{FIELDS[kind]: definitions})
 
     async def _pages(self, kind: EntryKind) -> tuple[bytes, ...]:
         definitions: list[bytes] = []

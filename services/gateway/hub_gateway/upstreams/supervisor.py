@@ -33,12 +33,13 @@ from hub_gateway.upstreams.backoff import Backoff
 from hub_gateway.upstreams.connection import Connection
 from hub_gateway.upstreams.dialer import Dialer, has_authorization
 from hub_gateway.upstreams.gate import Gate
-from hub_gateway.upstreams.handshake import HUB
 from hub_gateway.upstreams.inbound import ACKNOWLEDGED
+from hub_gateway.upstreams.life_sign import life_sign
 from hub_gateway.upstreams.log_level import LogLevel
 from hub_gateway.upstreams.oauth.credential import Credential
+from hub_gateway.upstreams.offered import Offered
 from hub_gateway.upstreams.pending import Listener, Owner, Reply, Ties
-from hub_gateway.upstreams.refresh import Refresh, united
+from hub_gateway.upstreams.refresh import Refresh
 from hub_gateway.upstreams.starts import Starts
 from hub_gateway.upstreams.status import Observe, Outcome, State, Stats, Status
 from hub_gateway.upstreams.transports.transport import Forgotten
@@ -50,7 +51,6 @@ _log = logging.getLogger(__name__)
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
 _STEADY_S = 60.0
-_CHECK_S = 10.0
 _RECHECK_S = 2.0
 _LIST_S = 60.0
 _RELIST_S = 5.0
@@ -96,23 +96,17 @@ class Supervisor:
         self.credential = credential
         """The access to it, where it may want OAuth; whoever gave it ends it."""
         self.connection: Connection | None = None
-        self.offering = Offering()
-        """What the upstream offers now: nothing while there is no connection."""
         self.fault: HubError | None = None
         """What ended the last link, or the last attempt to make one."""
         self.stats = Stats() if beside is None else beside.stats
         self.log_level = LogLevel(config.name) if beside is None else beside.log_level
         self._beside = beside
-        self._also = Offering()
-        """What is offered on a second link."""
-        self._parts: tuple[Offering, Offering] | None = None
-        """What `offering` is made of."""
         self._context = context
         self._ears = ears
         self._starts = starts
         self._tasks = Tasks(f"upstream.{config.name}")
         self._run_task: asyncio.Task[None] | None = None
-        self._known = Offering() if beside is None else beside._known
+        self._offered = Offered(Offering() if beside is None else beside._offered.known)
         self._refresh: Refresh | None = None
         self._wake = asyncio.Event()
         self._up = asyncio.Event()
@@ -131,6 +125,11 @@ class Supervisor:
             self.status = Status("invalid", config.reason, time.time())
         else:
             self.status = Status("stopped", "disabled in the config" if config.disabled else None, time.time())
+
+    @property
+    def offering(self) -> Offering:
+        """What the upstream offers now: nothing while there is no connection."""
+        return self._offered.now
 
     @property
     def is_stdio(self) -> bool:
@@ -185,8 +184,7 @@ class Supervisor:
 
     def also(self, offering: Offering) -> None:
         """Offer, after its own, what is offered on a second link to the same upstream and not on this one."""
-        self._also, before = offering, self.offering
-        if self.connection is not None and self._offer() and self.offering != before:
+        if self._offered.also(offering):
             self._ears.changed(self.name)
 
     async def refresh(self, kinds: Iterable[EntryKind] = tuple(EntryKind)) -> None:
@@ -402,14 +400,14 @@ class Supervisor:
         if connection.era is Era.STATELESS:
             # Before the first list, so that no change falls in between.
             tasks.spawn(subscription.listen(connection), "listen")
-        self._refresh = refresh = Refresh(connection, self._known, min(_LIST_S, config.timeout_s))
+        self._refresh = refresh = Refresh(connection, self._offered.known, min(_LIST_S, config.timeout_s))
         await refresh.run()
         if connection.era is Era.HANDSHAKE:
             await self.log_level.link(connection)
         self.connection = connection
         self._up.set()
         self._breaker.success()
-        self._take(refresh)
+        self._offered.take(refresh.offering)
         self._healthy(refresh)
         began_s = time.monotonic()
         try:
@@ -421,7 +419,7 @@ class Supervisor:
     def _unlink(self) -> None:
         self.log_level.unlink(self.connection)
         self.connection = self._refresh = None
-        self.offering, self._parts = Offering(), None
+        self._offered.clear()
 
     async def _watch(self, connection: Connection, refresh: Refresh) -> None:
         failures = 0
@@ -438,7 +436,7 @@ class Supervisor:
             self._wake.clear()
             if connection.gone is not None:
                 raise UpstreamDown(connection.gone)
-            fault = await self._check(connection)
+            fault = await life_sign(connection)
             if fault is None:
                 failures = 0
                 if refresh.faults:
@@ -450,25 +448,6 @@ class Supervisor:
             if connection.gone is not None or (failures > 1 and self._gate.inside == 0):
                 raise UpstreamDown(connection.gone or str(fault))
             self._tell("degraded", str(fault))
-
-    async def _check(self, connection: Connection) -> UpstreamError | None:
-        """Ask for a sign of life; an error of the upstream's own is one.
-
-        Raises:
-            UpstreamUnauthorized: it lives, but wants credentials.
-        """
-        method = "ping" if connection.era is Era.HANDSHAKE else "server/discover"
-        try:
-            await connection.request(method, {}, caller=HUB, timeout_s=_CHECK_S)
-        except UpstreamUnauthorized:
-            raise
-        except UpstreamTimeout:
-            return UpstreamTimeout(f"it does not answer {method}")
-        except UpstreamBusy:
-            return None
-        except UpstreamError as fault:
-            return fault
-        return None
 
     def _ping_interval_s(self) -> float:
         return self.config.ping_interval_s if isinstance(self.config, ServerConfig) else _LONGEST_PAUSE_S
@@ -501,21 +480,8 @@ class Supervisor:
 
     async def _relist(self, refresh: Refresh, kinds: Iterable[EntryKind]) -> None:
         await refresh.run(kinds)
-        if refresh is self._refresh and self.connection is not None and self._take(refresh):
+        if refresh is self._refresh and self.connection is not None and self._offered.take(refresh.offering):
             self._ears.changed(self.name)
-
-    def _take(self, refresh: Refresh) -> bool:
-        """Swap the offering in; whether it is another one."""
-        self._known = refresh.offering
-        return self._offer()
-
-    def _offer(self) -> bool:
-        """Offer what the links offer together; whether it is another offering."""
-        parts = self._known, self._also
-        if self._parts is not None and all(one is other for one, other in zip(parts, self._parts, strict=True)):
-            return False
-        self.offering, self._parts = united(*parts), parts
-        return True
 
     # Status
 
