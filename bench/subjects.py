@@ -95,11 +95,15 @@ def _hub_stdio(place: Place) -> list[str]:
     return hub_command(place.folder, place.port, place.upstream_urls[HANDSHAKE], fast)
 
 
-def _nginx(place: Place) -> list[str]:
+def _nginx(era: str, options: str = "") -> Callable[[Place], list[str]]:
+    return lambda place: _nginx_command(place, era, options)
+
+
+def _nginx_command(place: Place, era: str, options: str) -> list[str]:
     program = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
     if program is None:
         raise Unavailable("nginx is not installed (Debian: nginx-light)")
-    upstream = place.upstream_urls[HANDSHAKE].split("/")[2]
+    upstream = place.upstream_urls[era].split("/")[2]
     temporary = "".join(
         f"{kind}_temp_path {place.folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
@@ -110,7 +114,8 @@ def _nginx(place: Place) -> list[str]:
         f"  keepalive_requests 10000000;\n"
         f"  upstream fast {{ server {upstream}; keepalive 64; keepalive_requests 10000000; }}\n"
         f"  server {{ listen 127.0.0.1:{place.port} backlog=1024;\n"
-        '    location / { proxy_pass http://fast; proxy_http_version 1.1; proxy_set_header Connection ""; } } }\n'
+        '    location / { proxy_pass http://fast; proxy_http_version 1.1; proxy_set_header Connection ""; '
+        f"{options} }} }} }}\n"
     )
     return [program, "-p", str(place.folder), "-e", "stderr", "-c", str(place.folder / "nginx.conf")]
 
@@ -159,7 +164,7 @@ def install_fastmcp() -> None:
 _MEGABYTE_CONNECTIONS = 4
 
 SUBJECTS = (
-    Subject("nginx", "nginx, plain reverse proxy", HANDSHAKE, "echo", _nginx),
+    Subject("nginx", "nginx, plain reverse proxy", HANDSHAKE, "echo", _nginx(HANDSHAKE)),
     Subject("hub", "**hub**, session era", HANDSHAKE, "fast__echo", _hub(HANDSHAKE), True),
     Subject("hub-stateless", "**hub**, stateless era", STATELESS, "fast__echo", _hub(STATELESS), True),
     Subject("hub-old-to-new", "hub, session client, stateless server", HANDSHAKE, "fast__echo", _hub(STATELESS), True),
@@ -167,20 +172,30 @@ SUBJECTS = (
     Subject("hub-stdio", "hub, session era, stdio server", HANDSHAKE, "fast__echo", _hub_stdio, True, tree=False),
     Subject("hub-sse", "hub, the server answers by SSE", HANDSHAKE, f"fast__{STREAMED}", _hub(HANDSHAKE), True),
     Subject(
+        "nginx-progress",
+        "nginx, progress (SSE, unbuffered)",
+        STATELESS,
+        "echo",
+        _nginx(STATELESS, "proxy_buffering off;"),
+        progress=True,
+        measure="nginx-progress",
+    ),
+    Subject(
         "hub-progress",
-        "hub, progress (SSE both ways)",
+        "hub, progress (SSE both ways), × nginx with the same",
         STATELESS,
         "fast__echo",
         _hub(STATELESS),
         True,
         progress=True,
+        measure="nginx-progress",
     ),
     Subject(
         "nginx-1mib",
         "nginx, 1 MiB result (4 connections)",
         HANDSHAKE,
         MEGABYTE,
-        _nginx,
+        _nginx(HANDSHAKE),
         connections=_MEGABYTE_CONNECTIONS,
         text=MEGABYTE_TEXT,
         measure="nginx-1mib",

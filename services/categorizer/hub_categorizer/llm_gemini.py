@@ -22,6 +22,9 @@ T = TypeVar("T")
 
 NAME = "gemini"
 
+_STUMBLES = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
+"""What the SDK raises over an answer that it cannot read; an HTTP library's errors are none of these."""
+
 _SECONDS = re.compile(r"([0-9]+(?:\.[0-9]+)?)s")
 
 
@@ -72,7 +75,7 @@ class Gemini:
             return await asking
         except errors.APIError as fault:
             raise self._translated(fault) from None
-        except (ValueError, RecursionError):
+        except _STUMBLES:
             raise
         except Exception as fault:
             # The SDK lets its HTTP library's errors through, and which library that is depends on the installation.
