@@ -21,6 +21,7 @@ from hub_common.tasks import Tasks, Workers
 from hub_gateway.backlog import LONG_BYTES, backlog
 from hub_gateway.frontends.flow import Flow
 from hub_gateway.intake import Intake
+from hub_gateway.outgoing import JOINED_BYTES, Outgoing
 from hub_gateway.turns import TURNS_BYTES
 from hub_gateway.wire.head_fields import Head, Heads
 
@@ -30,9 +31,6 @@ VIEWS_PATH = MCP_PATH + "/v/"
 
 _REQUEST_LINE = b"POST %b HTTP/1.1\r\n" % MCP_PATH.encode()
 _REQUEST_LINE_BYTES = len(_REQUEST_LINE)
-_JOINED_BYTES = 65_536
-"""A longer body is not copied to stand behind its head."""
-
 _VIEW_LINE = re.compile(rb"POST %b([A-Za-z0-9][A-Za-z0-9_-]{0,63}) HTTP/1\.1\r\n" % VIEWS_PATH.encode())
 
 Answered = Callable[["Post"], Awaitable[None]]
@@ -95,7 +93,7 @@ class Post(msgspec.Struct, eq=False):
         body, self._held = self._held + body, b""
         if body and not self.gone:
             self._begun = True
-            link.transport.write(body)
+            link.outgoing.write(link.transport, body)
         if not more:
             self._end()
 
@@ -114,10 +112,11 @@ class Post(msgspec.Struct, eq=False):
 
     def _whole(self, head: bytes, body: bytes) -> None:
         if not (self.gone or self.ended):
-            if len(body) < _JOINED_BYTES:
-                self._link.transport.write(head + body)
+            link = self._link
+            if len(body) < JOINED_BYTES:
+                link.outgoing.write(link.transport, head + body)
             else:
-                self._link.write_long(head, body)
+                link.write_long(head, body)
             self._end()
 
     def _end(self) -> None:
@@ -154,6 +153,7 @@ class Link(HttpToolsProtocol):
     workers: ClassVar[Workers[Post]]
     body_limit_bytes: ClassVar[int]
     heads: ClassVar[Heads]
+    outgoing: ClassVar[Outgoing]
     """All are set on a class of the composition root's own (`link`): uvicorn gives a protocol no arguments."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -237,6 +237,7 @@ class Link(HttpToolsProtocol):
             else:
                 self._read_on(data)
         elif self._parsing or self._answering is not None or not self._begin(data):
+            self.outgoing.flush()  # uvicorn may write, or close
             super().data_received(data)
 
     def on_message_begin(self) -> None:
@@ -264,6 +265,7 @@ class Link(HttpToolsProtocol):
         if self._intake is not None:
             self._intake.gone_on()
         if not post.keep:
+            self.outgoing.flush()
             self.transport.close()
         if self.pipeline or self.transport.is_closing():
             self.on_response_complete()
@@ -290,6 +292,7 @@ class Link(HttpToolsProtocol):
         if self._answering is not None and not self._missing:
             self._answering.keep = False
         else:
+            self.outgoing.flush()
             super().shutdown()
 
     def on_response_complete(self) -> None:
@@ -334,6 +337,7 @@ class Link(HttpToolsProtocol):
     def write_long(self, head: bytes, body: bytes) -> None:
         """Write a response without a copy of its body."""
         self._long_bytes = len(body)
+        self.outgoing.flush()
         self.transport.writelines((head, body))
         if not self.flow.write_paused:
             self._long_bytes = 0
@@ -359,6 +363,7 @@ class Link(HttpToolsProtocol):
             self._intake.is_whole()
         self.workers.give(post)
         if len(data) > missing:
+            self.outgoing.flush()
             super().data_received(data[missing:])
 
     def _reap(self) -> None:
@@ -398,5 +403,6 @@ def link(answer: Answered, limit_bytes: int, tasks: Tasks) -> type[Link]:
         workers = Workers(tasks, "post", answer, after)
         body_limit_bytes = limit_bytes
         heads = Heads()
+        outgoing = Outgoing()
 
     return Bound

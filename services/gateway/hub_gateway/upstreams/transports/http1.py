@@ -17,6 +17,7 @@ import msgspec
 from hub_gateway.backlog import LONG_BYTES
 from hub_gateway.errors import UpstreamDown, UpstreamGarbage
 from hub_gateway.intake import Intake, set_reading
+from hub_gateway.outgoing import JOINED_BYTES, Outgoing
 from hub_gateway.turns import FLOOD_BYTES, TURNS_BYTES
 from hub_gateway.upstreams.transports.transport import MESSAGE_LIMIT_BYTES
 from hub_gateway.wire.head_fields import Head, Heads
@@ -29,7 +30,6 @@ _OK_BYTES = len(_OK)
 _EVENT_STREAM = b"text/event-stream"
 _SKIP_S = 2.0
 _TRUST_IDLE_S = 0.5
-_JOINED_BYTES = 65_536
 HEAD_LIMIT_BYTES = 256 * 1024
 """What a response may say besides its body: its head, other heads before it, and what follows the body."""
 
@@ -88,6 +88,8 @@ class Owner(Protocol):
 
     keep_s: float
     """How long a socket may idle when the server does not say."""
+    outgoing: Outgoing
+    """Its writes."""
 
     def keep_s_of(self, value: bytes) -> float:
         """How long a socket may idle when the server sent this `Keep-Alive` header."""
@@ -136,8 +138,8 @@ class Link(asyncio.Protocol):
         if self._socket is None or self.failure is not None:
             self._fail(Unreachable(self.failure or "the connection was closed by the server"))
             return
-        if len(body) < _JOINED_BYTES:
-            self._socket.write(head + body)
+        if len(body) < JOINED_BYTES:
+            self._pool.outgoing.write(self._socket, head + body)
         else:
             self._socket.write(head)
             self._socket.write(body)

@@ -11,6 +11,7 @@ from collections import deque
 from functools import lru_cache
 
 from hub_gateway.config.server_model import ConnectionPool
+from hub_gateway.outgoing import Outgoing
 from hub_gateway.upstreams.transports.address import Address
 from hub_gateway.upstreams.transports.http1 import Feed, Link, Response, Unreachable
 
@@ -35,6 +36,7 @@ class Pool:
         self._address = address
         self._limits = limits
         self._tls = ssl.create_default_context() if address.tls else None
+        self.outgoing = Outgoing()
         self._idle: list[Link] = []
         self._links: set[Link] = set()
         self._own: set[Link] = set()

@@ -21,6 +21,7 @@ from hub_common.logs import redacted
 from hub_gateway.backlog import LONG_BYTES
 from hub_gateway.errors import UpstreamDown
 from hub_gateway.intake import Intake, set_reading
+from hub_gateway.outgoing import Outgoing
 from hub_gateway.turns import FLOOD_BYTES, TURNS_BYTES
 from hub_gateway.upstreams.transports.log_budget import LogBudget
 from hub_gateway.upstreams.transports.transport import MESSAGE_LIMIT_BYTES, Lost, Receive
@@ -117,6 +118,7 @@ class _Child(asyncio.SubprocessProtocol):
         self._process: asyncio.SubprocessTransport | None = None
         self._lines = LineBuffer(MESSAGE_LIMIT_BYTES)
         self._intake = Intake(self, shared=True)
+        self._outgoing = Outgoing()
         self._stdout: asyncio.ReadTransport | None = None
         self._stderr = LineBuffer(_STDERR_LINE_BYTES)
         self._last_words: deque[bytes] = deque(maxlen=3)
@@ -130,7 +132,7 @@ class _Child(asyncio.SubprocessProtocol):
         """Write one line."""
         if self._stdin is None or self._lost is None or self._gone.is_set():
             raise UpstreamDown(self._reason())
-        self._stdin.write(one_line(message) + b"\n")
+        self._outgoing.write(self._stdin, one_line(message) + b"\n")
         if not self._writable.is_set():
             await self._writable.wait()
             if self._lost is None:
@@ -141,6 +143,7 @@ class _Child(asyncio.SubprocessProtocol):
         self._lost = None
         self._writable.set()
         if self._stdin is not None:
+            self._outgoing.flush()
             self._stdin.close()
 
     async def exited(self, within_s: float) -> bool:
