@@ -59,6 +59,7 @@ from hub_gateway.routing.roots import Roots
 from hub_gateway.routing.router import Router
 from hub_gateway.routing.seal import Seal
 from hub_gateway.routing.shared_sessions import SharedSessions
+from hub_gateway.routing.states import States
 from hub_gateway.routing.subscriptions import Subscriptions
 from hub_gateway.routing.task_handles import TaskHandles
 from hub_gateway.routing.task_ids import TaskIds
@@ -179,7 +180,14 @@ class Gateway:
         task_ids.replica = self.peers.id if settings.redis_url else ""
         handles = TaskHandles(self.fleet, self.current, task_ids, self.store)
         self.calls = calls = Calls(
-            self.fleet, self.current, Usage(self.store), holding, self._log_levels, handles, self._homes
+            self.fleet,
+            self.current,
+            Usage(self.store),
+            holding,
+            self._log_levels,
+            handles,
+            self._homes,
+            States(self._seal),
         )
         self._subscriptions = Subscriptions(self.fleet, calls, self.sessions.changed, elsewhere.answer)
         self._roots = Roots(self.fleet, self.current, time.monotonic)

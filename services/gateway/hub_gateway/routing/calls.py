@@ -21,9 +21,10 @@ from hub_gateway.exposure.current import Audience, Current
 from hub_gateway.exposure.view import View
 from hub_gateway.routing import questions
 from hub_gateway.routing.exchange import Bound, Exchange, Response
-from hub_gateway.routing.held import Holding, MissingCapability, declared
+from hub_gateway.routing.held import MAY_ASK, Holding, MissingCapability, declared
 from hub_gateway.routing.homes import Homes
 from hub_gateway.routing.log_levels import LogLevels
+from hub_gateway.routing.states import STATE, States
 from hub_gateway.routing.task_handles import TaskCall, TaskHandles
 from hub_gateway.routing.translate import error_for, result_for, visits_of, visits_required
 from hub_gateway.routing.usage import Usage
@@ -70,6 +71,7 @@ class Calls:
         log_levels: LogLevels,
         handles: TaskHandles,
         homes: Homes,
+        states: States,
     ) -> None:
         self._fleet = fleet
         self.handles = handles
@@ -79,6 +81,7 @@ class Calls:
         """Calls of stateless clients that wait for an answer."""
         self.homes = homes
         """Where sessions' own connections are."""
+        self._states = states
         self.usage = usage
         """Told of every call of a tool."""
 
@@ -141,7 +144,7 @@ class Calls:
     async def read_resource(self, exchange: Exchange) -> Response:
         """Answer `resources/read`: the owner is asked, or whoever may own what no list names."""
         uri = exchange.text("uri")
-        owners = self.owners(self.view(exchange), uri)
+        owners = self._asked_again(exchange, self.owners(self.view(exchange), uri))
         refusal: Response | None = None
         for upstream_name, local_uri in owners:
             params = exchange.params
@@ -196,6 +199,19 @@ class Calls:
         mirrored = param_headers.mirrored(entry.mirrors, arguments)
         return self._ask(exchange, entry.upstream_name, params, entry.local_name, mirrored)
 
+    def _asked_again(self, exchange: Exchange, owners: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Of those to ask, the one that asked the client something, where the request is a retry with the answers.
+
+        Raises:
+            CallerError: it is none of them.
+        """
+        asker = None if exchange.session is not None else self._states.asker(exchange)
+        if asker is None:
+            return owners
+        if not (found := [owner for owner in owners if owner[0] == asker]):
+            raise CallerError("Invalid requestState: it belongs to another request")
+        return found
+
     def owners(self, view: View, uri: str) -> list[tuple[str, str]]:
         """The upstreams to ask for a URI, best first, each with the URI as that upstream knows it.
 
@@ -248,6 +264,9 @@ class Calls:
         era = exchange.era if connection is None else connection.agreement.era
         if "_meta" in params:
             params = self.handles.addressed(upstream_name, params)
+        bare = exchange.session is None and era is Era.STATELESS
+        if bare and STATE in params and method in MAY_ASK:
+            params = self._states.opened(exchange, upstream_name, name, params)
         if exchange.era is era:
             listener = TaskCall(exchange, exchange.session) if "task" in params and exchange.session else None
             try:
@@ -265,6 +284,8 @@ class Calls:
                     return await self._ask(exchange, upstream_name, params, name, fresh, again=True)
             return _refused(exchange, era, reply.error_raw)
         result_raw = reply.result_raw
+        if bare:
+            result_raw = self._states.sealed(exchange, upstream_name, name, result_raw)
         if method == "tools/call":
             result_raw = self.handles.created(exchange, upstream_name, result_raw)
             if (moved := self._current.exposure.catalog.moved.get(upstream_name)) is not None:

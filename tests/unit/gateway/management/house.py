@@ -37,6 +37,7 @@ from hub_gateway.routing.log_levels import LogLevels
 from hub_gateway.routing.republish import Republish
 from hub_gateway.routing.seal import Seal
 from hub_gateway.routing.shared_sessions import SharedSessions
+from hub_gateway.routing.states import States
 from hub_gateway.routing.subscriptions import Subscriptions
 from hub_gateway.routing.task_handles import TaskHandles
 from hub_gateway.routing.task_ids import TaskIds
@@ -136,7 +137,8 @@ def _tied(
     elsewhere = Elsewhere(peers, sessions, SharedSessions(peers))
     homes = Homes(peers, elsewhere.answer, sessions, fleet, None, 3600.0)
     handles = TaskHandles(fleet, current, TaskIds(fleet, current, Seal()), store)
-    calls = Calls(fleet, current, Usage(store), Holding("", Seal()), LogLevels(fleet, lambda: 0), handles, homes)
+    holding, levels = Holding("", Seal()), LogLevels(fleet, lambda: 0)
+    calls = Calls(fleet, current, Usage(store), holding, levels, handles, homes, States(Seal()))
     subscriptions = Subscriptions(fleet, calls, sessions.changed, elsewhere.answer)
     satellites = (
         Filter(settings.filter_target, settings.satellite_timeout_s),
