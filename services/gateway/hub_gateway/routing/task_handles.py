@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
+from contextlib import aclosing
 from typing import Any, NamedTuple
 
 import msgspec
@@ -26,7 +27,8 @@ from hub_gateway.routing.owners import StandingClient
 from hub_gateway.routing.task_ids import TaskIds
 from hub_gateway.sessions.session import Session
 from hub_gateway.upstreams.fleet import Fleet
-from hub_gateway.upstreams.pending import Answer, Listener
+from hub_gateway.upstreams.pages import pages
+from hub_gateway.upstreams.pending import Answer, Listener, Reply
 from hub_gateway.upstreams.supervisor import Supervisor
 from hub_gateway.wire import codec, rewrite
 from hub_gateway.wire.capabilities import TASKS
@@ -181,7 +183,7 @@ class TaskHandles:
         """Answer `tasks/list` of 2025-11-25 with the tasks of every upstream that lists them, on one page, after what
         other replicas answered of their own processes. To another replica this one answers with those alone.
 
-        An upstream that fails is left out: its tasks are still found by their handles.
+        What an upstream that fails did not list is left out: those tasks are still found by their handles.
         """
         shown = self._current.of(exchange.view_name).allowed.upstreams
         able = [
@@ -270,30 +272,33 @@ class TaskHandles:
         return {task for task in tasks if makers.get(task, anyone) == exchange.requestor}
 
     async def _tasks_of(self, exchange: Exchange, supervisor: Supervisor) -> list[bytes]:
-        """The tasks of one upstream that may be listed: of a session's own connection where it has one."""
+        """The tasks of one upstream that may be listed: of a session's own connection where it has one. Where a page
+        fails, those of the pages before it."""
         found: list[bytes] = []
         upstream_name = supervisor.name
         if supervisor.isolated and exchange.session is not None:
             supervisor = self._fleet.own_if_there(upstream_name, exchange.session.id)
-        params: rewrite.Members = {}
+
+        def ask(params: rewrite.Members) -> Awaitable[Reply]:
+            return supervisor.request("tasks/list", params, caller=exchange.caller)
+
         try:
-            while True:
-                reply = await supervisor.request("tasks/list", params, caller=exchange.caller)
-                page = rewrite.members(reply.result_raw)
-                tasks = rewrite.items(page.get("tasks", Raw(b"[]")))
-                named = [(supervisor.name, rewrite.text(rewrite.members(each).get("taskId")) or "") for each in tasks]
-                theirs = await self._may_hear(exchange, named)
-                found += [
-                    self.public(supervisor.name, task_raw, exchange.requestor)
-                    for task, task_raw in zip(named, tasks, strict=True)
-                    if task in theirs
-                ]
-                cursor = page.get("nextCursor")
-                if cursor is None or not tasks:
-                    return found
-                params = {"cursor": cursor}
-        except (HubError, msgspec.MsgspecError):
-            return found
+            async with aclosing(pages(ask, "tasks")) as listed:
+                async for tasks in listed:
+                    found += await self._theirs(exchange, upstream_name, tasks)
+        except (HubError, msgspec.MsgspecError) as fault:
+            _log.debug("%s: not all of its tasks are listed: %s", upstream_name, fault)
+        return found
+
+    async def _theirs(self, exchange: Exchange, upstream_name: str, tasks: Sequence[Raw]) -> list[bytes]:
+        """Those of the tasks on one page that are theirs who ask, under their handles."""
+        named = [(upstream_name, rewrite.text(rewrite.members(each).get("taskId")) or "") for each in tasks]
+        theirs = await self._may_hear(exchange, named)
+        return [
+            self.public(upstream_name, task_raw, exchange.requestor)
+            for task, task_raw in zip(named, tasks, strict=True)
+            if task in theirs
+        ]
 
     def _remember(self, exchange: Exchange, upstream_name: str, task_members: rewrite.Members) -> None:
         local_id = rewrite.text(task_members.get("taskId"))

@@ -1,29 +1,28 @@
-"""Bringing home what an upstream offers: every page of every list.
+"""Bringing home what an upstream offers: all of every list.
 
-Owns paging, and that only one refresh runs at a time on a connection. Does not know who wants to know.
+Owns that only one refresh runs at a time on a connection. Does not know who wants to know.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
+from contextlib import aclosing
 
 import msgspec
-from msgspec import Raw
 
 from hub_gateway.catalog.entry import EntryKind, Offering
-from hub_gateway.errors import UpstreamDown, UpstreamError, UpstreamGarbage, UpstreamUnauthorized
+from hub_gateway.errors import UpstreamDown, UpstreamError, UpstreamUnauthorized
 from hub_gateway.upstreams.connection import Connection
 from hub_gateway.upstreams.handshake import ON_BEHALF
 from hub_gateway.upstreams.offered import FIELDS
+from hub_gateway.upstreams.pages import pages
+from hub_gateway.upstreams.pending import Reply
 from hub_gateway.wire import rewrite
-from hub_gateway.wire.errors import METHOD_NOT_FOUND, read_error
 from hub_gateway.wire.message import own
 
 _log = logging.getLogger(__name__)
-
-_MAX_PAGES = 1_000
 
 
 class Refresh:
@@ -71,7 +70,7 @@ class Refresh:
             definitions: tuple[bytes, ...] = ()
         else:
             try:
-                definitions = await self._pages(kind)
+                definitions = await self._definitions(kind)
             except UpstreamError as fault:
                 if self._connection.gone is not None:
                     raise UpstreamDown(self._connection.gone) from fault
@@ -85,29 +84,9 @@ class Refresh:
         if definitions != self.offering.of(kind):
             self.offering = msgspec.structs.replace(self.offering, **{FIELDS[kind]: definitions})
 
-    async def _pages(self, kind: EntryKind) -> tuple[bytes, ...]:
-        definitions: list[bytes] = []
-        params: rewrite.Members = {}
-        seen: set[bytes] = set()
-        for _ in range(_MAX_PAGES):
-            reply = await self._connection.request(
-                kind.list_method, params, caller=ON_BEHALF, timeout_s=self._timeout_s
-            )
-            if reply.error_raw:
-                error = read_error(reply.error_raw)
-                if error.code == METHOD_NOT_FOUND:
-                    return ()
-                raise UpstreamGarbage(f"it answered {error.code} {error.message}")
-            try:
-                page = rewrite.members(reply.result_raw)
-                definitions.extend(own(item) for item in rewrite.items(page.get(kind.value, Raw(b"[]"))))
-            except msgspec.MsgspecError as fault:
-                raise UpstreamGarbage(f"its answer is no list of {kind.value}: {fault}") from fault
-            cursor = page.get("nextCursor")
-            if cursor is None or rewrite.text(cursor) is None:
-                return tuple(definitions)
-            if own(cursor) in seen:
-                raise UpstreamGarbage("its pages go round in a circle")
-            seen.add(own(cursor))
-            params = {"cursor": Raw(own(cursor))}
-        raise UpstreamGarbage(f"its list has more than {_MAX_PAGES} pages")
+    async def _definitions(self, kind: EntryKind) -> tuple[bytes, ...]:
+        def ask(params: rewrite.Members) -> Awaitable[Reply]:
+            return self._connection.request(kind.list_method, params, caller=ON_BEHALF, timeout_s=self._timeout_s)
+
+        async with aclosing(pages(ask, kind.value)) as listed:
+            return tuple([own(item) async for items in listed for item in items])

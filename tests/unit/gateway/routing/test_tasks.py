@@ -198,3 +198,31 @@ async def test_a_session_is_its_token_s(working: Working) -> None:
         other = RawClient(url, client.session_id, headers=bearing("other-token"))
         assert (await other.request("ping")).status == 404
         assert (await client.request("ping")).json()["result"] == {}
+
+
+LISTS: tuple[tuple[list[dict[str, Any]], int, int], ...] = (
+    ([{"tasks": [TASK], "nextCursor": None}], 1, 1),
+    ([{"tasks": [], "nextCursor": "2"}, {"tasks": [TASK]}], 1, 2),
+    ([{"tasks": [TASK], "nextCursor": "2"}, {"tasks": [TASK], "nextCursor": "2"}], 1, 2),
+    ([{"tasks": [TASK], "nextCursor": "2"}, {"tasks": 7}], 1, 2),
+    ([{"tasks": []}], 0, 1),
+)
+"""The pages of a server, how many tasks are listed of them, and how many pages are asked for."""
+
+
+@pytest.mark.parametrize(("pages", "listed", "asked"), LISTS)
+async def test_tasks_are_listed_to_the_last_page_and_no_further(
+    working: Working, pages: list[dict[str, Any]], listed: int, asked: int
+) -> None:
+    cursors = list[Any]()
+
+    async def tell_all(call: Call) -> Answer:
+        cursors.append(call.params.get("cursor"))
+        return pages[min(len(cursors), len(pages)) - 1]
+
+    working.server.handlers["tasks/list"] = tell_all
+    async with raw_session(working.house.url) as client:
+        task_id = await working.made(client)
+        answer = (await client.request("tasks/list")).json()["result"]["tasks"]
+    assert answer == [{**TASK, "taskId": task_id}] * listed
+    assert cursors == [None, "2"][:asked]

@@ -1,0 +1,57 @@
+"""Reading a list of an upstream to its end, page by page (2025-11-25 and 2026-07-28 server/utilities/pagination).
+
+Owns where a list ends, and that each does. Does not know what is listed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+
+import msgspec
+from msgspec import Raw
+
+from hub_gateway.errors import UpstreamGarbage
+from hub_gateway.upstreams.pending import Reply
+from hub_gateway.wire import rewrite
+from hub_gateway.wire.errors import METHOD_NOT_FOUND, read_error
+from hub_gateway.wire.message import own
+
+MAX_PAGES = 1_000
+
+Ask = Callable[[rewrite.Members], Awaitable[Reply]]
+"""Asks for the page that these params name."""
+
+
+async def pages(ask: Ask, member: str) -> AsyncGenerator[list[Raw]]:
+    """Yield what stands in this member of each page; nothing where the upstream does not know the list. A page without
+    items is not the last one where it has a cursor. Whoever reads closes it.
+
+    Raises:
+        UpstreamGarbage: it refuses a page, a page is no list, or the list has no end.
+        UpstreamError: as `ask` says.
+    """
+    params: rewrite.Members = {}
+    seen: set[bytes] = set()
+    for _ in range(MAX_PAGES):
+        reply = await ask(params)
+        if reply.error_raw:
+            error = read_error(reply.error_raw)
+            if error.code == METHOD_NOT_FOUND and not seen:
+                return
+            raise UpstreamGarbage(f"it answered {error.code} {error.message}")
+        try:
+            page = rewrite.members(reply.result_raw)
+            items = rewrite.items(page.get(member, Raw(b"[]")))
+        except msgspec.MsgspecError as fault:
+            raise UpstreamGarbage(f"its answer is no list of {member}: {fault}") from fault
+        cursor = page.get("nextCursor")
+        if cursor is None or rewrite.text(cursor) is None:  # `null`, which some write where there is none
+            yield items
+            return
+        cursor_raw = own(cursor)
+        if cursor_raw in seen:
+            raise UpstreamGarbage("its pages go round in a circle")
+        seen.add(cursor_raw)
+        yield items
+        params = {"cursor": Raw(cursor_raw)}
+    raise UpstreamGarbage(f"its list has more than {MAX_PAGES} pages")
