@@ -6,11 +6,17 @@ Owns which headers tell the eras apart and mirror the body. What the body says b
 from __future__ import annotations
 
 import msgspec
+from starlette.types import Scope
 
 from hub_gateway.frontends.guards import Guard, Headers
+from hub_gateway.wire import headers as names
 from hub_gateway.wire.revisions import HANDSHAKE_REVISIONS
 
-SESSION_ID = b"mcp-session-id"
+SESSION_ID = names.SESSION_ID.encode()
+
+_REVISION = names.PROTOCOL_VERSION.encode()
+_MIRRORS = frozenset({_REVISION, names.METHOD.encode(), names.NAME.encode()})
+_PARAM_PREFIX = names.PARAM_PREFIX.encode()
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -32,14 +38,32 @@ class Asked(msgspec.Struct, frozen=True):
     """`Mcp-Name`."""
     name: str | None
     """What `Mcp-Name` says in plain letters; None where it is encoded, or is not there."""
+    contradicted: tuple[bytes, ...] = ()
+    """Headers that mirror the body and say two things (`contradictions`)."""
 
 
-def read_asked(headers: Headers, guard: Guard | None = None) -> Asked:
+def contradictions(scope: Scope) -> tuple[bytes, ...]:
+    """The headers of a request that mirror its body and stand there more than once, not always with the same value: of
+    such a one somebody between may have gone by another value than the hub does (2026-07-28 transports/streamable-http
+    §Server Validation). A head that `wire.head_fields` reads has no header twice."""
+    said: dict[bytes, bytes] = {}
+    found: dict[bytes, None] = {}
+    for name, value in scope["headers"]:
+        if name in _MIRRORS or name.startswith(_PARAM_PREFIX):
+            value = value.strip()
+            if said.setdefault(name, value) != value:
+                found[name] = None
+    return tuple(found)
+
+
+def read_asked(headers: Headers, guard: Guard | None = None, contradicted: tuple[bytes, ...] = ()) -> Asked:
     """Read them. Without a guard nobody is refused."""
-    revision = headers.get(b"mcp-protocol-version", b"").decode("latin-1").strip()
+    revision = headers.get(_REVISION, b"").decode("latin-1").strip()
     in_session = SESSION_ID in headers
     stateless: bool | None = None
-    if in_session and revision in HANDSHAKE_REVISIONS:
+    if _REVISION in contradicted:
+        pass  # they say both, so that the body has to
+    elif in_session and revision in HANDSHAKE_REVISIONS:
         stateless = False  # says twice that it belongs to a session
     elif not in_session and revision and revision not in HANDSHAKE_REVISIONS:
         stateless = True
@@ -57,4 +81,5 @@ def read_asked(headers: Headers, guard: Guard | None = None) -> Asked:
         method=headers.get(b"mcp-method", b"").decode("latin-1").strip(),
         name_raw=name_raw,
         name=name_raw.decode() if plain and name_raw is not None else None,
+        contradicted=contradicted,
     )

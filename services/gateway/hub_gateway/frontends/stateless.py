@@ -105,6 +105,10 @@ def open_exchange(
         raise Refusal(own(message.id), INVALID_PARAMS, "Invalid params: _meta must be an object") from None
     if said.fault:
         raise Refusal(own(message.id), INVALID_PARAMS, f"Invalid params: _meta {said.fault}")
+    if asked.contradicted:
+        which = ", ".join(name.decode("latin-1").title() for name in asked.contradicted)
+        why = f"Header mismatch: sent more than once with different values: {which[:200]}"
+        raise Refusal(own(message.id), HEADER_MISMATCH, why)
     revision = said.revision
     if asked.revision != revision:
         why = f"Header mismatch: MCP-Protocol-Version is {asked.revision[:40]!r}, _meta says {revision[:40]!r}"

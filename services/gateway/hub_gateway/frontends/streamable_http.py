@@ -17,7 +17,7 @@ from hub_common.tasks import Tasks
 from hub_gateway.errors import HubError, TooLarge
 from hub_gateway.frontends.access import Access, Denied, deny
 from hub_gateway.frontends.answering import KEEP_ALIVE_S, SSE_HEADERS, Answering, Watches, until_disconnect
-from hub_gateway.frontends.asked import SESSION_ID, Asked, read_asked
+from hub_gateway.frontends.asked import SESSION_ID, Asked, contradictions, read_asked
 from hub_gateway.frontends.guards import Headers, headers_of, read_body, send_body
 from hub_gateway.frontends.http_sse import HttpSse
 from hub_gateway.frontends.posts import Post
@@ -94,7 +94,7 @@ class StreamableHttp:
             await deny(send, denied)
             return
         if method == "POST":
-            await self._post(headers, view_name, receive, send)
+            await self._post(scope, headers, view_name, receive, send)
         elif headers.get(b"mcp-protocol-version", b"").decode("latin-1") in STATELESS_REVISIONS:
             await send_body(send, 405, b"", extra=[(b"allow", b"POST")])
         elif method == "GET":
@@ -113,14 +113,15 @@ class StreamableHttp:
             return deny(post, denied)
         return self._take(headers, asked, view_name, post.body, post.receive, post)
 
-    async def _post(self, headers: Headers, view_name: str, receive: Receive, send: Send) -> None:
+    async def _post(self, scope: Scope, headers: Headers, view_name: str, receive: Receive, send: Send) -> None:
         try:
             body = await read_body(receive, headers, self._body_limit_bytes)
         except TooLarge as fault:
             await send_body(send, 413, codec.error(b"", fault.error_raw))
             return
         if body is not None:
-            await self._take(headers, read_asked(headers), view_name, body, receive, send)
+            asked = read_asked(headers, contradicted=contradictions(scope))
+            await self._take(headers, asked, view_name, body, receive, send)
 
     # From here to `Answering.answer` nothing is a coroutine that need not be: each is woken on the way of each answer.
 

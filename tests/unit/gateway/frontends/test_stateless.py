@@ -96,6 +96,48 @@ async def test_a_request_that_climbs_them_all_is_answered(front: Front) -> None:
     assert ignored.status == 200, "session ids mean nothing here"
 
 
+TWICE: tuple[tuple[dict[str, str], dict[str, str], str], ...] = (
+    ({"Mcp_Name": "a__hold", "mcp_name": "a__echo"}, {}, "Mcp-Name"),
+    ({"Mcp_Name": "a__echo", "mcp_name": "a__hold"}, {}, "Mcp-Name"),
+    ({"Mcp_Method": "tools/list", "mcp_method": "tools/call"}, {}, "Mcp-Method"),
+    ({"MCP_Protocol_Version": "2025-11-25", "mcp_protocol_version": "2026-07-28"}, {}, "Mcp-Protocol-Version"),
+    ({"MCP_Protocol_Version": "2026-07-28", "mcp_protocol_version": "2025-11-25"}, {}, "Mcp-Protocol-Version"),
+    (
+        {"MCP_Protocol_Version": "2026-07-28", "mcp_protocol_version": "2025-11-25"},
+        {"Mcp_Session_Id": "nobody's"},
+        "Mcp-Protocol-Version",
+    ),
+    ({"Mcp_Param_X": "1", "mcp_param_x": "2"}, {}, "Mcp-Param-X"),
+    ({"Mcp_Param_X": "1", "mcp_param_x": "1", "MCP_PARAM_X": "2"}, {}, "Mcp-Param-X"),
+)
+"""Headers in two spellings, which are one header twice; what is sent besides; and who is named in the refusal."""
+
+
+@pytest.mark.parametrize(("twice", "more", "named"), TWICE)
+async def test_a_header_that_says_two_things_is_refused(
+    front: Front, twice: dict[str, str], more: dict[str, str], named: str
+) -> None:
+    for _ in range(2):
+        answer = await front.send(_call(), **{**HEADERS, **more, **twice})
+        assert (answer.status, answer.json()["error"]["code"], answer.json()["id"]) == (400, MISMATCH, 7)
+        assert answer.json()["error"]["message"].endswith(f": {named}")
+    assert front.server.seen == []
+
+
+async def test_a_header_that_says_the_same_twice_is_taken(front: Front) -> None:
+    answer = await front.send(_call(), **HEADERS, mcp_name="a__echo", Mcp_Param_X="1", mcp_param_x="1")
+    assert answer.status == 200
+    other = await front.send(_call(), **HEADERS, X_Other="1", x_other="2")
+    assert other.status == 200, "what mirrors nothing is nobody's business"
+
+
+async def test_a_session_has_no_headers_that_mirror_its_body(front: Front) -> None:
+    client = await front.session()
+    named = {"Mcp_Session_Id": client.session_id or "", "MCP_Protocol_Version": "2025-11-25"}
+    ping = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+    assert (await front.send(ping, **named, Mcp_Name="a", mcp_name="b")).status == 200
+
+
 @pytest.mark.parametrize(
     ("method", "status"), (("no/such/method", 404), ("ping", 404), ("initialize", 404), ("server/discover", 200))
 )
