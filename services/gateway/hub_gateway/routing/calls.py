@@ -184,15 +184,29 @@ class Calls:
         return await self._ask(exchange, entry.upstream_name, params, None)
 
     def forward(
-        self, exchange: Exchange, entry: Entry, params: rewrite.Members, member: str, asked_name: str
+        self,
+        exchange: Exchange,
+        entry: Entry,
+        params: rewrite.Members,
+        member: str,
+        asked_name: str,
+        *,
+        direct: bool = True,
     ) -> Awaitable[Response]:
-        """Forward a request about an entry under the entry's own name."""
+        """Forward a request about an entry under the entry's own name.
+
+        A `direct` one names the entry itself, by whichever of its names: its headers mirror the arguments. One through
+        a tool of the hub mirrors what that tool's schema asks for, which is nothing.
+
+        Raises:
+            HeaderMismatch: the headers do not say what the arguments say.
+        """
         if entry.local_name != asked_name:
             params = {**params, member: rewrite.text_raw(entry.local_name)}
         if not entry.mirrors:
             return self._ask(exchange, entry.upstream_name, params, entry.local_name)
         arguments = _arguments(params)
-        if exchange.headers is not None and entry.public_name == asked_name:
+        if direct and exchange.headers is not None:
             why = param_headers.mismatch(entry.mirrors, arguments, param_headers.sent(exchange.headers))
             if why is not None:
                 raise HeaderMismatch(f"Header mismatch: {why}")

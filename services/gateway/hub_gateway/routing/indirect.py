@@ -74,7 +74,7 @@ class Indirect:
             return text_result(exchange, self._current.look, [guide], is_error=True)
         self._calls.usage.count(entry)
         params = {**exchange.params, "arguments": asked.arguments}
-        response = await self._calls.forward(exchange, entry, params, "name", name)
+        response = await self._calls.forward(exchange, entry, params, "name", name, direct=False)
         return self._guided(exchange, response, entry, asked.arguments)
 
     def _guided(self, exchange: Exchange, response: Response, entry: Entry, given_raw: msgspec.Raw) -> Response:

@@ -69,6 +69,39 @@ async def test_a_call_refused_for_its_headers_is_made_again_by_the_fresh_schema(
                 server.lists["tools"] = [annotated()]
 
 
+async def test_headers_are_held_against_the_arguments_by_whatever_name_the_tool_is_called(tmp_path: Path) -> None:
+    long = "work_" + "x" * 70
+    async with house_of(tmp_path, STATELESS) as (house, (server,)):
+        server.lists["tools"] = [{**annotated(), "name": long}]
+        await house.gateway.fleet.refresh("a")
+        await house.settled()
+        client = RawClient(house.url)
+        listed = {each["name"] for each in (await client.request("tools/list")).json()["result"]["tools"]}
+        (public,) = (name for name in listed if name.startswith("a__"))
+        for name in (public, f"a__{long}"):
+            server.seen.clear()
+            params: dict[str, Any] = {"name": name, "arguments": {"region": "north"}}
+            for headers in ({}, {"Mcp-Param-Region": "south"}):
+                answer = await client.request("tools/call", params, headers=headers)
+                assert (answer.status, answer.json()["error"]["code"]) == (400, -32020), (name, headers)
+            assert server.seen == []
+            answer = await client.request("tools/call", params, headers={"Mcp-Param-Region": "north"})
+            assert answer.status == 200
+            assert server.seen[-1]["params"]["name"] == long
+        assert public != f"a__{long}"
+
+
+async def test_a_call_through_the_hub_s_tool_mirrors_nothing(tmp_path: Path) -> None:
+    async with house_of(tmp_path, STATELESS) as (house, (server,)):
+        server.handlers["work"] = _wants_header
+        server.lists["tools"] = [annotated()]
+        await house.gateway.fleet.refresh("a")
+        await house.filtering(enabled=True, mode="prompt-based")
+        arguments: dict[str, Any] = {"name": "a__work", "arguments": {"region": "north"}}
+        answer = (await RawClient(house.url).call("hub__call_tool", arguments)).json()
+        assert answer["result"]["content"][0]["text"] == "north"
+
+
 async def test_it_is_made_again_once_and_not_where_nothing_changed(tmp_path: Path) -> None:
     async def never(_call: Call) -> Answer:
         raise Refused(-32020, "Header mismatch: no")
