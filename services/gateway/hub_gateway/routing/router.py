@@ -130,6 +130,8 @@ class Router:
 
     def _call_tool(self, exchange: Exchange) -> Awaitable[Response]:
         name = exchange.text("name")
+        if exchange.era is Era.STATELESS and "task" in exchange.params:
+            _forget_task(exchange)
         if self._discovery.owns(exchange, name):
             return self._discovery.call(exchange, name)
         return self._calls.call_tool(exchange, name)
@@ -149,6 +151,12 @@ class Router:
 
     async def _list(self, exchange: Exchange) -> Response:
         return answer_list(self._calls, exchange)
+
+
+def _forget_task(exchange: Exchange) -> None:
+    """Take `task` out of a stateless client's call: 2026-07-28 has it no more, and servers must ignore it (SEP-2663
+    §Backward Compatibility). A server with sessions would make a task of the call that its client knows nothing of."""
+    exchange.params = {key: raw for key, raw in exchange.params.items() if key != "task"}
 
 
 def _at_once(answer: Callable[[Exchange], Response]) -> Journey:

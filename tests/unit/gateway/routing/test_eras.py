@@ -255,3 +255,36 @@ async def test_each_era_is_offered_its_own_tasks(tmp_path: Path) -> None:
         await session.call("b__work")
         seen = new.seen[-1]["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"]
         assert seen == {"extensions": {"com.example/e": {"n": 1}}}
+
+
+async def test_a_stateless_call_is_no_task_whatever_it_says(tmp_path: Path) -> None:
+    async def obeys(call: Call) -> Answer:
+        return {"task": {"taskId": "t", "status": "working"}} if "task" in call.params else text("done")
+
+    async with house_of(tmp_path, HANDSHAKE, STATELESS) as (house, servers):
+        await house.filtering(enabled=True, mode="prompt-based", promptBasedFiltering={"defaultExposure": "all"})
+        client = RawClient(house.url)
+        for name, server in zip("ab", servers, strict=True):
+            server.handlers["work"] = obeys
+            direct: dict[str, Any] = {"name": f"{name}__work", "arguments": {}}
+            through: dict[str, Any] = {"name": "hub__call_tool", "arguments": direct}
+            for params in (direct, through):
+                answer = (await client.request("tools/call", {**params, "task": {"ttl": 1}, "x-more": 1e5})).json()
+                assert answer["result"]["content"] == text("done")["content"]
+                assert (answer["result"]["resultType"], "task" in answer["result"]) == ("complete", False)
+                seen = (await server.saw_method("tools/call"))["params"]
+                assert (seen["name"], seen["x-more"], "task" in seen) == ("work", 1e5, False)
+                server.seen.clear()
+
+
+async def test_what_a_result_calls_a_task_is_none_to_a_stateless_client(tmp_path: Path) -> None:
+    said = {"taskId": "one of its own", "status": "x"}
+
+    async def says(_call: Call) -> Answer:
+        return {**text("done"), "task": said}
+
+    async with house_of(tmp_path, HANDSHAKE) as (house, (server,)):
+        server.handlers["work"] = says
+        params: dict[str, Any] = {"name": "a__work", "arguments": {}, "task": {}}
+        result = (await RawClient(house.url).request("tools/call", params)).json()["result"]
+        assert result["task"] == said
