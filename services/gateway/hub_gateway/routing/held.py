@@ -96,7 +96,7 @@ class Held(msgspec.Struct, eq=False):
         else:
             self._count += 1
             key = f"{needed}-{self._count}"
-            self.questions[key] = (message.method, own(message.params))
+            self.questions[key] = (message.method, _as_asked_now(own(message.params)))
             self.answers[key] = answer
         self.wake()
 
@@ -254,6 +254,22 @@ async def _made(request: Request, held: Held) -> Reply | HubError:
         return await request(held)
     except HubError as fault:
         return fault
+
+
+def _as_asked_now(params_raw: bytes) -> bytes:
+    """A question without what only sessions have: the id by which a visit is told to be over (2026-07-28 changelog,
+    minor change 11), and a token for progress, which no message goes back with."""
+    if b'"elicitationId"' not in params_raw and b'"progressToken"' not in params_raw:
+        return params_raw
+    params = rewrite.members(params_raw)
+    params.pop("elicitationId", None)
+    if (meta_raw := params.get("_meta")) is not None:
+        meta = rewrite.members(meta_raw)
+        meta.pop("progressToken", None)
+        params["_meta"] = Raw(rewrite.join(meta))
+        if not meta:
+            del params["_meta"]
+    return rewrite.join(params)
 
 
 def _asked(exchange: Exchange) -> tuple[str, str, bytes]:

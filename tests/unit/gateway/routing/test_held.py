@@ -39,13 +39,14 @@ def exchange(name: str = "tool", **params: Any) -> Exchange:
 class Upstream:
     """Asks for a form in every call and answers with the form; says when a call was cancelled."""
 
-    def __init__(self) -> None:
+    def __init__(self, question: bytes = FORM) -> None:
         self.cancelled = asyncio.Event()
+        self._question = question
 
     async def request(self, listener: Listener) -> Reply:
         """One call."""
         answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        listener.ask(codec.decode(FORM), Answer(answered.set_result))
+        listener.ask(codec.decode(self._question), Answer(answered.set_result))
         try:
             return await answered
         except asyncio.CancelledError:
@@ -112,6 +113,22 @@ async def test_a_call_that_needs_what_the_client_lacks_is_cancelled() -> None:
             await held.call(asking, upstream.request)
         await upstream.saw_cancel()
     assert json.loads(refused.value.error_raw)["data"] == {"requiredCapabilities": {"elicitation": {}}}
+
+
+@pytest.mark.parametrize(
+    ("written", "asked"),
+    [
+        ('{"message":"?"}', '{"message":"?"}'),
+        ('{"message":"?","elicitationId":"e","_meta":{"progressToken":1}}', '{"message":"?"}'),
+        ('{"_meta":{"a":1.0,"progressToken":"p"},"message":"?"}', '{"_meta":{"a":1.0},"message":"?"}'),
+        ('{"message":"\\"elicitationId\\""}', '{"message":"\\"elicitationId\\""}'),
+    ],
+)
+async def test_a_question_is_asked_without_what_only_sessions_have(written: str, asked: str) -> None:
+    question = FORM.replace(b'{"message":"?"}', written.encode())
+    async with holding() as held:
+        reply = await held.call(exchange(), Upstream(question).request)
+    assert f'"params":{asked}' in reply.result_raw.decode()
 
 
 async def test_closing_cancels_what_waits() -> None:
