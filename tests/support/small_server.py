@@ -94,7 +94,8 @@ async def _echo(call: Call) -> Answer:
 @dataclass
 class SmallServer:
     """What the server offers and saw. Handlers are by method, tool name, prompt name or URI; others are echoed.
-    What is `dishonoured` is left out when a subscription to it is acknowledged."""
+    What is `dishonoured` is left out when a subscription to it is acknowledged; where it is `bare` its answers to calls
+    lack what its revision requires of a result."""
 
     era: str = HANDSHAKE
     lists: dict[str, list[dict[str, Any]]] = field(
@@ -104,6 +105,7 @@ class SmallServer:
         default_factory=dict[str, Callable[[Call], Awaitable[Answer]]]
     )
     instructions: str | None = None
+    bare: bool = False
     dishonoured: set[str] = field(default_factory=set[str])
     capabilities: dict[str, Any] = field(default_factory=dict[str, Any])
     url: str = ""
@@ -238,6 +240,8 @@ class SmallServer:
             return {"protocolVersion": HANDSHAKE, "serverInfo": {"name": "small", "version": "1"}, **self._abilities()}
         if call.method == "server/discover":
             return {**extra, "ttlMs": 0, "cacheScope": "private", "supportedVersions": [STATELESS], **self._abilities()}
+        if self.bare:
+            extra = {}
         if (handler := self.handlers.get(call.method)) is not None:
             return {**extra, **await handler(call)}
         if call.method in ("ping", "resources/subscribe", "resources/unsubscribe", "logging/setLevel"):

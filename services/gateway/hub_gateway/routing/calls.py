@@ -306,10 +306,8 @@ class Calls:
                 result_raw = links.result(result_raw, moved)
         elif method == "resources/read" and _has_another_uri(exchange, params):
             result_raw = links.contents(result_raw, {name or "": exchange.text("uri")})
-        if exchange.era is not era:
-            info = b"" if connection is None else connection.server_info_raw
-            result_raw = result_for(exchange.era, era, method, result_raw, info)
-        return exchange.result(result_raw)
+        info = b"" if connection is None else connection.server_info_raw
+        return exchange.result(result_for(exchange.era, era, method, result_raw, info))
 
     async def _ask_across(
         self, exchange: Exchange, supervisor: Supervisor, request: _Again, params: rewrite.Members

@@ -23,6 +23,13 @@ What a stateless upstream says, to a client with a session:
   schema is not listed, see `catalog.older` (changelog, minor change 10; SEP-2106 §Backward Compatibility);
 * what a result has more passes: a client ignores members it does not know (2025-11-25 schema, Result).
 
+What a stateless upstream says, to a stateless client, passes as it came where it is right. What it owes is added, since
+the hub answers for it:
+
+* a result without `resultType` is complete (2026-07-28 basic §ResultType);
+* a complete one of a cacheable method without `ttlMs` or `cacheScope` is stale, or private (utilities/caching
+  §Cacheable Results).
+
 Log levels, capabilities and subscriptions differ in more than a message: see `upstreams.connection`, `hello`, `holds`.
 """
 
@@ -44,30 +51,57 @@ from hub_gateway.wire.errors import (
 from hub_gateway.wire.meta import SERVER_INFO
 from hub_gateway.wire.revisions import CACHEABLE_METHODS, Era
 
-UNKNOWN_FRESHNESS = b'"ttlMs":0,"cacheScope":"private"'
-"""What a handshake upstream's result says of its freshness: nothing, so it is stale at once and nobody else's."""
+UNKNOWN_FRESHNESS = {"ttlMs": b'"ttlMs":0', "cacheScope": b'"cacheScope":"private"'}
+"""What is said of a result's freshness where it says nothing: it is stale at once, and nobody else's."""
+
+_COMPLETE = b'"resultType":"complete"'
+_FIRST, _LAST = b"{" + _COMPLETE, b"," + _COMPLETE + b"}"
+_FRESHNESS = tuple(b'"%b":' % name.encode() for name in UNKNOWN_FRESHNESS)
 
 
 def result_for(client: Era, upstream: Era, method: str, result_raw: bytes, server_info_raw: bytes) -> bytes:
     """Return an upstream's result as the client's era wants it."""
-    if client is upstream:
+    if client is upstream is Era.HANDSHAKE:
         return result_raw
     if client is Era.HANDSHAKE:
         return _without_other_structures(result_raw) if method == "tools/call" else result_raw
+    if upstream is client:
+        server_info_raw = b""  # it names itself, or does not want to
+        if says_complete(result_raw) and (method not in CACHEABLE_METHODS or _says_freshness(result_raw)):
+            return result_raw
     if _says_nothing(result_raw):
-        return rewrite.prepended(result_raw, _said_for_it(True, method in CACHEABLE_METHODS, server_info_raw))
+        fresh = b",".join(UNKNOWN_FRESHNESS.values()) if method in CACHEABLE_METHODS else b""
+        return rewrite.prepended(result_raw, _said_for_it(True, fresh, server_info_raw))
     try:
         members = rewrite.members(result_raw)
         meta = rewrite.members(members.get("_meta", b""))
     except msgspec.MsgspecError:
         return result_raw
     kind = rewrite.text(members.get("resultType"))
-    stale = method in CACHEABLE_METHODS and "ttlMs" not in members and kind in (None, "complete")
+    fresh = b""
+    if method in CACHEABLE_METHODS and kind in (None, "complete"):
+        fresh = b",".join(said for name, said in UNKNOWN_FRESHNESS.items() if name not in members)
     if server_info_raw and "_meta" in members and SERVER_INFO not in meta:
         dressed = rewrite.replaced(members["_meta"], SERVER_INFO, server_info_raw)
         result_raw = rewrite.replaced(result_raw, "_meta", dressed)
-    head = _said_for_it("resultType" not in members, stale, b"" if "_meta" in members else server_info_raw)
+    head = _said_for_it("resultType" not in members, fresh, b"" if "_meta" in members else server_info_raw)
     return rewrite.prepended(result_raw, head) if head else result_raw
+
+
+def says_complete(result_raw: bytes) -> bool:
+    """Whether a result says that it is complete, as a look without decoding it can tell: most say it first or last."""
+    return result_raw.startswith(_FIRST) or result_raw.endswith(_LAST) or _has(result_raw, _COMPLETE)
+
+
+def _says_freshness(result_raw: bytes) -> bool:
+    return all(_has(result_raw, mark) for mark in _FRESHNESS)
+
+
+def _has(result_raw: bytes, mark: bytes) -> bool:
+    """Whether the first member of that spelling is the object's own. One within another object has more braces open
+    before it; so may one that follows a brace in a text, and then the result is cut open for nothing."""
+    at = result_raw.find(mark)
+    return at >= 0 and result_raw.count(b"{", 0, at) == result_raw.count(b"}", 0, at) + 1
 
 
 def _says_nothing(result_raw: bytes) -> bool:
@@ -78,18 +112,19 @@ def _says_nothing(result_raw: bytes) -> bool:
         and result_raw.find(b'"_meta"') < 0
         and result_raw.find(b'"resultType"') < 0
         and result_raw.find(b'"ttlMs"') < 0
+        and result_raw.find(b'"cacheScope"') < 0
         and result_raw.find(b"\\u") < 0
     )
 
 
 @lru_cache(256)
-def _said_for_it(is_complete: bool, is_stale: bool, server_info_raw: bytes) -> bytes:
-    """The members for a result that does not say so itself: that it is complete, that it is stale, and whose it is."""
+def _said_for_it(is_complete: bool, fresh: bytes, server_info_raw: bytes) -> bytes:
+    """The members for a result that does not say so itself: that it is complete, how fresh it is, and whose it is."""
     said: list[bytes] = []
     if is_complete:
         said.append(b'"resultType":"complete"')
-    if is_stale:
-        said.append(UNKNOWN_FRESHNESS)
+    if fresh:
+        said.append(fresh)
     if server_info_raw:
         said.append(b'"_meta":{"' + SERVER_INFO.encode() + b'":' + server_info_raw + b"}")
     return b",".join(said)

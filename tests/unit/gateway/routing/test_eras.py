@@ -136,6 +136,25 @@ async def _said(_call: Call) -> Answer:
     return text("said")
 
 
+@pytest.mark.parametrize("bare", (False, True))
+async def test_a_stateless_server_s_answer_has_what_it_owes_a_stateless_client(tmp_path: Path, bare: bool) -> None:
+    async with house_of(tmp_path, STATELESS) as (house, (server,)):
+        server.bare = bare
+        server.lists["resources"] = [{"uri": "x:1", "name": "one"}]
+        server.handlers["work"] = _said
+        client = RawClient(house.url)
+        called = (await client.call("a__work")).json()["result"]
+        assert called == {"resultType": "complete", **text("said")}
+        read = (await client.request("resources/read", {"uri": "x:1"})).json()["result"]
+        assert read.pop("contents") == [{"uri": "x:1", "text": "x:1"}]
+        assert read == {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
+        async with raw_session(house.url) as session:
+            assert (await session.request("resources/read", {"uri": "x:1"})).json()["result"].keys() <= {
+                "contents",
+                "resultType",
+            }
+
+
 async def _visit_first(call: Call) -> Answer:
     if not hasattr(call.server, "visited"):
         call.server.visited = True  # type: ignore[attr-defined]

@@ -35,9 +35,51 @@ def test_a_handshake_client_gets_the_bytes_as_they_came(result: str, method: str
 
 
 @given(RESULTS, METHODS)
-def test_within_the_stateless_era_nothing_is_touched(result: str, method: str) -> None:
+def test_within_the_stateless_era_what_is_owed_is_added_and_nothing_else(result: str, method: str) -> None:
     raw = result.encode()
+    members = rewrite.members(raw)
+    owed: dict[str, bytes] = {"resultType": b'"complete"'}
+    if method in CACHEABLE_METHODS and rewrite.text(members.get("resultType")) in (None, "complete"):
+        owed |= {"ttlMs": b"0", "cacheScope": b'"private"'}
+    if not isinstance(json.loads(result).get("_meta", {}), dict):
+        owed = {}
+    after = result_for(Era.STATELESS, Era.STATELESS, method, raw, INFO)
+    added = {name: value for name, value in owed.items() if name not in members}
+    cut = [(name, bytes(value)) for name, value in rewrite.members(after).items()]
+    assert cut == [*added.items(), *((name, bytes(value)) for name, value in members.items())]
+    assert added or after is raw
+
+
+FRESH = b'"ttlMs":9,"cacheScope":"public"'
+USUAL = (
+    b'{"resultType":"complete",%b,"contents":[{"text":"}} {"}]}' % FRESH,
+    b'{"_meta":{}, "resultType":"complete", "ttlMs": 0 , "cacheScope": "private", "contents": [{"uri":"x"}]}',
+    b'{"_meta":{"a":{"b":1}},"contents":[{"uri":"x","text":"\\"resultType\\": {}"}],%b,"resultType":"complete"}'
+    % FRESH,
+)
+
+
+@pytest.mark.parametrize("raw", USUAL)
+@pytest.mark.parametrize("method", ("tools/call", "resources/read"))
+def test_a_right_answer_within_the_stateless_era_is_not_cut_open(
+    raw: bytes, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rewrite, "members", None)
     assert result_for(Era.STATELESS, Era.STATELESS, method, raw, INFO) is raw
+
+
+@pytest.mark.parametrize(
+    "raw",
+    (
+        b'{"content":[],"structuredContent":{"resultType":"complete","ttlMs":1,"cacheScope":"public"}}',
+        b'{"content":["resultType","ttlMs","cacheScope"]}',
+        b'{"structuredContent":{"resultType":"complete","a":{}},"ttlMs":1,"x":2}',
+    ),
+)
+def test_what_only_another_object_says_is_owed_still(raw: bytes) -> None:
+    before = json.loads(raw)
+    after = json.loads(result_for(Era.STATELESS, Era.STATELESS, "resources/read", raw, INFO))
+    assert after == {"resultType": "complete", "ttlMs": 0, "cacheScope": "private", **before}
 
 
 @given(RESULTS, METHODS, st.sampled_from((b"", INFO)))
@@ -50,7 +92,7 @@ def test_a_stateless_client_gets_what_its_revision_requires(result: str, method:
         return
     assert after["resultType"] == before.get("resultType", "complete")
     if method in CACHEABLE_METHODS and after["resultType"] == "complete":
-        assert {"ttlMs", "cacheScope"} <= after.keys() or "ttlMs" in before
+        assert {"ttlMs", "cacheScope"} <= after.keys()
     if info:
         assert SERVER_INFO in after["_meta"]
     cut_before, cut_after = rewrite.members(result.encode()), rewrite.members(raw)
@@ -104,7 +146,8 @@ def test_all_else_of_an_error_keeps_its_bytes(error: str) -> None:
 @pytest.mark.parametrize("blocks", ("[]", '[{"type":"text","text":"it"}]', '[{"type":"image"}]'))
 def test_an_older_client_is_told_in_words_what_is_no_object(said: str, blocks: str) -> None:
     raw = f'{{"structuredContent":{said},"content":{blocks},"x":1E5}}'.encode()
-    assert result_for(Era.STATELESS, Era.STATELESS, "tools/call", raw, b"") == raw
+    complete = rewrite.prepended(raw, b'"resultType":"complete"')
+    assert result_for(Era.STATELESS, Era.STATELESS, "tools/call", complete, b"") == complete
     assert result_for(Era.HANDSHAKE, Era.HANDSHAKE, "tools/call", raw, b"") == raw
     told = json.loads(result_for(Era.HANDSHAKE, Era.STATELESS, "tools/call", raw, b""))
     words = [block for block in json.loads(blocks) if block["type"] == "text"] or [{"type": "text", "text": said}]
