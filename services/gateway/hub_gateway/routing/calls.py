@@ -393,7 +393,7 @@ def _refused(exchange: Exchange, era: Era, error_raw: bytes) -> Response:
         if exchange.session is not None:
             for elicitation_id in visits:
                 exchange.session.reverse.note_visit(elicitation_id)
-        elif era is Era.HANDSHAKE:
+        elif exchange.message.method in MAY_ASK:
             asked = ("elicitation/create", msgspec.Raw(next(iter(visits.values()))))
             if not can_answer(declared(exchange), *asked):
                 missing = {"requiredCapabilities": required(*asked)}

@@ -28,7 +28,9 @@ the hub answers for it:
 
 * a result without `resultType` is complete (2026-07-28 basic §ResultType);
 * a complete one of a cacheable method without `ttlMs` or `cacheScope` is stale, or private (utilities/caching
-  §Cacheable Results).
+  §Cacheable Results);
+* its errors -32002 and -32042 become what they become from a handshake upstream, and so do codes from -32099 to -32020
+  that have no meaning (basic §Error Codes: none of them must be sent).
 
 Log levels, capabilities and subscriptions differ in more than a message: see `upstreams.connection`, `hello`, `holds`.
 """
@@ -42,6 +44,7 @@ import msgspec
 from hub_gateway.wire import rewrite
 from hub_gateway.wire.errors import (
     INVALID_PARAMS,
+    MODERN_CODES,
     RESERVED_CODES,
     RESOURCE_NOT_FOUND_HANDSHAKE,
     SERVER_ERROR,
@@ -153,16 +156,18 @@ def error_for(client: Era, upstream: Era, method: str, error_raw: bytes) -> byte
 
     Reading a resource has one parameter, so invalid params of it mean that there is no such resource.
     """
-    if client is upstream:
+    if client is upstream is Era.HANDSHAKE:
         return error_raw
     old = read_error(error_raw).code
-    new = _stateless(old) if client is Era.STATELESS else _handshake(old, method)
+    new = _stateless(old, upstream) if client is Era.STATELESS else _handshake(old, method)
     return error_raw if new == old else rewrite.replaced(error_raw, "code", str(new).encode())
 
 
-def _stateless(code: int) -> int:
+def _stateless(code: int, upstream: Era) -> int:
     if code == RESOURCE_NOT_FOUND_HANDSHAKE:
         return INVALID_PARAMS
+    if code in MODERN_CODES and upstream is Era.STATELESS:
+        return code
     return SERVER_ERROR if code in RESERVED_CODES or code == URL_ELICITATION_REQUIRED else code
 
 

@@ -162,8 +162,9 @@ async def _visit_first(call: Call) -> Answer:
     return text("in")
 
 
-async def test_a_page_to_be_visited_first_is_asked_of_a_stateless_client(tmp_path: Path) -> None:
-    async with house_of(tmp_path, HANDSHAKE) as (house, (server,)):
+@pytest.mark.parametrize("era", (HANDSHAKE, STATELESS))
+async def test_a_page_to_be_visited_first_is_asked_of_a_stateless_client(tmp_path: Path, era: str) -> None:
+    async with house_of(tmp_path, era) as (house, (server,)):
         server.handlers["work"] = _visit_first
         missing = (await RawClient(house.url, capabilities=FORM).call("a__work")).json()["error"]
         assert (missing["code"], missing["data"]) == (-32021, {"requiredCapabilities": {"elicitation": {"url": {}}}})
@@ -176,7 +177,26 @@ async def test_a_page_to_be_visited_first_is_asked_of_a_stateless_client(tmp_pat
         again = {"name": "a__work", "arguments": {}, "inputResponses": {"e1": {"action": "accept"}}}
         done = (await client.request("tools/call", again)).json()["result"]
         assert (done["content"][0]["text"], done["resultType"]) == ("in", "complete")
-        assert "inputResponses" not in server.seen[-1]["params"]
+        assert "inputResponses" not in server.seen[-1]["params"] or era == STATELESS
+
+
+@pytest.mark.parametrize("era", (HANDSHAKE, STATELESS))
+async def test_codes_of_older_revisions_are_not_told_to_a_stateless_client(tmp_path: Path, era: str) -> None:
+    async def refuses(_call: Call) -> Answer:
+        raise Refused(code, "no", VISITS)
+
+    async with house_of(tmp_path, era) as (house, (server,)):
+        server.lists["prompts"] = [{"name": "p"}]
+        server.handlers |= {"work": refuses, "completion/complete": refuses}
+        client = RawClient(house.url, capabilities=URL)
+        code = -32002
+        assert (await client.call("a__work")).json()["error"]["code"] == -32602
+        code, ref = -32042, {"type": "ref/prompt", "name": "a__p"}
+        await house.gateway.fleet.refresh("a")
+        await house.settled()
+        params = {"ref": ref, "argument": {"name": "x", "value": "y"}}
+        error = (await client.request("completion/complete", params)).json()["error"]
+        assert error == {"code": -32000, "message": "no", "data": VISITS}
 
 
 async def test_a_session_gets_the_error_as_it_is_and_hears_of_the_end(tmp_path: Path) -> None:

@@ -123,6 +123,12 @@ def test_what_is_no_object_passes_as_it_came(value: str, method: str) -> None:
         (Era.STATELESS, Era.HANDSHAKE, "tools/call", -32019, -32019),
         (Era.STATELESS, Era.HANDSHAKE, "tools/call", -32100, -32100),
         (Era.STATELESS, Era.STATELESS, "tools/call", -32020, -32020),
+        (Era.STATELESS, Era.STATELESS, "tools/call", -32021, -32021),
+        (Era.STATELESS, Era.STATELESS, "tools/call", -32050, -32000),
+        (Era.STATELESS, Era.STATELESS, "resources/read", RESOURCE_NOT_FOUND_HANDSHAKE, INVALID_PARAMS),
+        (Era.STATELESS, Era.STATELESS, "tools/call", RESOURCE_NOT_FOUND_HANDSHAKE, INVALID_PARAMS),
+        (Era.STATELESS, Era.STATELESS, "tools/call", -32042, -32000),
+        (Era.STATELESS, Era.STATELESS, "tools/call", -32123, -32123),
         (Era.HANDSHAKE, Era.STATELESS, "tools/call", -32021, -32021),
     ),
 )
