@@ -19,14 +19,14 @@ from hub_gateway.errors import CallerError, UnknownEntry, UpstreamError
 from hub_gateway.exposure.audience import Opened
 from hub_gateway.exposure.current import Audience, Current
 from hub_gateway.exposure.view import View
-from hub_gateway.routing import questions
+from hub_gateway.routing import questions, undeclared
 from hub_gateway.routing.exchange import Bound, Exchange, Response
 from hub_gateway.routing.held import MAY_ASK, Holding, MissingCapability, declared
 from hub_gateway.routing.homes import Homes
 from hub_gateway.routing.log_levels import LogLevels
 from hub_gateway.routing.states import STATE, States
 from hub_gateway.routing.task_handles import TaskCall, TaskHandles
-from hub_gateway.routing.translate import error_for, result_for, visits_of, visits_required
+from hub_gateway.routing.translate import error_for, result_for, says_complete, visits_of, visits_required
 from hub_gateway.routing.usage import Usage
 from hub_gateway.sessions.reverse import can_answer, required
 from hub_gateway.sessions.session import Session
@@ -298,7 +298,8 @@ class Calls:
                     return await self._ask(exchange, upstream_name, params, name, fresh, again=True)
             return _refused(exchange, era, reply.error_raw)
         result_raw = reply.result_raw
-        if bare:
+        if bare and not says_complete(result_raw):
+            undeclared.check(exchange, result_raw)
             result_raw = self._states.sealed(exchange, upstream_name, name, result_raw)
         if method == "tools/call":
             result_raw = self.handles.created(exchange, upstream_name, result_raw)
