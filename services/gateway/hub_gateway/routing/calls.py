@@ -299,7 +299,7 @@ class Calls:
             return _refused(exchange, era, reply.error_raw)
         result_raw = reply.result_raw
         if bare and not says_complete(result_raw):
-            undeclared.check(exchange, result_raw)
+            undeclared.check(exchange, upstream_name, result_raw)
             result_raw = self._states.sealed(exchange, upstream_name, name, result_raw)
         if method == "tools/call":
             result_raw = self.handles.created(exchange, upstream_name, result_raw)

@@ -120,7 +120,7 @@ async def test_questions_that_never_end_are_ended(asking: Asking) -> None:
 
 async def test_a_stateless_client_is_asked_by_the_result_itself(asking: Asking) -> None:
     asking.will_ask({"first": ROOTS})
-    result = (await _called(asking, RawClient(asking.house.url)))["result"]
+    result = (await _called(asking, RawClient(asking.house.url, capabilities={"roots": {}})))["result"]
     assert result["resultType"] == "input_required"
     assert result["requestState"].startswith("hub2.") and result["requestState"].endswith(".1"), "sealed"
     assert result["inputRequests"] == {"first": ROOTS}

@@ -15,6 +15,27 @@ from tests.support.small_server import STATELESS, Answer, Call, SmallServer, sma
 pytestmark = pytest.mark.anyio
 TASKS: dict[str, Any] = {"extensions": {"io.modelcontextprotocol/tasks": {}}}
 TASK: dict[str, Any] = {"resultType": "task", "taskId": "t1", "status": "working", "ttlMs": 1, "x": 1e5}
+PAGE = {"method": "elicitation/create", "params": {"mode": "url", "url": "https://x/1", "message": "Log in"}}
+FORM = {"method": "elicitation/create", "params": {"message": "Who?", "requestedSchema": {"type": "object"}}}
+SAMPLE: dict[str, Any] = {"method": "sampling/createMessage", "params": {"messages": [], "maxTokens": 1}}
+TOOLS: dict[str, Any] = {"method": "sampling/createMessage", "params": {"messages": [], "tools": [{"name": "t"}]}}
+ROOTS = {"method": "roots/list"}
+REQUESTS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("tools/call", {"name": "a__work", "arguments": {}}),
+    ("prompts/get", {"name": "a__p"}),
+    ("resources/read", {"uri": "x:1"}),
+)
+
+
+def asking(*questions: dict[str, Any]) -> Answer:
+    """A result that asks these."""
+    asked = {f"q{number}": question for number, question in enumerate(questions)}
+    return {"resultType": "input_required", "inputRequests": asked, "requestState": "s", "x": 1e5}
+
+
+def unsealed(result: Answer) -> Answer:
+    """A result whose state is the server's own again."""
+    return {**result, "requestState": result["requestState"].rpartition(".")[2]}
 
 
 class Served:
@@ -52,3 +73,53 @@ async def test_a_task_is_for_who_declares_the_extension(served: Served) -> None:
     made = (await served.client(TASKS).call("a__work")).json()["result"]
     assert made == {**TASK, "taskId": made["taskId"]}
     assert made["taskId"] != "t1"
+
+
+@pytest.mark.parametrize(
+    ("questions", "declared", "missing"),
+    (
+        ((FORM,), {}, {"elicitation": {}}),
+        ((FORM,), {"sampling": {}}, {"elicitation": {}}),
+        ((FORM,), {"elicitation": {"url": {}}}, {"elicitation": {}}),
+        ((FORM,), {"elicitation": {}}, None),
+        ((PAGE,), {"elicitation": {}}, {"elicitation": {"url": {}}}),
+        ((PAGE, FORM), {"elicitation": {"url": {}, "form": {}}}, None),
+        ((SAMPLE, ROOTS), {"sampling": {}}, {"roots": {}}),
+        ((SAMPLE, ROOTS), {"sampling": {}, "roots": {}}, None),
+        ((TOOLS,), {"sampling": {}}, {"sampling": {"tools": {}}}),
+        ((SAMPLE, TOOLS, FORM, PAGE), {}, {"sampling": {"tools": {}}, "elicitation": {"url": {}}}),
+        ((), {}, None),
+    ),
+)
+async def test_a_client_is_asked_only_what_it_declares(
+    served: Served, questions: tuple[dict[str, Any], ...], declared: dict[str, Any], missing: dict[str, Any] | None
+) -> None:
+    served.result = asking(*questions)
+    for method, params in REQUESTS:
+        answer = await served.client(declared).request(method, params)
+        if missing is None:
+            assert unsealed(answer.json()["result"]) == served.result
+        else:
+            error = answer.json()["error"]
+            assert (error["code"], error["data"]) == (-32021, {"requiredCapabilities": missing})
+            assert answer.status == 400
+
+
+async def test_a_result_that_only_carries_a_state_passes(served: Served) -> None:
+    served.result = {"resultType": "input_required", "requestState": "s"}
+    assert unsealed((await served.client({}).call("a__work")).json()["result"]) == served.result
+
+
+@pytest.mark.parametrize("question", ({"method": "tools/call", "params": {}}, {"params": {}}, {"method": 5}, 5))
+async def test_what_no_client_can_be_asked_is_the_server_s_fault(served: Served, question: Any) -> None:
+    served.result = asking(question)
+    error = (await served.client({"elicitation": {}}).call("a__work")).json()["error"]
+    assert error["code"] == -32000
+    assert error["message"].startswith("a: malformed input_required result")
+
+
+async def test_a_completion_asks_nothing(served: Served) -> None:
+    served.result = asking(FORM)
+    params = {"ref": {"type": "ref/prompt", "name": "a__p"}, "argument": {"name": "x", "value": "y"}}
+    error = (await served.client({"elicitation": {}}).request("completion/complete", params)).json()["error"]
+    assert error == {"code": -32000, "message": "a: completion/complete may not be answered with questions"}
