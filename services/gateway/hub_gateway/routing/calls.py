@@ -6,6 +6,7 @@ here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
@@ -37,6 +38,7 @@ from hub_gateway.wire import codec, param_headers, rewrite
 from hub_gateway.wire.errors import (
     HEADER_MISMATCH,
     INVALID_PARAMS,
+    METHOD_NOT_FOUND,
     RESOURCE_NOT_FOUND_HANDSHAKE,
     error_object,
     read_error,
@@ -46,8 +48,11 @@ from hub_gateway.wire.revisions import Era
 Request = Callable[[rewrite.Members, Listener | None], Awaitable[Reply]]
 """Makes a request to an upstream."""
 
-_NOT_FOUND = (RESOURCE_NOT_FOUND_HANDSHAKE, INVALID_PARAMS)
+_NOT_MINE = frozenset({RESOURCE_NOT_FOUND_HANDSHAKE, INVALID_PARAMS, METHOD_NOT_FOUND})
+"""Codes of who does not have a resource; one that reads none at all has not this one either."""
 
+_NOT_MINE_WORDS = re.compile(r"not found|unknown (resource|uri)|no such|does not exist|unsupported (uri|scheme)", re.I)
+"""How servers say the same under codes of their own: SDKs before 2025-11-25 named none for it."""
 
 _Again = Callable[..., Coroutine[Any, Any, Reply]]
 """`_request` with all but its last two arguments."""
@@ -158,9 +163,9 @@ class Calls:
                 continue  # the next one may own it
             if response.error_code is None:
                 return response
-            if refusal is None or refusal.error_code in _NOT_FOUND:
+            if refusal is None or _is_not_mine(refusal):
                 refusal = response
-        if refusal is None or (len(owners) > 1 and refusal.error_code in _NOT_FOUND):
+        if refusal is None or refusal.error_code == METHOD_NOT_FOUND or (len(owners) > 1 and _is_not_mine(refusal)):
             return self._not_found(exchange, uri)
         return refusal
 
@@ -335,6 +340,14 @@ class Calls:
         # 2026-07-28 changelog, minor change 6: the code moved.
         code = INVALID_PARAMS if exchange.era is Era.STATELESS else RESOURCE_NOT_FOUND_HANDSHAKE
         return exchange.error(error_object(code, f"Resource not found: {uri}", {"uri": uri}))
+
+
+def _is_not_mine(refusal: Response) -> bool:
+    """Whether an upstream's error says that it does not have what was asked for."""
+    if refusal.error_code in _NOT_MINE:
+        return True
+    said = read_error(rewrite.members(refusal.body)["error"]).message
+    return _NOT_MINE_WORDS.search(said) is not None
 
 
 def _sole_template(view: View, local_name: str) -> Entry | None:

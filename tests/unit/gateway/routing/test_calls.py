@@ -190,6 +190,46 @@ async def test_an_unknown_resource_has_each_era_s_code(two: Two) -> None:
     assert await two.read("y:unknown") == -32602
 
 
+@pytest.mark.parametrize(
+    ("code", "words"),
+    (
+        (-32601, "Method not found"),
+        (-32602, "no"),
+        (0, "Unknown resource: y:unknown"),
+        (-32603, "Resource not found: y"),
+    ),
+)
+async def test_who_does_not_have_a_resource_does_not_decide_what_is_answered(two: Two, code: int, words: str) -> None:
+    async def has_none(_call: Call) -> Answer:
+        raise Refused(code, words)
+
+    one, other = two.one.handlers, two.two.handlers
+    async with raw_session(two.house.url) as session:
+        for first, second in ((has_none, None), (None, has_none), (has_none, has_none)):
+            for handlers, handler in ((one, first), (other, second)):
+                handlers.pop("y:unknown", None)
+                handlers |= {} if handler is None else {"y:unknown": handler}
+            answer = await RawClient(two.house.url).request("resources/read", {"uri": "y:unknown"})
+            said = {"message": "Resource not found: y:unknown", "data": {"uri": "y:unknown"}}
+            assert (answer.status, answer.json()["error"]) == (400, {"code": -32602, **said})
+            answer = await session.request("resources/read", {"uri": "y:unknown"})
+            assert answer.json()["error"] == {"code": -32002, **said}
+    for handlers in ((one, other), (other, one)):
+        handlers[0]["y:unknown"], handlers[1]["y:unknown"] = has_none, _refuses
+        assert await two.read("y:unknown") == -32603, "who has it and fails is heard"
+
+
+async def test_a_server_that_reads_nothing_is_not_heard_where_it_is_the_only_one(two: Two) -> None:
+    async def reads_nothing(_call: Call) -> Answer:
+        raise Refused(-32601, "Method not found")
+
+    two.one.handlers["y:unknown"] = reads_nothing
+    await two.house.filtering(
+        enabled=True, mode="server-allowlist", serverFilter={"mode": "allowlist", "servers": ["one"]}
+    )
+    assert await two.read("y:unknown") == -32602
+
+
 async def test_an_upstream_that_goes_is_named_and_the_others_go_on(two: Two) -> None:
     await two.house.gateway.fleet.stop("two")
     await two.house.settled()
