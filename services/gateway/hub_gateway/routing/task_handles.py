@@ -25,6 +25,7 @@ from hub_gateway.routing.exchange import Exchange, Response
 from hub_gateway.routing.held import MissingCapability, declared
 from hub_gateway.routing.owners import StandingClient
 from hub_gateway.routing.task_ids import TaskIds
+from hub_gateway.routing.translate import error_for, result_for
 from hub_gateway.sessions.session import Session
 from hub_gateway.upstreams.fleet import Fleet
 from hub_gateway.upstreams.pages import pages
@@ -151,8 +152,10 @@ class TaskHandles:
         supervisor = self._fleet.get(upstream_name)
         if exchange.session is not None and supervisor.apart:
             supervisor = self._fleet.own_if_there(upstream_name, exchange.session.id)
+        method, connection = exchange.message.method, supervisor.connection
+        era, info = (exchange.era, b"") if connection is None else (connection.era, connection.server_info_raw)
         reply = await supervisor.request(
-            exchange.message.method,
+            method,
             self.addressed(upstream_name, {**exchange.params, "taskId": local_raw}),
             caller=exchange.caller,
             listener=exchange,
@@ -160,8 +163,9 @@ class TaskHandles:
             name=local_id,
         )
         if reply.error_raw:
-            return exchange.error(reply.error_raw)
-        return exchange.result(self.public(upstream_name, reply.result_raw, exchange.requestor))
+            return exchange.error(error_for(exchange.era, era, method, reply.error_raw))
+        result_raw = self.public(upstream_name, reply.result_raw, exchange.requestor)
+        return exchange.result(result_for(exchange.era, era, method, result_raw, info))
 
     def owner(self, exchange: Exchange, task_id: str) -> _Task | None:
         """The upstream a handle names, and the task's id there; None where whoever asks has no such task."""

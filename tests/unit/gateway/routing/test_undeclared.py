@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.clients import RawClient
 from tests.support.gateway import House, gateway
-from tests.support.small_server import STATELESS, Answer, Call, SmallServer, small_server, tool
+from tests.support.small_server import STATELESS, Answer, Call, Refused, SmallServer, small_server, tool
 
 pytestmark = pytest.mark.anyio
 TASKS: dict[str, Any] = {"extensions": {"io.modelcontextprotocol/tasks": {}}}
@@ -45,9 +45,10 @@ class Served:
         self.house = house
         self.server = server
         self.result: Answer = {}
-        server.handlers = dict.fromkeys(("work", "p", "x:1", "completion/complete"), self._answer)
+        server.handlers = dict.fromkeys(("work", "p", "x:1", "completion/complete"), self.tells)
 
-    async def _answer(self, _call: Call) -> Answer:
+    async def tells(self, _call: Call) -> Answer:
+        """Answer a request with the result."""
         return self.result
 
     def client(self, capabilities: dict[str, Any]) -> RawClient:
@@ -73,6 +74,22 @@ async def test_a_task_is_for_who_declares_the_extension(served: Served) -> None:
     made = (await served.client(TASKS).call("a__work")).json()["result"]
     assert made == {**TASK, "taskId": made["taskId"]}
     assert made["taskId"] != "t1"
+
+
+async def test_what_is_told_of_a_task_has_what_a_result_owes_and_no_retired_code(served: Served) -> None:
+    async def refuses(_call: Call) -> Answer:
+        raise Refused(-32002, "gone")
+
+    served.result = TASK
+    client = served.client(TASKS)
+    params = {"taskId": (await client.call("a__work")).json()["result"]["taskId"]}
+    served.server.bare = True
+    served.server.handlers |= {"tasks/get": served.tells, "tasks/update": served.tells, "tasks/cancel": refuses}
+    served.result = {"taskId": "t1", "status": "working", "x": 1e5}
+    for method in ("tasks/get", "tasks/update"):
+        told = (await client.request(method, params)).json()["result"]
+        assert told == {"resultType": "complete", **served.result, **params}
+    assert (await client.request("tasks/cancel", params)).json()["error"] == {"code": -32602, "message": "gone"}
 
 
 @pytest.mark.parametrize(
