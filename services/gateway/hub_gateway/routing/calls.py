@@ -283,7 +283,7 @@ class Calls:
         era = exchange.era if connection is None else connection.agreement.era
         if "_meta" in params:
             params = self.handles.addressed(upstream_name, params)
-        bare = exchange.session is None and era is Era.STATELESS
+        bare, given = exchange.session is None and era is Era.STATELESS, params
         if bare and STATE in params and method in MAY_ASK:
             params = self._states.opened(exchange, upstream_name, name, params)
         if exchange.era is era:
@@ -300,7 +300,7 @@ class Calls:
             if not again and era is Era.STATELESS and read_error(reply.error_raw).code == HEADER_MISMATCH:
                 fresh = await _mirrored_anew(supervisor, name, params)
                 if fresh is not None and fresh != list(mirrored or ()):
-                    return await self._ask(exchange, upstream_name, params, name, fresh, again=True)
+                    return await self._ask(exchange, upstream_name, given, name, fresh, again=True)
             return _refused(exchange, era, reply.error_raw)
         result_raw = reply.result_raw
         if bare and not says_complete(result_raw):

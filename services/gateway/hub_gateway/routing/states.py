@@ -21,9 +21,6 @@ STATE, RESPONSES = "requestState", "inputResponses"
 
 _PREFIX = "hub2."
 _MARK_DIGITS = 32
-_INPUT_REQUIRED = b'"input_required"'
-_COMPLETE = b'"resultType":"complete"'
-_SHORT_BYTES, _END_BYTES = 8_192, 512
 
 
 class States:
@@ -35,7 +32,7 @@ class States:
     def sealed(self, exchange: Exchange, upstream_name: str, name: str | None, result_raw: bytes | Raw) -> bytes | Raw:
         """An `InputRequiredResult` with its state sealed, or with one where it had none, so that its retry finds the
         upstream that asked. Any other result comes back as it is."""
-        if exchange.message.method not in MAY_ASK or not _may_ask(result_raw):
+        if exchange.message.method not in MAY_ASK:
             return result_raw
         result = rewrite.members(result_raw)
         if rewrite.text(result.get("resultType")) != "input_required":
@@ -70,17 +67,6 @@ class States:
         if state is None:
             return {key: value for key, value in params.items() if key != STATE}
         return {**params, STATE: Raw(rewrite.encode_text(state))}
-
-
-def _may_ask(result_raw: bytes | Raw) -> bool:
-    """Whether a result may be an `InputRequiredResult`. A long one that says near one of its ends that it is complete,
-    as nearly all do, is not searched."""
-    if len(result_raw) <= _SHORT_BYTES:
-        return _INPUT_REQUIRED in bytes(result_raw)
-    ends = memoryview(result_raw)
-    if _COMPLETE in bytes(ends[:_END_BYTES]) or _COMPLETE in bytes(ends[-_END_BYTES:]):
-        return False
-    return _INPUT_REQUIRED in bytes(result_raw)
 
 
 def _parts(params: rewrite.Members) -> tuple[str, str, str, str | None] | None:
