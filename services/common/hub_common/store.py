@@ -34,6 +34,8 @@ class StoreStatus(NamedTuple):
     kind: Kind
     healthy: bool
     reason: str | None
+    back_for_s: float = float("inf")
+    """How long ago it came back from being away: it may have lost what it held, or not have heard of it."""
 
 
 class Store(Protocol):
@@ -93,12 +95,14 @@ class Availability:
         self._kind: Kind = kind
         self._faults = faults
         self._breaker = Breaker(1, BREAK_S, clock)
+        self._clock = clock
         self._reason: str | None = "not asked yet"
         self._was_away = False
+        self._back_at_s = float("-inf")
 
     def status(self) -> StoreStatus:
         """How the last question went."""
-        return StoreStatus(self._kind, self._reason is None, self._reason)
+        return StoreStatus(self._kind, self._reason is None, self._reason, self._clock() - self._back_at_s)
 
     @contextmanager
     def asking(self) -> Generator[None, None, None]:
@@ -118,6 +122,7 @@ class Availability:
         self._reason = None
         if self._was_away:
             _log.info("the %s store is back", self._kind)
+            self._back_at_s = self._clock()
         self._was_away = False
 
 

@@ -27,6 +27,10 @@ ENDED_FOR_S = 120.0
 AGAIN_S = 5.0
 """How long after a failed write the next is tried."""
 
+SETTLED_S = 12.0
+"""How long after the store was away a session that it does not know may still be one that a replica is about to write
+again: each looks every few seconds for what was lost, and tries again what it could not write."""
+
 COMMIT_WITHIN_S = 1.0
 """How long `initialize` waits for its session to be kept before it answers all the same."""
 
@@ -165,6 +169,8 @@ class Archive:
             raw = await self._store.get(SPACE, session_id)
         except ValueError:
             return None  # no such id was ever given
+        if raw is None and self._store.status().back_for_s < SETTLED_S:
+            raise StoreUnavailable("it was away, and may not have heard of this session yet")
         record = _record(raw) if raw else None
         if raw is None or record is None:
             return None

@@ -9,14 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hub_common.store import Store, StoreUnavailable
 from hub_common.store_embedded import EmbeddedStore
+from hub_common.store_redis import RedisStore
 from hub_common.tasks import Tasks
 from hub_gateway.exposure.audience import NOTHING, Opened
+from hub_gateway.sessions import archive
 from hub_gateway.sessions.archive import SPACE, Archive, kept, revived
-from hub_gateway.sessions.registry import Sessions
+from hub_gateway.sessions.registry import Sessions, SessionUnknown
 from hub_gateway.sessions.session import LOG_LEVELS, Session
 from hub_gateway.wire.meta import Caller
 from tests.support import json_text
+from tests.support.redis_server import RedisProcess, redis_process
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 NAMES = st.frozensets(st.text(st.characters(codec="utf-8"), max_size=5), max_size=3)
@@ -44,8 +49,8 @@ def test_what_is_kept_comes_back(
 class Replica:
     """One process's sessions over the store that all share."""
 
-    def __init__(self, directory: Path) -> None:
-        self.store = EmbeddedStore(directory)
+    def __init__(self, store: Store) -> None:
+        self.store = store
         self.archive = Archive(self.store, 60.0)
         self.revived: list[Session] = []
         self.sessions = Sessions(2, 60.0, lambda: 0.0, lambda _: None, self.archive, self.revived.append)
@@ -67,7 +72,7 @@ class Replica:
 
 @pytest.fixture
 async def replicas(tmp_path: Path) -> AsyncGenerator[tuple[Replica, Replica]]:
-    both = Replica(tmp_path / "state"), Replica(tmp_path / "state")
+    both = Replica(EmbeddedStore(tmp_path / "state")), Replica(EmbeddedStore(tmp_path / "state"))
     yield both
     for replica in both:
         await replica.stop()
@@ -148,3 +153,39 @@ async def test_a_session_that_ends_with_its_stream_is_not_kept(replicas: tuple[R
 @pytest.mark.parametrize("session_id", ("", "nobody's", "../x", "\x00"))
 async def test_an_id_nobody_was_given_is_no_session(replicas: tuple[Replica, Replica], session_id: str) -> None:
     assert await replicas[0].sessions.recall(session_id) is None
+
+
+async def test_a_store_that_came_back_empty_does_not_end_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that hears that there is no such session gives it up."""
+    with redis_process() as redis:
+        await _lose_everything(redis, monkeypatch)
+
+
+async def _lose_everything(redis: RedisProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = Replica(RedisStore(redis.url)), Replica(RedisStore(redis.url))
+    session = await one.open()
+    redis.kill()
+    for replica in (one, other):
+        with pytest.raises(StoreUnavailable):
+            await replica.store.get(SPACE, "any")
+    redis.start()
+    await until(lambda: _answers(other.store), bool, 20.0, "the store answers again")
+    with pytest.raises(SessionUnknown):
+        await other.sessions.recall(session.id)
+    await until(lambda: _answers(one.store), bool, 20.0, "the store answers again")
+    await one.sessions.heed()
+    await one.archive.flush()
+    again = await other.sessions.recall(session.id)
+    assert again is not None and again.id == session.id
+    monkeypatch.setattr(archive, "SETTLED_S", 0.0)
+    assert await other.sessions.recall("0" * 32) is None, "after a while there is none"
+    for replica in (one, other):
+        await replica.stop()
+
+
+async def _answers(store: Store) -> bool:
+    try:
+        await store.get(SPACE, "any")
+    except StoreUnavailable:
+        return False
+    return True
