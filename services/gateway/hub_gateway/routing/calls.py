@@ -16,11 +16,12 @@ import msgspec
 from hub_gateway.catalog import links
 from hub_gateway.catalog.entry import Entry, EntryKind
 from hub_gateway.catalog.snapshot import parse
-from hub_gateway.errors import CallerError, UnknownEntry, UpstreamError
+from hub_gateway.errors import CallerError, HubError, UnknownEntry, UpstreamError
 from hub_gateway.exposure.audience import Opened
 from hub_gateway.exposure.current import Audience, Current
 from hub_gateway.exposure.view import View
 from hub_gateway.routing import questions, undeclared
+from hub_gateway.routing.coming import unknown
 from hub_gateway.routing.exchange import Bound, Exchange, Response
 from hub_gateway.routing.held import MAY_ASK, Holding, MissingCapability, declared
 from hub_gateway.routing.homes import Homes
@@ -126,9 +127,13 @@ class Calls:
         """Answer `tools/call` for a tool of an upstream."""
         entry = self.view(exchange).resolve(EntryKind.TOOL, name)
         if entry is None:
-            raise UnknownEntry(f"Unknown tool: {name}")
+            raise self.unknown(exchange, name, f"Unknown tool: {name}")
         self.usage.count(entry)
         return self.forward(exchange, entry, exchange.params, "name", name)
+
+    def unknown(self, exchange: Exchange, name: str, text: str) -> HubError:
+        """The error for a name that nothing of what the audience sees has; see `coming`."""
+        return unknown(self.audience(exchange).exposure, self._fleet.supervisors, name, text)
 
     def bound(self, exchange: Exchange, bound: Bound) -> Awaitable[Response]:
         """Answer a request that another replica has resolved already."""
@@ -143,7 +148,7 @@ class Calls:
         name = exchange.text("name")
         entry = self.view(exchange).resolve(EntryKind.PROMPT, name)
         if entry is None:
-            raise UnknownEntry(f"Unknown prompt: {name}")
+            raise self.unknown(exchange, name, f"Unknown prompt: {name}")
         return self.forward(exchange, entry, exchange.params, "name", name)
 
     async def read_resource(self, exchange: Exchange) -> Response:

@@ -15,7 +15,7 @@ import msgspec
 from hub_gateway.catalog import arguments
 from hub_gateway.catalog.effect import effect
 from hub_gateway.catalog.entry import Entry, EntryKind
-from hub_gateway.errors import CallerError, UnknownEntry
+from hub_gateway.errors import CallerError
 from hub_gateway.exposure.current import Current
 from hub_gateway.exposure.meta_tools import CALL_TOOL, CALL_VARIANTS
 from hub_gateway.exposure.view import View
@@ -65,7 +65,8 @@ class Indirect:
         view = self._calls.allowed(exchange)
         entry = view.resolve(EntryKind.TOOL, asked.name)
         if entry is None:
-            raise UnknownEntry(f"Unknown tool: {asked.name}{_hint(view, asked.name)}")
+            text = f"Unknown tool: {asked.name}{_hint(view, asked.name)}"
+            raise self._calls.unknown(exchange, asked.name, text)
         right = CALL_VARIANTS[effect(entry)] if variants else CALL_TOOL
         if name != right:
             raise CallerError(f"{entry.public_name} is called through {right}, not {name}")

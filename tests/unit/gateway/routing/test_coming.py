@@ -1,0 +1,63 @@
+"""A name of a server that is only coming is not told to be nobody's, unless the policy hides it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+
+from hub_gateway.config.load import load
+from tests.support.clients import RawClient, raw_session
+from tests.support.gateway import House, gateway
+from tests.support.small_server import small_server, tool
+
+pytestmark = pytest.mark.anyio
+SILENT: dict[str, Any] = {"command": sys.executable, "args": ["-c", "import sys; sys.stdin.read()"]}
+
+
+@pytest.fixture(scope="module")
+async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[House]:
+    """A gateway in front of a server that is there, and of one that does not answer yet."""
+    async with small_server(tool("work")) as there:
+        servers: dict[str, Any] = {"there": {"url": there.url}}
+        async with gateway(servers, tmp_path_factory.mktemp("coming")) as made:
+            servers["late.one"] = {**SILENT, "prefix": "late"}
+            path = made.directory / "mcp-servers.json"
+            path.write_text(json.dumps({"mcpServers": servers}))
+            await made.gateway.apply(load([path]))
+            yield made
+
+
+async def _told(house: House, method: str, params: dict[str, Any]) -> set[tuple[int, str]]:
+    async with raw_session(house.url) as session:
+        answers = [(await client.request(method, params)).json() for client in (session, RawClient(house.url))]
+    return {(answer["error"]["code"], answer["error"]["message"]) for answer in answers}
+
+
+@pytest.mark.parametrize("name", ["late__work", "late_one__work"])
+async def test_what_is_coming_is_said_to_be(house: House, name: str) -> None:
+    await house.filtering()
+    assert await _told(house, "tools/call", {"name": name}) == {(-32000, "late.one is connecting")}
+    assert await _told(house, "prompts/get", {"name": name}) == {(-32000, "late.one is connecting")}
+    await house.filtering(mode="prompt-based", enabled=True)
+    through = {"name": "hub__call_tool", "arguments": {"name": name, "arguments": {}}}
+    assert await _told(house, "tools/call", through) == {(-32000, "late.one is connecting")}
+
+
+@pytest.mark.parametrize(
+    ("policy", "name"),
+    [
+        ({}, "there__other"),
+        ({}, "lat__work"),
+        ({"mode": "server-allowlist", "serverFilter": {"mode": "allowlist", "servers": ["there"]}}, "late__work"),
+        ({"mode": "server-allowlist", "serverFilter": {"mode": "denylist", "servers": ["late.one"]}}, "late__work"),
+        ({"tools": {"deny": ["late__*"]}}, "late__work"),
+        ({"tools": {"allow": ["late__rest", "there__*"]}}, "late__work"),
+    ],
+)
+async def test_what_is_nobodys_or_hidden_is_unknown(house: House, policy: dict[str, Any], name: str) -> None:
+    await house.filtering(**policy, **({"enabled": True} if "mode" in policy else {}))
+    assert await _told(house, "tools/call", {"name": name}) == {(-32602, f"Unknown tool: {name}")}
