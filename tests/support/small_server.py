@@ -112,6 +112,8 @@ class SmallServer:
     seen: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     refused: list[str] = field(default_factory=list[str])
     """The methods it was asked in the other era."""
+    names_revision: bool = False
+    """Whether it says then which revision it speaks, as servers do that know of the stateless one."""
     bodies: list[bytes] = field(default_factory=list[bytes])
     arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
     asked: dict[str, asyncio.Future[dict[str, Any]]] = field(
@@ -161,6 +163,9 @@ class SmallServer:
         message: dict[str, Any] = json.loads(body)
         if (request.headers.get("mcp-protocol-version") == STATELESS) != (self.era == STATELESS):
             self.refused.append(str(message.get("method")))
+            if self.names_revision and "id" in message:
+                error = {"code": -32022, "message": "Unsupported", "data": {"supported": [self.era]}}
+                return JSONResponse({"jsonrpc": "2.0", "id": message["id"], "error": error}, 400)
             return Response("Bad Request: unsupported protocol version", 400)
         async with self.arrived:
             self.seen.append(message)

@@ -15,7 +15,8 @@
     ├── SatelliteError         the filter, the categorizer or the store is away
     └── ConfigError            the document is unusable, with the path of every fault
 
-An upstream's own JSON-RPC error, or a tool result with `isError`, is data: it is forwarded and never raised.
+An upstream's own JSON-RPC error, or a tool result with `isError`, is data: it is forwarded and never raised. What one
+says of the hop between hub and upstream is no client's, and is raised (`upstreams/hop`).
 """
 
 from __future__ import annotations

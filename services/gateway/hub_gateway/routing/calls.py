@@ -33,6 +33,7 @@ from hub_gateway.routing.usage import Usage
 from hub_gateway.sessions.reverse import can_answer, required
 from hub_gateway.sessions.session import Session
 from hub_gateway.upstreams.fleet import Fleet
+from hub_gateway.upstreams.hop import EraChanged, HeadersRefused
 from hub_gateway.upstreams.pending import Listener, Reply
 from hub_gateway.upstreams.supervisor import Supervisor
 from hub_gateway.wire import codec, param_headers, rewrite
@@ -291,21 +292,22 @@ class Calls:
         bare, given = exchange.session is None and era is Era.STATELESS, params
         if bare and STATE in params and method in MAY_ASK:
             params = self._states.opened(exchange, upstream_name, name, params)
-        if exchange.era is era:
-            listener = TaskCall(exchange, exchange.session) if "task" in params and exchange.session else None
-            try:
-                reply = await _request(supervisor, exchange, name, mirrored or (), params, listener)
-            finally:
-                if listener is not None:
-                    listener.end()
-        else:
-            request = partial(_request, supervisor, exchange, name, mirrored or ())
-            reply = await self._ask_across(exchange, supervisor, request, params)
+        request = partial(_request, supervisor, exchange, name, mirrored or ())
+        try:
+            if exchange.era is era:
+                reply = await _ask_alike(exchange, request, params)
+            else:
+                reply = await self._ask_across(exchange, supervisor, request, params)
+        except HeadersRefused:
+            fresh = None if again else await _mirrored_anew(supervisor, name, params)
+            if fresh is None or fresh == list(mirrored or ()):
+                raise
+            return await self._ask(exchange, upstream_name, given, name, fresh, again=True)
+        except EraChanged:
+            if again or STATE in params or "inputResponses" in params:
+                raise  # it goes on with what the server had begun, and knows no more
+            return await self._ask(exchange, upstream_name, given, name, mirrored, again=True)
         if reply.error_raw:
-            if not again and era is Era.STATELESS and read_error(reply.error_raw).code == HEADER_MISMATCH:
-                fresh = await _mirrored_anew(supervisor, name, params)
-                if fresh is not None and fresh != list(mirrored or ()):
-                    return await self._ask(exchange, upstream_name, given, name, fresh, again=True)
             return _refused(exchange, era, reply.error_raw)
         result_raw = reply.result_raw
         if bare and not says_complete(result_raw):
@@ -404,6 +406,16 @@ def _request(
         mirrored=mirrored,
         client=exchange.client,
     )
+
+
+async def _ask_alike(exchange: Exchange, request: _Again, params: rewrite.Members) -> Reply:
+    """Ask an upstream of the client's own era: what it asks in turn is the client's as it stands."""
+    listener = TaskCall(exchange, exchange.session) if "task" in params and exchange.session else None
+    try:
+        return await request(params, listener)
+    finally:
+        if listener is not None:
+            listener.end()
 
 
 def _refused(exchange: Exchange, era: Era, error_raw: bytes) -> Response:

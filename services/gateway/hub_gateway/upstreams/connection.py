@@ -15,9 +15,10 @@ from typing import Any
 from hub_common.tasks import Tasks
 from hub_gateway.errors import UpstreamDown, UpstreamError, UpstreamTimeout
 from hub_gateway.upstreams.handshake import Agreement
+from hub_gateway.upstreams.hop import fault_of_hop
 from hub_gateway.upstreams.inbound import CANCELLED, PROGRESS, Inbound, Unasked
 from hub_gateway.upstreams.pending import Listener, Pending, Reply, Ties, Waiter
-from hub_gateway.upstreams.transports.transport import Transport
+from hub_gateway.upstreams.transports.transport import Forgotten, Transport
 from hub_gateway.wire import codec, meta, rewrite
 from hub_gateway.wire.revisions import LATEST_STATELESS, Era
 
@@ -154,14 +155,15 @@ class Connection:
         name: str | None = None,
         mirrored: Sequence[tuple[str, str]] = (),
     ) -> Reply:
-        """Send a request and return how it was answered; an error of the upstream's own is a reply too.
+        """Send a request and return how it was answered; an error of the upstream's own is a reply too, unless it is
+        about the hop between it and the hub (see `hop`). One that takes the agreement back ends the link.
 
         `name` is what `Mcp-Name` mirrors, `mirrored` the headers of annotated parameters. With `progress_token_raw`
         (the caller's token) progress is asked for and relayed under that token. Without `timeout_s` it may take for
         ever; progress and questions begin that time anew, `MOST_TIMES` at most. Cancelling tells the upstream.
 
         Raises:
-            UpstreamTimeout, UpstreamDown, UpstreamUnauthorized, UpstreamBusy, UpstreamGarbage.
+            UpstreamTimeout, UpstreamDown, UpstreamUnauthorized, UpstreamBusy, UpstreamGarbage, HeadersRefused.
         """
         if self.gone is not None:
             raise UpstreamDown(self.gone)
@@ -200,6 +202,8 @@ class Connection:
             if self._inbound.asked and listener is not None:
                 self._inbound.drop(listener)
         assert call.reply is not None
+        if call.reply.error_raw:
+            self._judge(agreement, call.reply.error_raw)
         if "task" in params and progress_token_raw is not None and listener is not None and call.reply.result_raw:
             self._inbound.outlives(upstream_id, listener, progress_token_raw)
         return call.reply
@@ -227,6 +231,14 @@ class Connection:
             await done
         if call.fault is not None:
             raise call.fault
+
+    def _judge(self, agreement: Agreement, error_raw: bytes) -> None:
+        """Raise what an error says that is about the hop; while the link is being made the handshake reads it."""
+        fault = None if self._on_lost is None else fault_of_hop(agreement, error_raw)
+        if isinstance(fault, Forgotten):
+            self._lose(str(fault))
+        if fault is not None:
+            raise fault
 
     async def _send(self, message: bytes, method: str) -> None:
         if self.gone is not None:

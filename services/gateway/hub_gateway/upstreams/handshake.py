@@ -15,7 +15,7 @@ from msgspec import Raw
 from hub_gateway.errors import UpstreamDown, UpstreamGarbage
 from hub_gateway.upstreams.pending import Reply
 from hub_gateway.wire import meta, rewrite
-from hub_gateway.wire.errors import MODERN_CODES, UNSUPPORTED_PROTOCOL_VERSION, read_error
+from hub_gateway.wire.errors import MODERN_CODES, UNSUPPORTED_PROTOCOL_VERSION, ErrorObject, read_error
 from hub_gateway.wire.message import own
 from hub_gateway.wire.revisions import HANDSHAKE_REVISIONS, LATEST_HANDSHAKE, STATELESS_REVISIONS, Era, era_of
 
@@ -113,7 +113,7 @@ def judge_discover(reply: Reply, asked: str) -> Agreement | Retry | Initialize:
     if reply.error_raw:
         error = read_error(reply.error_raw)
         if error.code == UNSUPPORTED_PROTOCOL_VERSION:
-            return _choose(_read_supported(error.data), asked)
+            return _choose(supported_in(error), asked)
         if error.code in MODERN_CODES:
             raise UpstreamDown(f"it refused server/discover: {error.message}")
         return Initialize()
@@ -145,7 +145,7 @@ def judge_initialize(reply: Reply) -> Agreement | Retry:
     if reply.error_raw:
         error = read_error(reply.error_raw)
         if error.code == UNSUPPORTED_PROTOCOL_VERSION:
-            match _choose(_read_supported(error.data), ""):
+            match _choose(supported_in(error), ""):
                 case Retry() as retry:
                     return retry
                 case _:
@@ -180,8 +180,9 @@ def _choose(supported: list[str], asked: str) -> Retry | Initialize:
     raise UpstreamDown(f"it speaks only protocol revisions the hub does not know: {', '.join(supported[:8])}")
 
 
-def _read_supported(data: Raw) -> list[str]:
+def supported_in(error: ErrorObject) -> list[str]:
+    """The revisions that an error -32022 names as spoken; empty where it names none."""
     try:
-        return _supported.decode(data).supported
+        return _supported.decode(error.data).supported
     except msgspec.MsgspecError:
         return []

@@ -33,6 +33,7 @@ from hub_gateway.upstreams.backoff import Backoff
 from hub_gateway.upstreams.connection import Connection
 from hub_gateway.upstreams.dialer import Dialer, has_authorization
 from hub_gateway.upstreams.gate import Gate
+from hub_gateway.upstreams.hop import EraChanged, HeadersRefused
 from hub_gateway.upstreams.inbound import ACKNOWLEDGED
 from hub_gateway.upstreams.life_sign import life_sign
 from hub_gateway.upstreams.log_level import LogLevel
@@ -222,11 +223,14 @@ class Supervisor:
         """Forward a request; see `Connection.request`. Without `timeout_s` the server's own limit holds.
 
         Where too many calls run, clients take turns; `client` says whose call this is, None the hub's own. One that the
-        upstream did not take, since it had forgotten the session, is made on the next link, once: `again`.
+        upstream did not take, since it had forgotten the session or its revision, is made on the next link, once:
+        `again`.
 
         Raises:
             UpstreamBusy: too many calls are running and waiting, or the breaker is open.
-            UpstreamTimeout, UpstreamDown, UpstreamUnauthorized, UpstreamGarbage: as the connection says, with the name.
+            EraChanged: it did not take the call, and its next link speaks the other era.
+            UpstreamTimeout, UpstreamDown, UpstreamUnauthorized, UpstreamGarbage, HeadersRefused: as the connection
+                says, with the name.
         """
         connection = self.connection
         if connection is None:
@@ -263,8 +267,10 @@ class Supervisor:
             return reply
         except Forgotten as fault:
             outcome = "failed"
-            if again or not await self._linked_anew():
+            if again or (link := await self._linked_anew()) is None:
                 raise self._named(fault) from fault
+            if link.era is not connection.era:
+                raise EraChanged(f"{self.name}: {fault}") from fault
         except UpstreamError as fault:
             outcome = self._failed_call(fault)
             raise self._named(fault) from fault
@@ -299,6 +305,9 @@ class Supervisor:
     def _failed_call(self, fault: UpstreamError) -> Outcome:
         if isinstance(fault, UpstreamBusy):
             return "failed"
+        if isinstance(fault, HeadersRefused):
+            self._breaker.success()
+            return "error"
         if isinstance(fault, UpstreamUnauthorized):
             self._breaker.success()  # it answers
             self._wake.set()
@@ -307,16 +316,17 @@ class Supervisor:
         self._wake.set()  # the link is looked at now, not at the next regular check
         return "timeout" if isinstance(fault, UpstreamTimeout) else "failed"
 
-    async def _linked_anew(self) -> bool:
-        """Wait for the link that follows one whose session the upstream ended; False where none comes in time."""
+    async def _linked_anew(self) -> Connection | None:
+        """Wait for the link that follows one that the upstream does not know any more; None where none comes in
+        time."""
         self._wake.set()
         self._up.clear()
         try:
             async with asyncio.timeout(_RELINK_S):
                 await self._up.wait()
         except TimeoutError:
-            return False
-        return True
+            return None
+        return self.connection
 
     def _linked(self) -> Connection:
         if self.connection is None:

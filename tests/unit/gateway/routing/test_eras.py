@@ -115,8 +115,46 @@ async def test_it_is_made_again_once_and_not_where_nothing_changed(tmp_path: Pat
             await house.settled()
             server.lists["tools"] = lists
             server.seen.clear()
-            assert (await client.call("a__work", {"region": "x"})).json()["error"]["code"] == -32020
+            answer = await client.call("a__work", {"region": "x"})
+            # Client and hub are at one about the headers: it is the server that is not.
+            assert (answer.status, answer.json()["error"]["code"]) == (200, -32000)
+            assert answer.json()["error"]["message"].startswith("a: ")
             assert len([each for each in server.seen if each["method"] == "tools/call"]) == calls
+
+
+@pytest.mark.parametrize(("before", "after"), [(STATELESS, HANDSHAKE), (HANDSHAKE, STATELESS)])
+@pytest.mark.parametrize("stateless_client", [True, False])
+async def test_a_server_that_speaks_another_revision_now_is_spoken_to_in_that(
+    tmp_path: Path, before: str, after: str, stateless_client: bool
+) -> None:
+    async with house_of(tmp_path, before) as (house, (server,)), raw_session(house.url) as session:
+        client = RawClient(house.url) if stateless_client else session
+        server.handlers["work"] = _said
+        assert "result" in (await client.call("a__work")).json()
+        server.era, server.names_revision = after, True
+        for _ in range(2):
+            result = (await client.call("a__work")).json()["result"]
+            assert result["content"][0]["text"] == "said"
+            assert "resultType" in result or not stateless_client
+            await house.ready("a")
+        link = house.gateway.fleet.get("a").connection
+        assert link is not None
+        assert link.revision == after
+
+
+async def test_what_a_server_speaks_that_the_hub_does_not_is_no_clients_matter(tmp_path: Path) -> None:
+    async def unsupported(_call: Call) -> Answer:
+        raise Refused(-32022, "Unsupported protocol version", {"supported": ["2099-01-01"]})
+
+    async with house_of(tmp_path, STATELESS) as (house, (server,)), raw_session(house.url) as session:
+        server.handlers["work"] = unsupported
+        for client in (session, RawClient(house.url)):
+            await house.ready("a")
+            answer = await client.call("a__work")
+            error = answer.json()["error"]
+            assert (answer.status, error["code"]) == (200, -32000)
+            assert error["message"] == "a: it does not speak 2026-07-28 any more"
+            assert "data" not in error
 
 
 async def test_a_stateless_server_is_asked_for_a_session_once_and_only_where_a_client_has_one(tmp_path: Path) -> None:

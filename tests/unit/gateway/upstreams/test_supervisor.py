@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ from msgspec import Raw
 from hub_gateway.catalog.entry import Offering
 from hub_gateway.config.server_model import InvalidServer, ServerConfig
 from hub_gateway.errors import UpstreamBusy, UpstreamDown, UpstreamTimeout, UpstreamUnauthorized
+from hub_gateway.upstreams.hop import HeadersRefused
 from hub_gateway.upstreams.status import Outcome
 from hub_gateway.upstreams.supervisor import QUEUE, Ears, Supervisor
 from hub_gateway.wire.message import Message
@@ -313,6 +314,62 @@ async def test_a_server_that_fails_its_checks_is_degraded_then_connected_anew() 
         await watched.state("connecting")
         ill = False
         await watched.state("ready")
+
+
+_UNSUPPORTED = b'"error":{"code":-32022,"message":"no","data":{"supported":["2099-01-01"]}}'
+
+
+async def test_a_server_that_does_not_speak_the_revision_any_more_is_negotiated_with_anew() -> None:
+    said = {"server/discover": DISCOVERED, "tools/list": TOOLS}
+    async with (
+        _http(lambda method: said.get(method, _UNSUPPORTED)) as server,
+        supervised(config(url=server.url, ping_interval_s=0.1)) as watched,
+    ):
+        said.clear()
+        await watched.state("connecting")
+        assert "does not speak 2026-07-28 any more" in (watched.up.status.reason or "")
+        await until(lambda: watched.up.status.reason or "", lambda reason: "2099-01-01" in reason, "another attempt")
+        said |= {"server/discover": DISCOVERED, "tools/list": TOOLS}
+        await watched.state("ready")
+
+
+async def test_a_call_whose_revision_is_not_spoken_is_made_on_the_next_link_once() -> None:
+    called: list[str] = []
+
+    def behave(refusals: int) -> Callable[[str], bytes]:
+        def answers(method: str) -> bytes:
+            if method == "tools/call":
+                called.append(method)
+                return _UNSUPPORTED if len(called) <= refusals else b'"result":{"content":[]}'
+            return {"server/discover": DISCOVERED, "tools/list": TOOLS}[method]
+
+        return answers
+
+    async with _http(behave(1)) as server, supervised(config(url=server.url)) as watched:
+        link = watched.up.connection
+        assert plain(await call(watched.up, "a")) == {"content": []}
+        assert watched.up.connection is not link
+        assert [outcome for _, outcome in watched.observed] == ["failed", "ok"]
+    called.clear()
+    async with _http(behave(5)) as server, supervised(config(url=server.url)) as watched:
+        with pytest.raises(UpstreamDown, match=r"^up: it does not speak 2026-07-28 any more"):
+            await call(watched.up, "a")
+        assert len(called) == 2
+
+
+async def test_headers_that_the_server_finds_wrong_are_no_failure_of_the_link() -> None:
+    said = {"server/discover": DISCOVERED, "tools/list": TOOLS}
+    mismatch = b'"error":{"code":-32020,"message":"Mcp-Name"}'
+    async with (
+        _http(lambda method: said.get(method, mismatch)) as server,
+        supervised(config(url=server.url, ping_interval_s=0.1)) as watched,
+    ):
+        del said["server/discover"]
+        for _ in range(6):
+            with pytest.raises(HeadersRefused, match=r"^up: .*at odds: Mcp-Name"):
+                await call(watched.up, "a")
+        await asyncio.sleep(0.3)
+        assert (watched.up.breaker, watched.up.status.state) == ("closed", "ready")
 
 
 async def test_a_config_that_leaves_the_link_alone_is_adopted() -> None:

@@ -37,8 +37,8 @@ class Refused(UpstreamDown):
 
 
 class Forgotten(UpstreamDown):
-    """The upstream does not know the HTTP session any more: the request has not run (2025-11-25 transports §Session
-    Management)."""
+    """The upstream does not know any more what the link stands on, its HTTP session (2025-11-25 transports §Session
+    Management) or its revision (2026-07-28 basic/versioning): the link is gone, and the request has not run."""
 
 
 class Access(Protocol):
