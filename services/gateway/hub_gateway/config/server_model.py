@@ -176,7 +176,11 @@ class ServerEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     ] = field(default=60.0, name="connectTimeoutSeconds")
     max_in_flight: Annotated[int, Meta(ge=1, le=10_000, description="Requests running on the server at one time.")] = 64
     ping_interval_s: Annotated[
-        Seconds, Meta(description="How often the link is checked while nothing else shows it alive, in seconds.")
+        Seconds,
+        Meta(
+            description="How often the link is checked while nothing else shows it alive, in seconds. A list that is "
+            "fresh no more (`ttlMs`) is then asked for anew, where the server does not tell of changes."
+        ),
     ] = field(default=30.0, name="pingIntervalSeconds")
     era: Annotated[
         EraChoice,

@@ -288,8 +288,8 @@ class TaskHandles:
 
         try:
             async with aclosing(pages(ask, "tasks")) as listed:
-                async for tasks in listed:
-                    found += await self._theirs(exchange, upstream_name, tasks)
+                async for page in listed:
+                    found += await self._theirs(exchange, upstream_name, page.items)
         except (HubError, msgspec.MsgspecError) as fault:
             _log.debug("%s: not all of its tasks are listed: %s", upstream_name, fault)
         return found

@@ -1,14 +1,17 @@
 """Bringing home what an upstream offers: all of every list.
 
-Owns that only one refresh runs at a time on a connection. Does not know who wants to know.
+Owns how long what was listed is fresh, and that only one refresh runs at a time on a connection. Does not know who
+wants to know.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Iterable
 from contextlib import aclosing
+from typing import NamedTuple
 
 import msgspec
 
@@ -19,10 +22,21 @@ from hub_gateway.upstreams.handshake import ON_BEHALF
 from hub_gateway.upstreams.offered import FIELDS
 from hub_gateway.upstreams.pages import pages
 from hub_gateway.upstreams.pending import Reply
+from hub_gateway.upstreams.subscription import tells_of
 from hub_gateway.wire import rewrite
 from hub_gateway.wire.message import own
+from hub_gateway.wire.revisions import Era
 
 _log = logging.getLogger(__name__)
+
+
+class _Listed(NamedTuple):
+    """One list as it was brought home."""
+
+    definitions: tuple[bytes, ...]
+    at_s: float = 0.0
+    fresh_until_s: float = float("inf")
+    """When the first page of it that has a hint is fresh no more."""
 
 
 class Refresh:
@@ -34,6 +48,7 @@ class Refresh:
         self._wanted: set[EntryKind] = set()
         self._running: asyncio.Future[None] | None = None
         self._refused: dict[EntryKind, UpstreamUnauthorized] = {}
+        self._listed: dict[EntryKind, _Listed] = {}
         self.offering = previous
         self.faults: dict[EntryKind, str] = {}
 
@@ -62,15 +77,26 @@ class Refresh:
             self._running.set_result(None)
             self._running = None
 
+    def stale(self, least_s: float) -> list[EntryKind]:
+        """The kinds whose hint of freshness has run out, where the upstream does not tell of changes (2026-07-28
+        server/utilities/caching); none that was listed less than `least_s` ago, however often one looks."""
+        now_s = time.monotonic()
+        return [
+            kind
+            for kind, listed in self._listed.items()
+            if now_s >= max(listed.fresh_until_s, listed.at_s + least_s)
+            and not tells_of(self._connection.capabilities, kind.capability)
+        ]
+
     def _announced(self) -> list[EntryKind]:
         return [kind for kind in EntryKind if kind.capability in self._connection.capabilities]
 
     async def _list(self, kind: EntryKind) -> None:
         if kind.capability not in self._connection.capabilities:
-            definitions: tuple[bytes, ...] = ()
+            listed = _Listed(())
         else:
             try:
-                definitions = await self._definitions(kind)
+                listed = await self._all(kind)
             except UpstreamError as fault:
                 if self._connection.gone is not None:
                     raise UpstreamDown(self._connection.gone) from fault
@@ -81,12 +107,19 @@ class Refresh:
                 return
         self.faults.pop(kind, None)
         self._refused.pop(kind, None)
-        if definitions != self.offering.of(kind):
-            self.offering = msgspec.structs.replace(self.offering, **{FIELDS[kind]: definitions})
+        self._listed[kind] = listed
+        if listed.definitions != self.offering.of(kind):
+            self.offering = msgspec.structs.replace(self.offering, **{FIELDS[kind]: listed.definitions})
 
-    async def _definitions(self, kind: EntryKind) -> tuple[bytes, ...]:
+    async def _all(self, kind: EntryKind) -> _Listed:
         def ask(params: rewrite.Members) -> Awaitable[Reply]:
             return self._connection.request(kind.list_method, params, caller=ON_BEHALF, timeout_s=self._timeout_s)
 
+        definitions: list[bytes] = []
+        fresh_until_s = float("inf")
         async with aclosing(pages(ask, kind.value)) as listed:
-            return tuple([own(item) async for items in listed for item in items])
+            async for page in listed:
+                definitions += map(own, page.items)
+                if self._connection.era is Era.STATELESS:  # before that nobody said how long
+                    fresh_until_s = min(fresh_until_s, time.monotonic() + page.fresh_s)
+        return _Listed(tuple(definitions), time.monotonic(), fresh_until_s)

@@ -28,12 +28,13 @@ _FILTERS = {"tools": "toolsListChanged", "prompts": "promptsListChanged", "resou
 
 def wanted(capabilities: dict[str, Any]) -> dict[str, bool]:
     """The notification filter that fits the upstream's capabilities; empty when it announces no list changes."""
-    found: dict[str, bool] = {}
-    for capability, name in _FILTERS.items():
-        settings = capabilities.get(capability)
-        if isinstance(settings, dict) and settings.get("listChanged") is True:  # pyright: ignore[reportUnknownMemberType]
-            found[name] = True
-    return found
+    return {name: True for capability, name in _FILTERS.items() if tells_of(capabilities, capability)}
+
+
+def tells_of(capabilities: dict[str, Any], capability: str) -> bool:
+    """Whether the upstream announces that it tells of changes to the lists of a capability."""
+    settings = capabilities.get(capability)
+    return isinstance(settings, dict) and settings.get("listChanged") is True  # pyright: ignore[reportUnknownMemberType]
 
 
 async def listen(connection: Connection) -> None:

@@ -53,6 +53,8 @@ _log = logging.getLogger(__name__)
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
 _STEADY_S = 60.0
 _RECHECK_S = 2.0
+_SOONEST = 0.9
+"""The part of the time between two regular checks that passes at least."""
 _LIST_S = 60.0
 _RELIST_S = 5.0
 _RELINK_S = 15.0
@@ -438,6 +440,8 @@ class Supervisor:
                 pause_s = _RECHECK_S
             else:
                 pause_s = self._ping_interval_s() if not refresh.faults else min(_RELIST_S, self._ping_interval_s())
+                # Stale lists are asked for then, and who polls is not to do so in step (2026-07-28 utilities/caching).
+                pause_s *= random.uniform(_SOONEST, 1)
             try:
                 async with asyncio.timeout(pause_s):
                     await self._wake.wait()
@@ -449,8 +453,9 @@ class Supervisor:
             fault = await life_sign(connection)
             if fault is None:
                 failures = 0
-                if refresh.faults:
-                    await self._relist(refresh, tuple(refresh.faults))
+                # Failed calls bring checks too, and those list nothing anew that the last one did.
+                if due := {*refresh.faults, *refresh.stale(self._ping_interval_s() / 2)}:
+                    await self._relist(refresh, due)
                 self._healthy(refresh)
                 continue
             failures += 1

@@ -31,7 +31,7 @@ async def _read(answers: Iterator[Reply]) -> tuple[list[bytes], list[str | None]
         return next(answers)
 
     async with aclosing(pages(ask, "a")) as read:
-        return [bytes(item) async for items in read for item in items], cursors
+        return [bytes(item) async for page in read for item in page.items], cursors
 
 
 @pytest.mark.parametrize("last", ({}, {"nextCursor": None}, {"nextCursor": 7}))

@@ -122,6 +122,50 @@ async def test_a_refresh_while_one_runs_joins_it_and_lists_once_more() -> None:
     assert refresh.offering.tools == (b'{"name":"v2"}',)
 
 
+@pytest.mark.parametrize(
+    ("said", "is_stale"),
+    [
+        ('"ttlMs":0', True),
+        ('"ttlMs":-5', True),
+        ('"ttlMs":0.5', True),
+        ('"ttlMs":60000', False),
+        ('"ttlMs":"soon"', False),
+        ('"ttlMs":null', False),
+        ('"x":1', False),
+    ],
+)
+async def test_a_list_is_stale_when_its_hint_has_run_out(said: str, is_stale: bool) -> None:
+    listed = f'"result":{{{said},"tools":[],"resources":[],"resourceTemplates":[]}}'.encode()
+    async with _server(lambda method: listed) as server, linked(config(url=server.url)) as link:
+        refresh = Refresh(link.connection, Offering(), 10)
+        assert refresh.stale(0) == []
+        await refresh.run()
+        await asyncio.sleep(0.01)
+        expected = [EntryKind.TOOL, EntryKind.RESOURCE, EntryKind.TEMPLATE] if is_stale else []
+        assert refresh.stale(0) == expected
+        assert refresh.stale(10) == []
+
+
+async def test_the_first_page_that_is_stale_makes_the_list_so() -> None:
+    pages = [b'"result":{"tools":[],"ttlMs":0,"nextCursor":"2"}', b'"result":{"tools":[],"ttlMs":60000}']
+    async with _server(lambda method: pages.pop(0)) as server, linked(config(url=server.url)) as link:
+        refresh = Refresh(link.connection, Offering(), 10)
+        await refresh.run([EntryKind.TOOL])
+        assert refresh.stale(0) == [EntryKind.TOOL]
+
+
+async def test_lists_of_whose_changes_the_upstream_tells_are_not_stale() -> None:
+    with serving("http", "--era", "stateless") as server:
+        async with linked(server) as link:
+            refresh = Refresh(link.connection, Offering(), 10)
+            link.connection.settle(msgspec.structs.replace(link.connection.agreement, capabilities={"tools": {}}))
+            await refresh.run()
+            assert refresh.stale(0) == [EntryKind.TOOL]
+            changes = {"tools": {"listChanged": True}}
+            link.connection.settle(msgspec.structs.replace(link.connection.agreement, capabilities=changes))
+            assert refresh.stale(0) == []
+
+
 async def test_a_lost_connection_ends_the_refresh_and_keeps_what_it_held() -> None:
     with serving("http", "--tools", "5", module=processes.RAW) as server:
         async with linked(server) as link:

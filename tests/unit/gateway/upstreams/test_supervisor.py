@@ -316,6 +316,36 @@ async def test_a_server_that_fails_its_checks_is_degraded_then_connected_anew() 
         await watched.state("ready")
 
 
+async def test_stale_lists_are_listed_anew_with_each_check_and_once() -> None:
+    asked: list[str] = []
+
+    def behave(method: str) -> bytes:
+        asked.append(method)
+        if method == "server/discover":
+            return DISCOVERED
+        count = asked.count(method)
+        return b'"result":{"ttlMs":0,"tools":[{"name":"v%d"}]}' % count
+
+    async with _http(behave) as server, supervised(config(url=server.url, ping_interval_s=0.2)) as watched:
+        await until(lambda: _names(watched.up.offering), lambda names: "v4" in names, "the fourth list")
+    checks = "".join({"server/discover": "d", "tools/list": "l"}[method] for method in asked)
+    assert checks.startswith("dldldldl")
+    assert "ll" not in checks
+
+
+@pytest.mark.parametrize("hint", [b'"ttlMs":60000,', b""])
+async def test_a_list_is_not_asked_for_again_while_it_is_fresh_or_nothing_is_said(hint: bytes) -> None:
+    asked: list[str] = []
+
+    def behave(method: str) -> bytes:
+        asked.append(method)
+        return DISCOVERED if method == "server/discover" else b'"result":{%b"tools":[]}' % hint
+
+    async with _http(behave) as server, supervised(config(url=server.url, ping_interval_s=0.1)):
+        await until(lambda: asked.count("server/discover"), lambda count: count >= 4, "three checks")
+    assert asked.count("tools/list") == 1
+
+
 _UNSUPPORTED = b'"error":{"code":-32022,"message":"no","data":{"supported":["2099-01-01"]}}'
 
 
