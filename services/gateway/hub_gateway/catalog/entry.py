@@ -66,3 +66,5 @@ class Entry(msgspec.Struct, frozen=True, eq=False):
     """Parameters that go into headers too, toward a stateless upstream over HTTP."""
     digest: str
     """SHA-256 (hex) of the definition as the upstream gave it: the categorizer's cache key."""
+    is_for_models: bool = True
+    """False for a tool that its server keeps for its apps: it is listed, and the client keeps it from the model."""

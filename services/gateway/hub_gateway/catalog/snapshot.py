@@ -14,6 +14,7 @@ import msgspec
 
 from hub_gateway.catalog import links, names
 from hub_gateway.catalog.entry import Entry, EntryKind, Offering
+from hub_gateway.catalog.visibility import shown_to_models
 from hub_gateway.wire import rewrite
 from hub_gateway.wire.param_headers import ANNOTATION, InvalidAnnotation, ParamHeader, find
 
@@ -26,6 +27,7 @@ class Definition(NamedTuple):
     raw: bytes
     digest: str
     mirrors: tuple[ParamHeader, ...] = ()
+    is_for_models: bool = True
 
 
 class Parsed(NamedTuple):
@@ -60,7 +62,8 @@ def parse(upstream_name: str, offering: Offering) -> Parsed:
                     faults.append(f"{upstream_name}: {local_name}: {fault}")
                     continue
                 digest = hashlib.sha256(raw).hexdigest()
-                found[kind, local_name] = Definition(kind, local_name, raw, digest, mirrors)
+                is_for_models = kind is not EntryKind.TOOL or shown_to_models(raw)
+                found[kind, local_name] = Definition(kind, local_name, raw, digest, mirrors, is_for_models)
     return Parsed(upstream_name, offering, tuple(found.values()), tuple(faults))
 
 
@@ -209,6 +212,7 @@ def _entry(upstream_name: str, definition: Definition, public_name: str, moved: 
         listed,
         definition.mirrors,
         definition.digest,
+        definition.is_for_models,
     )
 
 

@@ -23,7 +23,8 @@ _LAST = re.compile(r"(?:\.[^.\[]+|\[[^\[]*\])$")
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """The answer. `allowed` and `opened` together are `visible`; with its upstream up the entry is `callable`."""
+    """The answer. `allowed` and `opened` together are `visible`; with its upstream up the entry is `callable`; a tool
+    for apps alone is so unopened."""
 
     entry: Entry
     allowed: bool
@@ -65,6 +66,7 @@ def explain(
     """
     rule = exposure.verdicts.rule(entry)
     visible = view.shows(entry)
+    reached = visible or (rule.allows and not entry.is_for_models)
     relative = _path(rule.id, exposure.policy.filtering, entry)
     by_switch = relative in switched
     path, place = (f"toolFiltering.{relative}", None) if by_switch else _placed(relative, view.name, places)
@@ -74,13 +76,13 @@ def explain(
         allowed=rule.allows,
         opened=visible if rule.allows else _is_open(opened, exposure, entry),
         visible=visible,
-        callable=visible and is_up,
+        callable=reached and is_up,
         rule=rule.id,
         path=path,
         place=place,
         switched=by_switch,
         category=category,
-        change=_change(rule.id, allows=rule.allows, visible=visible, is_up=is_up),
+        change=_change(rule.id, allows=rule.allows, reached=reached, is_up=is_up),
     )
 
 
@@ -146,10 +148,10 @@ _CHANGES = {
 }
 
 
-def _change(rule: str, *, allows: bool, visible: bool, is_up: bool) -> str:
+def _change(rule: str, *, allows: bool, reached: bool, is_up: bool) -> str:
     if not allows:
         return _CHANGES.get(rule.partition(":")[0], "another `mode`") + ", for it to be allowed"
-    if not visible:
+    if not reached:
         return "ask for it with `hub__analyze_prompt`, for it to be opened"
     if not is_up:
         return "start its server, for it to be callable"

@@ -44,7 +44,7 @@ def _direct(policy: Policy, tools: Sequence[Entry], most_used: Mapping[str, floa
     auto = policy.filtering.auto
     pins = Globs(auto.pinned)
     pinned = [entry for entry in tools if pins.first(entry.public_name) is not None]
-    by_name = {entry.public_name: entry for entry in tools}
+    by_name = {entry.public_name: entry for entry in tools if entry.is_for_models}  # no other spares a search
     left = auto.token_budget - sum(map(_cost, pinned))
     chosen: list[Entry] = []
     for name in sorted(most_used, key=lambda name: (-most_used[name], name)):

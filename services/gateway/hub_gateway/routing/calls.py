@@ -125,10 +125,15 @@ class Calls:
         return opened
 
     def call_tool(self, exchange: Exchange, name: str) -> Awaitable[Response]:
-        """Answer `tools/call` for a tool of an upstream."""
+        """Answer `tools/call` for a tool of an upstream.
+
+        What is not for models no prompt opens: apps call it whatever is opened (MCP Apps extension).
+        """
         entry = self.view(exchange).resolve(EntryKind.TOOL, name)
         if entry is None:
-            raise self.unknown(exchange, name, f"Unknown tool: {name}")
+            entry = self.allowed(exchange).resolve(EntryKind.TOOL, name)
+            if entry is None or entry.is_for_models:
+                raise self.unknown(exchange, name, f"Unknown tool: {name}")
         self.usage.count(entry)
         return self.forward(exchange, entry, exchange.params, "name", name)
 

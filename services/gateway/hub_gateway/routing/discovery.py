@@ -166,7 +166,10 @@ class Discovery:
         texts: list[str] = []
         for name in dict.fromkeys(names):
             entry = view.resolve(EntryKind.TOOL, name)
-            texts.append(f"Unknown tool: {name[:200]}" if entry is None else _definition(entry))
+            if entry is None or not entry.is_for_models:
+                texts.append(f"Unknown tool: {name[:200]}")
+            else:
+                texts.append(_definition(entry))
         unknown = all(text.startswith("Unknown tool: ") for text in texts)
         return text_result(exchange, self._current.look, ["\n".join(texts)], is_error=unknown)
 
@@ -177,7 +180,9 @@ class Discovery:
         return self._calls.audience(exchange).exposure.category(entry).name
 
     def _tools(self, exchange: Exchange) -> list[Entry]:
-        return [entry for entry in self._calls.allowed(exchange).visible if entry.kind is EntryKind.TOOL]
+        """What a model may be told of."""
+        visible = self._calls.allowed(exchange).visible
+        return [entry for entry in visible if entry.kind is EntryKind.TOOL and entry.is_for_models]
 
     def _scope(self, exchange: Exchange, tools: list[Entry], asked: _Search) -> list[Entry]:
         server, wanted = asked.server.casefold(), asked.category.casefold()

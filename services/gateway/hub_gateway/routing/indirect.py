@@ -56,7 +56,7 @@ class Indirect:
             variants: the variants are offered in the place of `hub__call_tool`.
 
         Raises:
-            CallerError: the arguments name no tool, or one that another variant takes.
+            CallerError: the arguments name no tool, or one that another variant takes or that is not for models.
         """
         try:
             asked = msgspec.json.decode(exchange.params.get("arguments", b"{}"), type=_Call)
@@ -67,6 +67,8 @@ class Indirect:
         if entry is None:
             text = f"Unknown tool: {asked.name}{_hint(view, asked.name)}"
             raise self._calls.unknown(exchange, asked.name, text)
+        if not entry.is_for_models:
+            raise CallerError(f"{entry.public_name} is for the apps of its server alone, not for models")
         right = CALL_VARIANTS[effect(entry)] if variants else CALL_TOOL
         if name != right:
             raise CallerError(f"{entry.public_name} is called through {right}, not {name}")
@@ -137,6 +139,6 @@ def _hint(view: View, name: str) -> str:
     near = [
         entry.public_name
         for entry in view.visible
-        if entry.kind is EntryKind.TOOL and entry.local_name.casefold() == local_name
+        if entry.kind is EntryKind.TOOL and entry.is_for_models and entry.local_name.casefold() == local_name
     ]
     return f"; did you mean {' or '.join(near[:3])}?" if near else ""

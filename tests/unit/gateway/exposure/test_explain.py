@@ -48,7 +48,11 @@ MENUS = 500
 
 def _offering(dice: random.Random) -> Offering:
     tools = [
-        raw(name=name, annotations={"readOnlyHint": dice.random() < 0.5} if dice.random() < 0.7 else None)
+        raw(
+            name=name,
+            annotations={"readOnlyHint": dice.random() < 0.5} if dice.random() < 0.7 else None,
+            _meta={"ui": {"visibility": ["app"] if dice.random() < 0.2 else ["app", "model"]}},
+        )
         for name in dice.sample(("read", "send", "drop", "x"), dice.randrange(1, 4))
     ]
     others = offering([], ["p"], [f"r:{dice.randrange(3)}"], ["t:{id}"] if dice.random() < 0.3 else [])
@@ -125,7 +129,8 @@ def _agrees(dice: random.Random, exposure: Exposure) -> None:
         assert said.visible == (view.resolve(entry.kind, entry.public_name) is entry)
         assert said.allowed == exposure.verdicts.allows(entry) == audience.allowed.shows(entry)
         assert said.visible == (said.allowed and said.opened)
-        assert said.callable == (said.visible and is_up)
+        reached = said.visible or (said.allowed and not entry.is_for_models)
+        assert said.callable == (reached and is_up)
         assert Rule(said.rule, said.allowed) == exposure.verdicts.rule(entry)
 
 

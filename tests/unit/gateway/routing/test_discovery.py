@@ -61,6 +61,10 @@ async def shown(house: Menu) -> Menu:
     return house
 
 
+def _knows(gateway: Gateway, local_name: str) -> bool:
+    return any(each.local_name == local_name for each in gateway.current.exposure.catalog.entries)
+
+
 @pytest.mark.parametrize(
     ("exposure", "tools", "lists_meta"),
     (("zero", set[str](), False), ("meta-only", set[str](), True), ("minimal", MINIMAL, True), ("all", ALL, True)),
@@ -272,9 +276,6 @@ async def test_auto_shows_what_is_pinned_and_a_search_while_it_is_much(house: Me
 
 
 async def test_auto_shows_what_was_used_most_when_the_tools_change(house: Menu) -> None:
-    def knows(gateway: Gateway, local_name: str) -> bool:
-        return any(each.local_name == local_name for each in gateway.current.exposure.catalog.entries)
-
     await house.house.filtering(mode="auto", auto={"tokenBudget": 100, "mostUsed": 1})
     before = await listed(house.stateless)
     for _ in range(20):
@@ -284,11 +285,11 @@ async def test_auto_shows_what_was_used_most_when_the_tools_change(house: Menu) 
     assert await listed(house.stateless) == before
     house.servers["mail"].change("tools", [*MENU["mail"], tool("fresh")])
     try:
-        await house.house.published(lambda gateway: knows(gateway, "fresh"), "the new tool is known")
+        await house.house.published(lambda gateway: _knows(gateway, "fresh"), "the new tool is known")
         assert await listed(house.stateless) == OWN_STATELESS - {ANALYZE} | {"mail__list_inbox"}
     finally:
         house.servers["mail"].change("tools", list(MENU["mail"]))
-        await house.house.published(lambda gateway: not knows(gateway, "fresh"), "the new tool is gone")
+        await house.house.published(lambda gateway: not _knows(gateway, "fresh"), "the new tool is gone")
     assert await listed(house.stateless) == before, "the same catalog has the same list"
 
 
@@ -302,6 +303,36 @@ async def test_what_the_policy_hides_is_neither_found_nor_called(shown: Menu) ->
     finally:
         await shown.house.gateway.fleet.start("mail")
         await shown.house.ready("mail")
+
+
+async def test_what_is_for_apps_alone_is_listed_and_called_and_no_model_is_told_of_it(house: Menu) -> None:
+    panel = {**tool("send_email_panel", "Send an email message to somebody"), "_meta": {"ui": {"visibility": ["app"]}}}
+    both = {**tool("send_email_both", "Send an email message"), "_meta": {"ui": {"visibility": ["model", "app"]}}}
+    house.servers["mail"].change("tools", [*MENU["mail"], panel, both])
+    try:
+        await house.house.published(lambda gateway: _knows(gateway, "send_email_panel"), "the new tools")
+        await house.prompt_based("all")
+        listed_tools = (await house.stateless.request("tools/list")).json()["result"]["tools"]
+        assert {**panel, "name": "mail__send_email_panel"} in listed_tools
+        for exposure in ("all", "meta-only"):
+            await house.prompt_based(exposure)
+            async with raw_session(house.house.url) as session:
+                for client in (house.stateless, session):
+                    found = await searched(client, MAIL, server="mail", limit=50)
+                    assert {"mail__send_email", "mail__send_email_both"} <= set(found)
+                    analysis = await analyzed(client, MAIL)
+                    assert "mail__send_email_panel" not in json.dumps([found, analysis])
+                    text = await told(client, DESCRIBE, {"names": ["mail__send_email_panel"]}, is_error=True)
+                    assert text == "Unknown tool: mail__send_email_panel"
+                    refused = (await client.call(CALL, {"name": "mail__send_email_panel"})).json()["error"]
+                    assert (refused["code"], "for the apps of its server" in refused["message"]) == (-32602, True)
+                    hint = (await client.call(CALL, {"name": "post__send_email_panel"})).json()["error"]["message"]
+                    assert hint == "Unknown tool: post__send_email_panel"
+                    answer = (await client.call("mail__send_email_panel", {})).json()["result"]
+                    assert json.loads(answer["content"][0]["text"])["name"] == "send_email_panel"
+    finally:
+        house.servers["mail"].change("tools", list(MENU["mail"]))
+        await house.house.published(lambda gateway: not _knows(gateway, "send_email_panel"), "they are gone")
 
 
 @pytest.mark.parametrize("prompt", ("", "   \n"))
