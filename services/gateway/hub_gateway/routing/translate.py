@@ -58,7 +58,7 @@ UNKNOWN_FRESHNESS = {"ttlMs": b'"ttlMs":0', "cacheScope": b'"cacheScope":"privat
 """What is said of a result's freshness where it says nothing: it is stale at once, and nobody else's."""
 
 _COMPLETE = b'"resultType":"complete"'
-_FIRST, _LAST = b"{" + _COMPLETE, b"," + _COMPLETE + b"}"
+_START_BYTES = 512
 _FRESHNESS = tuple(b'"%b":' % name.encode() for name in UNKNOWN_FRESHNESS)
 
 
@@ -92,8 +92,8 @@ def result_for(client: Era, upstream: Era, method: str, result_raw: bytes, serve
 
 
 def says_complete(result_raw: bytes) -> bool:
-    """Whether a result says that it is complete, as a look without decoding it can tell: most say it first or last."""
-    return result_raw.startswith(_FIRST) or result_raw.endswith(_LAST) or _has(result_raw, _COMPLETE)
+    """Whether a result says that it is complete, as a look without decoding it can tell."""
+    return _has(result_raw, _COMPLETE)
 
 
 def _says_freshness(result_raw: bytes) -> bool:
@@ -101,10 +101,14 @@ def _says_freshness(result_raw: bytes) -> bool:
 
 
 def _has(result_raw: bytes, mark: bytes) -> bool:
-    """Whether the first member of that spelling is the object's own. One within another object has more braces open
-    before it; so may one that follows a brace in a text, and then the result is cut open for nothing."""
-    at = result_raw.find(mark)
-    return at >= 0 and result_raw.count(b"{", 0, at) == result_raw.count(b"}", 0, at) + 1
+    """Whether a member of that spelling is the object's own. One within another object has more braces between it and
+    the object's start or end; so may one that stands beyond a brace in a text, and then the result is cut open for
+    nothing. Servers write such members before what is long, or after it, which is not counted through then."""
+    at = result_raw.find(mark, 0, _START_BYTES)
+    if at >= 0:
+        return result_raw.count(b"{", 0, at) == result_raw.count(b"}", 0, at) + 1
+    at = result_raw.rfind(mark)
+    return at >= 0 and result_raw.count(b"}", at) == result_raw.count(b"{", at) + 1
 
 
 def _says_nothing(result_raw: bytes) -> bool:

@@ -56,6 +56,7 @@ USUAL = (
     b'{"_meta":{}, "resultType":"complete", "ttlMs": 0 , "cacheScope": "private", "contents": [{"uri":"x"}]}',
     b'{"_meta":{"a":{"b":1}},"contents":[{"uri":"x","text":"\\"resultType\\": {}"}],%b,"resultType":"complete"}'
     % FRESH,
+    b'{"contents":[{"uri":"x","text":"%b"}],%b,"resultType":"complete","_meta":{"a":{"b":1}}}' % (b"{" * 999, FRESH),
 )
 
 
@@ -74,6 +75,8 @@ def test_a_right_answer_within_the_stateless_era_is_not_cut_open(
         b'{"content":[],"structuredContent":{"resultType":"complete","ttlMs":1,"cacheScope":"public"}}',
         b'{"content":["resultType","ttlMs","cacheScope"]}',
         b'{"structuredContent":{"resultType":"complete","a":{}},"ttlMs":1,"x":2}',
+        b'{"x":"%b","structuredContent":{"a":{},"resultType":"complete","ttlMs":1,"cacheScope":"public"}}'
+        % (b"x" * 999),
     ),
 )
 def test_what_only_another_object_says_is_owed_still(raw: bytes) -> None:
