@@ -297,12 +297,18 @@ class Calls:
         bare, given = exchange.session is None and era is Era.STATELESS, params
         if bare and STATE in params and method in MAY_ASK:
             params = self._states.opened(exchange, upstream_name, name, params)
-        request = partial(_request, supervisor, exchange, name, mirrored or ())
         try:
-            if exchange.era is era:
-                reply = await _ask_alike(exchange, request, params)
-            else:
+            if exchange.era is not era:
+                request = partial(_request, supervisor, exchange, name, mirrored or ())
                 reply = await self._ask_across(exchange, supervisor, request, params)
+            elif exchange.session is None or "task" not in params:
+                reply = await _request(supervisor, exchange, name, mirrored or (), params)
+            else:
+                listener = TaskCall(exchange, exchange.session)
+                try:
+                    reply = await _request(supervisor, exchange, name, mirrored or (), params, listener)
+                finally:
+                    listener.end()
         except HeadersRefused:
             fresh = None if again else await _mirrored_anew(supervisor, name, params)
             if fresh is None or fresh == list(mirrored or ()):
@@ -411,16 +417,6 @@ def _request(
         mirrored=mirrored,
         client=exchange.client,
     )
-
-
-async def _ask_alike(exchange: Exchange, request: _Again, params: rewrite.Members) -> Reply:
-    """Ask an upstream of the client's own era: what it asks in turn is the client's as it stands."""
-    listener = TaskCall(exchange, exchange.session) if "task" in params and exchange.session else None
-    try:
-        return await request(params, listener)
-    finally:
-        if listener is not None:
-            listener.end()
 
 
 def _refused(exchange: Exchange, era: Era, error_raw: bytes) -> Response:
