@@ -431,6 +431,12 @@ _ALL: Final = (
         own=True,
     ),
     Requirement(
+        "sealed-state",
+        "The requestState of a stateless server comes back to it alone, as it was given, from who got it and for what.",
+        "2026-07-28 basic/patterns/mrtr",
+        own=True,
+    ),
+    Requirement(
         "many-slow-readers",
         "Many of them cost bounded memory together; where it is used up, those that read or send next to nothing are "
         "cut off, and nobody else.",

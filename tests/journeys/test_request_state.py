@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 
+from tests.journeys.matrix import proves
 from tests.support import hub as hubs
 from tests.support.clients import RawClient
 from tests.support.hub import Hub
@@ -78,6 +79,7 @@ async def asked(client: RawClient, method: str, params: dict[str, Any]) -> dict[
     return {**params, "inputResponses": BADGE, "requestState": result["requestState"]}
 
 
+@proves("sealed-state")
 @pytest.mark.parametrize(("name", "state"), [("second__work", STATE), ("second__rest", None)])
 async def test_the_state_comes_back_as_it_was_given(hub: Hub, name: str, state: str | None) -> None:
     await hub.until_ready("first", "second")
@@ -87,6 +89,7 @@ async def test_the_state_comes_back_as_it_was_given(hub: Hub, name: str, state: 
     assert answer["result"]["content"] == text(f"{state!r} 42")["content"]
 
 
+@proves("sealed-state")
 @pytest.mark.parametrize(("uri", "state"), [("hidden://badge", None), ("hidden://state", STATE)])
 async def test_answers_go_to_who_asked_and_to_nobody_else(
     hub: Hub, servers: dict[str, SmallServer], uri: str, state: str | None
@@ -100,6 +103,7 @@ async def test_answers_go_to_who_asked_and_to_nobody_else(
     assert not [message for message in servers["first"].seen if "inputResponses" in message.get("params", {})]
 
 
+@proves("sealed-state")
 async def test_another_principal_another_tool_and_a_forger_are_refused(
     hub: Hub, servers: dict[str, SmallServer]
 ) -> None:
