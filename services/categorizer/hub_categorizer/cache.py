@@ -91,7 +91,8 @@ class Kept(Generic[T]):
         try:
             await self._store.put_many(self._space, encoded, self.ttl_s)
         except StoreUnavailable as fault:
-            _log.warning("%d %s are not stored: %s", len(encoded), self._space, fault)
+            # The store itself says, once, that it is away.
+            _log.debug("%d %s are not stored: %s", len(encoded), self._space, fault)
 
     async def size(self) -> int:
         """How many values are kept."""

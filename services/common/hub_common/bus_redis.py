@@ -54,7 +54,7 @@ class RedisBus:
             raise ValueError("no URL of a Redis (redis://, rediss:// or unix://)") from None
         self._saying: Any = redis.Redis.from_pool(saying)
         self._hearing: Any = redis.Redis.from_pool(hearing)
-        self._availability = Availability("redis", (RedisError, OSError, TimeoutError))
+        self._availability = Availability("redis", (RedisError, OSError, TimeoutError), what="bus")
         self._channels: dict[str, list[Hear]] = {}
         self._tasks = Tasks("bus")
         self._listener: asyncio.Task[None] | None = None

@@ -90,8 +90,14 @@ class Availability:
     """Guards the questions to a store: maps its faults, fails fast after one, remembers how the last went."""
 
     def __init__(
-        self, kind: Kind, faults: tuple[type[Exception], ...], clock: Callable[[], float] = time.monotonic
+        self,
+        kind: Kind,
+        faults: tuple[type[Exception], ...],
+        clock: Callable[[], float] = time.monotonic,
+        what: str = "store",
     ) -> None:
+        """`what` is what the log calls it."""
+        self._what = what
         self._kind: Kind = kind
         self._faults = faults
         self._breaker = Breaker(1, BREAK_S, clock)
@@ -115,13 +121,13 @@ class Availability:
             self._breaker.failure()
             self._reason = str(fault) or type(fault).__name__
             if not self._was_away:
-                _log.warning("the %s store is away: %s", self._kind, self._reason)
+                _log.warning("the %s %s is away: %s", self._kind, self._what, self._reason)
             self._was_away = True
             raise StoreUnavailable(self._reason) from fault
         self._breaker.success()
         self._reason = None
         if self._was_away:
-            _log.info("the %s store is back", self._kind)
+            _log.info("the %s %s is back", self._kind, self._what)
             self._back_at_s = self._clock()
         self._was_away = False
 

@@ -118,7 +118,7 @@ class Discovery:
         body: dict[str, Any] = {
             "categories": sorted(categories | (analysis.categories if analysis else set())),
             "confidence": round(found.confidence, 3),
-            "reasoning": analysis.reasoning if analysis else "ranked by how well names and descriptions fit the prompt",
+            "reasoning": analysis.reasoning if analysis else _reasoning(found),
         }
         if not matches:
             body["message"], body["nextStep"] = "no tool fits", "Say it in other words, or name the service you mean."
@@ -154,7 +154,10 @@ class Discovery:
         limit = max(asked.limit, SHORTLIST)
         found = await self._find(exchange, policy, Wanted(asked.query, asked.context, scope, limit))
         lines = self._lines(policy, found, asked.limit)
-        return text_result(exchange, self._current.look, [answers.search_text(lines, len(scope), _how(policy))])
+        text = answers.search_text(lines, len(scope), _how(policy))
+        if found.by_words:
+            text = f"{text}\n({_reasoning(found)})"
+        return text_result(exchange, self._current.look, [text])
 
     async def _describe(self, exchange: Exchange, policy: Policy) -> Response:
         asked = _arguments(exchange, _Describe)
@@ -240,6 +243,13 @@ def _arguments(exchange: Exchange, shape: type[Shape]) -> Shape:
         return msgspec.json.decode(exchange.params.get("arguments", b"{}"), type=shape)
     except msgspec.MsgspecError as fault:
         raise CallerError(f"Invalid arguments of {exchange.text('name')}: {fault}") from fault
+
+
+def _reasoning(found: Found) -> str:
+    """How the tools were found, where no model says it."""
+    if found.by_words:
+        return "ranked by shared words alone, since the filter is away: look again in a moment for better ones"
+    return "ranked by how well names and descriptions fit the prompt"
 
 
 def _how(policy: Policy) -> str:

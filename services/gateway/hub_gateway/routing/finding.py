@@ -49,6 +49,8 @@ class Found(NamedTuple):
     shown: int
     confidence: float
     analysis: Analysis | None = None
+    by_words: bool = False
+    """The filter is away: they share words with the prompt, and that is all that is known."""
 
     @property
     def matches(self) -> int:
@@ -66,9 +68,9 @@ class Finding:
 
     async def find(self, exposure: Exposure, filtering: ToolFiltering, wanted: Wanted) -> Found:
         """The tools that fit, of those in scope."""
-        shortlist, cut = await self._shortlist(exposure, wanted)
+        shortlist, cut, by_words = await self._shortlist(exposure, wanted)
         best = [entry for entry, _ in shortlist]
-        found = Found(best, cut, _confidence(shortlist))
+        found = Found(best, cut, _confidence(shortlist), by_words=by_words)
         llm = filtering.llm_categorization
         if not wanted.scope or llm is None or not llm.enabled:
             return found
@@ -81,24 +83,25 @@ class Finding:
         named = [by_name[name] for name in analysis.public_names if name in by_name]
         if not analysis.requests:
             entries, shown = (named, len(named)) if named else (best, cut)
-            return Found(entries, shown, analysis.confidence, analysis)
+            return Found(entries, shown, analysis.confidence, analysis, by_words)
         asking = (self._shortlist(exposure, wanted._replace(prompt=each, context="")) for each in analysis.requests)
-        again = [[entry for entry, _ in hits[:shown]] for hits, shown in await asyncio.gather(*asking)]
+        again = [[entry for entry, _ in hits[:shown]] for hits, shown, _ in await asyncio.gather(*asking)]
         entries = list(dict.fromkeys([*named, *fused([best[:cut], *again])]))
-        return Found(entries, len(entries), analysis.confidence, analysis)
+        return Found(entries, len(entries), analysis.confidence, analysis, by_words)
 
-    async def _shortlist(self, exposure: Exposure, wanted: Wanted) -> tuple[list[tuple[Entry, float]], int]:
-        """What the filter ranks first, with scores, and how many of it are worth showing."""
+    async def _shortlist(self, exposure: Exposure, wanted: Wanted) -> tuple[list[tuple[Entry, float]], int, bool]:
+        """What the filter ranks first, with scores, how many of it are worth showing, and whether it is away: then
+        words alone decide."""
         if not wanted.scope:
-            return [], 0
+            return [], 0, False
         used = self._usage.of(wanted.scope)
         asked = Asked(query=wanted.prompt, context=wanted.context, limit=wanted.limit, used=used)
         try:
             found = await self._filter.search(exposure, asked, wanted.scope)
         except SatelliteError:
             ranked = by_words(f"{wanted.prompt} {wanted.context}", wanted.scope)[: wanted.limit]
-            return ranked, len(ranked)
-        return [(match.entry, match.score) for match in found.matches], found.cut
+            return ranked, len(ranked), True
+        return [(match.entry, match.score) for match in found.matches], found.cut, False
 
 
 def by_words(prompt: str, entries: Sequence[Entry]) -> list[tuple[Entry, float]]:

@@ -387,7 +387,10 @@ async def test_while_the_filter_is_away_words_decide(house: Menu) -> None:
     await house.prompt_based(onFilterUnavailable="open")
     await house.house.stop_filter()
     try:
-        assert names_of(await analyzed(house.stateless, WEATHER))[0] == "weather__forecast"
+        analysis = await analyzed(house.stateless, WEATHER)
+        assert names_of(analysis)[0] == "weather__forecast"
+        assert "the filter is away" in analysis["reasoning"]
+        assert "the filter is away" in await told(house.stateless, SEARCH, {"query": WEATHER})
         async with raw_session(house.house.url) as session:
             opened = set(names_of(await analyzed(session, "email inbox")))
             assert "mail__list_inbox" in opened
@@ -395,6 +398,7 @@ async def test_while_the_filter_is_away_words_decide(house: Menu) -> None:
     finally:
         await house.house.start_filter()
         await house.house.published(lambda gateway: gateway.filter.reason is None, "the filter answers again")
+    assert "away" not in (await analyzed(house.stateless, WEATHER))["reasoning"]
 
 
 @given(st.text(max_size=40), st.lists(st.sampled_from(sorted(ALL)), unique=True))
