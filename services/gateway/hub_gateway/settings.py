@@ -68,7 +68,12 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(ge=0, description="Entries per page of a list. 0: one page, since many clients read no second one.")
     ] = 0
     list_ttl_s: Annotated[
-        float, Meta(ge=0, description="How long a stateless client may keep a list without asking again, in seconds.")
+        float,
+        Meta(
+            ge=0,
+            description="How long a stateless client may keep a list without asking again, in seconds; one at most "
+            "while servers are starting.",
+        ),
     ] = 60.0
     filter_target: Annotated[str, Meta(description="Address of the filter service (host:port or unix:/path).")] = (
         "filter:7001"

@@ -21,6 +21,9 @@ from hub_gateway.exposure.policy import Policy
 from hub_gateway.exposure.verdicts import EVERYTHING, Verdicts
 from hub_gateway.exposure.view import Look, View
 
+SETTLING_MS = 1_000
+"""How long a list is fresh that upstreams are still to come to: whoever keeps it would miss them."""
+
 MAX_VIEWS = 256
 """Views kept; the one unused longest goes, and is made again when its audience asks."""
 
@@ -50,13 +53,15 @@ class Exposure(msgspec.Struct, frozen=True):
     policy: Policy = Policy(ToolFiltering())
     at_start: Opened = DIRECT
     """What is seen before anything was asked for."""
+    settling: bool = False
+    """Upstreams are starting, and have yet to be listed."""
 
     def category(self, entry: Entry) -> Category:
         """The entry's category, `other` where none is known."""
         return self.categories.get((entry.upstream_name, entry.digest), UNCATEGORIZED)
 
 
-NOTHING_YET = Exposure(Catalog((), {}))
+NOTHING_YET = Exposure(Catalog((), {}), settling=True)
 
 
 class Audience:
@@ -110,7 +115,10 @@ class Audience:
             allows, category = exposure.verdicts.allows, exposure.category
             self._allowed = Allowed((e, category(e).name) for e in exposure.catalog.entries if allows(e))
         visible = self._allowed.opened(opened)
-        own = (opened.meta_tools, self.look, opened.call_variants, self.name, opened.brief)
+        look = self.look
+        if exposure.settling:
+            look = msgspec.structs.replace(look, ttl_ms=min(look.ttl_ms, SETTLING_MS))
+        own = (opened.meta_tools, look, opened.call_variants, self.name, opened.brief)
         view = self._views[opened] = View(exposure.catalog, visible, *own)
         if len(self._views) > MAX_VIEWS:
             self._views.popitem(last=False)

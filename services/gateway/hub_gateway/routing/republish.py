@@ -87,7 +87,7 @@ class Republish:
         self._last: dict[str, tuple[Policy, Verdicts]] = {}
         self._warned: set[str] = set()
         self._tasks = Tasks("republish")
-        current.swap(_exposed(Exposure(current.exposure.catalog, policy=effective(filtering, 0))))
+        current.swap(_exposed(Exposure(current.exposure.catalog, policy=effective(filtering, 0), settling=True)))
 
     @property
     def policy(self) -> Policy:
@@ -173,8 +173,9 @@ class Republish:
         most_used: Mapping[str, float] = {}
         if counted:
             most_used = await self._calls.usage.most_used(catalog)
+        settling = any(each.status.is_first_attempt for each in self._fleet.supervisors.values())
         exposures = {
-            name: Exposure(catalog, verdicts, most_used=most_used, policy=policies[name])
+            name: Exposure(catalog, verdicts, most_used=most_used, policy=policies[name], settling=settling)
             for name, verdicts in zip(policies, answers, strict=True)
         }
         self._swap(exposures)

@@ -35,6 +35,11 @@ class Status(msgspec.Struct, frozen=True):
     last_error: str | None = None
     """The last thing that went wrong, also after it went right again."""
 
+    @property
+    def is_first_attempt(self) -> bool:
+        """Whether it was started and has neither come nor failed to."""
+        return self.state == "connecting" and self.attempt == 0
+
 
 class Stats:
     """Counters of one upstream since the hub started it."""

@@ -459,6 +459,8 @@ class Supervisor:
                 self._healthy(refresh)
                 continue
             failures += 1
+            if failures == 1:
+                _log.warning("%s: %s", self.name, fault)
             # A server busy with calls may be too busy to answer; the calls have deadlines of their own.
             if connection.gone is not None or (failures > 1 and self._gate.inside == 0):
                 raise UpstreamDown(connection.gone or str(fault))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from hub_gateway.config.load import load
+from hub_gateway.exposure.current import SETTLING_MS
 from tests.support.clients import RawClient, raw_session
 from tests.support.gateway import House, gateway
 from tests.support.small_server import small_server, tool
@@ -45,6 +46,18 @@ async def test_what_is_coming_is_said_to_be(house: House, name: str) -> None:
     await house.filtering(mode="prompt-based", enabled=True)
     through = {"name": "hub__call_tool", "arguments": {"name": name, "arguments": {}}}
     assert await _told(house, "tools/call", through) == {(-32000, "late.one is connecting")}
+
+
+async def test_a_list_is_not_fresh_for_long_while_a_server_is_still_to_come(house: House) -> None:
+    await house.filtering()
+    client = RawClient(house.url)
+    assert (await client.request("tools/list")).json()["result"]["ttlMs"] == SETTLING_MS
+    await house.gateway.fleet.stop("late.one")
+    await house.settled()
+    try:
+        assert (await client.request("tools/list")).json()["result"]["ttlMs"] == 60_000
+    finally:
+        await house.gateway.fleet.start("late.one")
 
 
 @pytest.mark.parametrize(
