@@ -171,7 +171,7 @@ async def test_the_status_follows_the_last_answer(store: Store, space: str) -> N
     assert store.status().kind == store.kind
     assert not store.status().healthy
     await store.get(space, "k")
-    assert store.status() == (store.kind, True, None)
+    assert store.status() == (store.kind, True, None, float("inf")), "it was never away"
 
 
 async def test_closing_twice_is_fine(store: Store, space: str) -> None:
@@ -197,6 +197,7 @@ async def test_redis_away_is_told_at_once_and_it_comes_back(space: str, tmp_path
                 except StoreUnavailable:
                     await asyncio.sleep(0.02)
         assert await store.get(space, "k") == b"2"
+        assert 0 <= store.status().back_for_s < BOUND_S
         await store.close()
 
 
