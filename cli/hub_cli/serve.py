@@ -86,7 +86,10 @@ class Progress:
         """A server's status changed."""
         if self._gateway is None:
             return
-        supervisor = self._gateway.fleet.get(name)
+        supervisor = self._gateway.fleet.supervisors.get(name)
+        if supervisor is None:  # it is not in the config any more, and says that it stops
+            self._shown.pop(name, None)
+            return
         status = supervisor.status
         seen = (status.state, status.reason)
         if self._shown.get(name) == seen or (status.state == "connecting" and not status.last_error):

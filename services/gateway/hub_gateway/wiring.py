@@ -313,7 +313,10 @@ class Gateway:
     async def apply(self, document: Document) -> None:
         """Put another document in force: servers by what changed in them, the policy as a whole."""
         before, self.document = self.document, document
-        await self.fleet.apply(document)
+        # Together: a policy does not wait until the processes are gone that the servers of before had.
+        await asyncio.gather(self.fleet.apply(document), self._apply_policy(document, before))
+
+    async def _apply_policy(self, document: Document, before: Document) -> None:
         if document.tool_filtering != before.tool_filtering:  # else what was set over REST stays
             self.republish.apply(document.tool_filtering)
         await self._apply_views(document)
@@ -412,5 +415,12 @@ class Gateway:
             except ConfigError as fault:
                 _log.error("the config stays as it was: %s", fault)
                 continue
-            await self.apply(document)
+            except Exception:
+                _log.exception("the config cannot be read, and stays as it was")
+                continue
+            try:
+                await self.apply(document)
+            except Exception:
+                _log.exception("the config is not wholly in force; the next change is applied again")
+                continue
             _log.info("config applied: %s", ", ".join(map(str, self.config_files)))

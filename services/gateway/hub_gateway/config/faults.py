@@ -70,7 +70,7 @@ def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
 def member(path: str, key: str) -> str:
     """The path of an object's member: `a.b`, or `a["odd key"]`."""
     if not _PLAIN_KEY.fullmatch(key):
-        return f"{path}[{msgspec.json.encode(key).decode()}]"
+        return f"{path}[{msgspec.json.encode(key.encode(errors='replace').decode()).decode()}]"
     return f"{path}.{key}" if path else key
 
 

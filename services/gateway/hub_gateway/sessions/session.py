@@ -68,6 +68,8 @@ class Session:
         self.subscribed: set[str] = set()
         self.running: dict[bytes, Callable[[str | None], object]] = {}
         """Cancels of the calls in flight, by the client's own id; each takes the client's reason, if it gave one."""
+        self.closed = False
+        """Ended for good: what still runs is cancelled."""
         self.single_stream = False
         """True for HTTP+SSE: everything, also what belongs to a call, goes on the standing stream."""
         self.seen_s = 0.0
@@ -151,6 +153,7 @@ class Session:
 
     def close(self) -> None:
         """End every stream, cancel every call, and answer every open question with an error."""
+        self.closed = True
         for cancel in list(self.running.values()):
             cancel(None)
         self.running.clear()

@@ -1,0 +1,76 @@
+"""`mcp-hub serve --watch`: what an edit takes away is gone, and the next edit is applied as well."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from tests.support import hub as hubs
+from tests.support.clients import RawClient, raw_session
+from tests.support.hub import Hub
+from tests.support.processes import RAW, stdio_entry
+from tests.support.raw_http import Answer
+from tests.support.small_server import Call, small_server, text, tool
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.anyio
+SERVER = stdio_entry(RAW, "--era", "handshake", "--tools", "2")
+WITHIN_S = 20.0
+
+
+async def _prefixes(hub: Hub) -> set[str]:
+    listed = (await RawClient(hub.url).request("tools/list")).json()["result"]["tools"]
+    return {each["name"].partition("__")[0] for each in listed}
+
+
+async def _lists(hub: Hub, prefixes: set[str], why: str) -> None:
+    await until(lambda: _prefixes(hub), lambda seen: seen == prefixes, WITHIN_S, why)
+
+
+def _edit(hub: Hub, servers: dict[str, Any], **document: Any) -> None:
+    hub.config.write_text(json.dumps({"mcpServers": servers, **document}))
+
+
+async def test_edits_go_on_being_applied(tmp_path: Path) -> None:
+    one, two = {"one": SERVER}, {"one": SERVER, "two": SERVER}
+    with hubs.running({"mcpServers": two}, tmp_path, "--watch") as hub:
+        await hub.until_ready("one", "two")
+        await _lists(hub, {"one", "two"}, "both are listed")
+        _edit(hub, one)
+        await _lists(hub, {"one"}, "a server is removed")
+        _edit(hub, one, toolFiltering={"tools": {"deny": ["one__*"]}})
+        await _lists(hub, set(), "a policy is in force after that")
+        hub.config.write_text('{"mcpServers": {"a\\ud800": {"command": "x", "era": "never"}}}')
+        _edit(hub, two)
+        await _lists(hub, {"one", "two"}, "and a server comes back, whatever stood there in between")
+
+
+async def test_a_call_in_a_view_that_is_removed_ends_with_an_error(tmp_path: Path) -> None:
+    async with small_server(tool("wait")) as server:
+        began: list[Call] = []
+
+        async def wait(call: Call) -> dict[str, Any]:
+            began.append(call)
+            await call.cancelled.wait()
+            return text("too late")
+
+        server.handlers["wait"] = wait
+        servers: dict[str, Any] = {"slow": {"url": server.url}}
+        with hubs.running({"mcpServers": servers, "views": {"v": {}}}, tmp_path, "--watch") as hub:
+            await hub.until_ready("slow")
+            async with raw_session(f"{hub.url}/v/v") as client:
+                answers: list[Answer] = []
+
+                async def call() -> None:
+                    answers.append(await client.call("slow__wait"))
+
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(call)
+                    await server.saw_method("tools/call")
+                    _edit(hub, servers)
+    assert answers[0].json()["error"] == {"code": -32000, "message": "The session has ended"}
+    assert began[0].cancelled.is_set()
