@@ -139,10 +139,9 @@ class Answering(msgspec.Struct, eq=False):
 
     async def _finish(self, exchange: Exchange, response: Response | None, status_of: StatusOf) -> None:
         """Send what is no plain result: an error, the end of a stream, or nothing."""
-        if response is None and self._why is None and self._session is not None and self._session.closed:
-            self._why = "The session has ended"
-        if response is None and self._why is not None:
-            response = exchange.error(error_object(SERVER_ERROR, self._why))
+        why = self._why or (None if self._session is None else self._session.ended_why)
+        if response is None and why is not None:
+            response = exchange.error(error_object(SERVER_ERROR, why))
         if self._stream is not None and self._writer is not None:
             if response is not None:
                 self._stream.put(response.body)

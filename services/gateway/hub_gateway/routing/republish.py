@@ -120,7 +120,7 @@ class Republish:
         self._views = dict(views)
         self._current.define(views)
         for session in [each for each in self._sessions if each.view_name in ended]:
-            self._sessions.close(session.id)
+            self._sessions.close(session.id, "The session has ended: its view is gone, or wants another token")
         self._subscriptions.end(ended)
         self._last = {name: last for name, last in self._last.items() if name not in ended}
         self.notice()

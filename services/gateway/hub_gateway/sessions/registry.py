@@ -211,9 +211,9 @@ class Sessions:
             self.adopted(session)
         return used
 
-    def close(self, session_id: str) -> bool:
-        """End a session, on all replicas; False where there is none of that id."""
-        session = self.end_here(session_id)
+    def close(self, session_id: str, why: str | None = None) -> bool:
+        """End a session, on all replicas; False where there is none of that id. `why` as in `Session.close`."""
+        session = self.end_here(session_id, why)
         if session is None:
             return False
         if self._archive is not None:
@@ -227,11 +227,11 @@ class Sessions:
         self.close(session_id)
         await self._settled()
 
-    def end_here(self, session_id: str) -> Session | None:
+    def end_here(self, session_id: str, why: str | None = None) -> Session | None:
         """End what this process has of a session, and return that; the session itself may go on elsewhere."""
         session = self._sessions.pop(session_id, None)
         if session is not None:
-            session.close()
+            session.close(why)
             self._ended(session)
             if self._archive is not None:
                 self._archive.let_go(session_id)

@@ -68,8 +68,8 @@ class Session:
         self.subscribed: set[str] = set()
         self.running: dict[bytes, Callable[[str | None], object]] = {}
         """Cancels of the calls in flight, by the client's own id; each takes the client's reason, if it gave one."""
-        self.closed = False
-        """Ended for good: what still runs is cancelled."""
+        self.ended_why: str | None = None
+        """Why the hub ended it, for the calls that still ran; None where its client did."""
         self.single_stream = False
         """True for HTTP+SSE: everything, also what belongs to a call, goes on the standing stream."""
         self.seen_s = 0.0
@@ -151,9 +151,10 @@ class Session:
             cancel(rewrite.text(params.get("reason")))
         return cancel is not None
 
-    def close(self) -> None:
-        """End every stream, cancel every call, and answer every open question with an error."""
-        self.closed = True
+    def close(self, why: str | None = None) -> None:
+        """End every stream, cancel every call, and answer every open question with an error. `why` is for the calls of
+        a client that did not end the session itself."""
+        self.ended_why = why
         for cancel in list(self.running.values()):
             cancel(None)
         self.running.clear()
