@@ -18,7 +18,7 @@ JOINED_BYTES = 65_536
 class Outgoing:
     """The writes to one peer, over as many transports as there are. Used in one loop.
 
-    Whoever writes to one of the transports directly, or closes it, calls `flush` first.
+    Whoever writes to one of the transports directly, or closes it, calls `flush` first where something may be due.
     """
 
     def __init__(self) -> None:

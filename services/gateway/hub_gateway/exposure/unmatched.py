@@ -22,10 +22,13 @@ def unmatched(filtering: ToolFiltering, catalog: Catalog, path: str, below: Tool
         path: where the policy stands.
         below: the policy it stands on, which answers for what is the same in both.
     """
+    given = list(_given(filtering, below))
+    if not given:  # as mostly: nothing is looked through then
+        return []
     named = [(name, e.local_name) for e in catalog.entries for name in (e.public_name, catalog.prefixed(e))]
     prefixes = {name.removesuffix(local) for name, local in named} - {""}
     sentences: list[str] = []
-    for place, glob in _given(filtering, below):
+    for place, glob in given:
         start = literal_start(glob)
         prefix = max((each for each in prefixes if start.startswith(each)), key=len, default=None)
         if prefix is None:

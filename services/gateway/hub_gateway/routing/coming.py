@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from hub_common.globs import Globs
 from hub_gateway.catalog.names import DELIMITER
 from hub_gateway.config.server_model import ServerConfig
-from hub_gateway.errors import HubError, UnknownEntry, UpstreamDown
+from hub_gateway.errors import HubError, UnknownEntry
 from hub_gateway.exposure.current import Exposure
 from hub_gateway.exposure.policy import Policy
 from hub_gateway.upstreams.supervisor import Supervisor
@@ -28,8 +28,7 @@ def unknown(exposure: Exposure, supervisors: Mapping[str, Supervisor], name: str
         if not name.startswith(tuple(prefix + DELIMITER for prefix in (own_prefix, chosen) if prefix)):
             continue
         if _may_show(exposure.policy, upstream_name, name):
-            status = supervisor.status
-            return UpstreamDown(f"{upstream_name} is {status.state}" + (f": {status.reason}" if status.reason else ""))
+            return supervisor.absence()
     return UnknownEntry(text)
 
 

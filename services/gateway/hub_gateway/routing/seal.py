@@ -15,7 +15,7 @@ SPACE = "keys"
 KEY = "request-state"
 
 _KEY_BYTES = 32
-_MAC_DIGITS = 32
+MARK_DIGITS = 32
 _MAX_KEYS = 4
 """The present key, and those of before the store was there, or was lost."""
 
@@ -57,4 +57,4 @@ class Seal:
 
 
 def _mac(key: bytes, text: str) -> str:
-    return hmac.new(key, text.encode(), "sha256").hexdigest()[:_MAC_DIGITS]
+    return hmac.new(key, text.encode(), "sha256").hexdigest()[:MARK_DIGITS]

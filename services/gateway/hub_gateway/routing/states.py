@@ -14,13 +14,12 @@ from msgspec import Raw
 from hub_gateway.errors import CallerError
 from hub_gateway.routing.exchange import Exchange
 from hub_gateway.routing.held import MAY_ASK
-from hub_gateway.routing.seal import Seal
+from hub_gateway.routing.seal import MARK_DIGITS, Seal
 from hub_gateway.wire import rewrite
 
-STATE, RESPONSES = "requestState", "inputResponses"
+STATE = "requestState"
 
 _PREFIX = "hub2."
-_MARK_DIGITS = 32
 
 
 class States:
@@ -75,7 +74,7 @@ def _parts(params: rewrite.Members) -> tuple[str, str, str, str | None] | None:
     if state is None or not state.startswith(_PREFIX):
         return None
     mark, dot, kept = state.removeprefix(_PREFIX).partition(".")
-    if not dot or len(mark) != _MARK_DIGITS:
+    if not dot or len(mark) != MARK_DIGITS:
         return None
     upstream, has_state, own = kept.partition(".")
     return mark, unquote(upstream), kept, own if has_state else None

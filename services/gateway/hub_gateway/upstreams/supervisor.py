@@ -199,7 +199,7 @@ class Supervisor:
         """
         refresh = self._refresh
         if refresh is None:
-            raise self._absence()
+            raise self.absence()
         await self._relist(refresh, kinds)
 
     def adopt(self, config: ServerConfig) -> None:
@@ -236,7 +236,7 @@ class Supervisor:
         """
         connection = self.connection
         if connection is None:
-            raise self._absence()
+            raise self.absence()
         breaker = self._breaker
         if not breaker.allow():
             wait_s = max(1, round(breaker.retry_after_s))
@@ -249,7 +249,7 @@ class Supervisor:
                 raise self._named(fault) from fault
             if self.connection is None:
                 gate.leave()
-                raise self._absence()
+                raise self.absence()
             connection = self.connection
         started_s = time.perf_counter()
         outcome: Outcome = "cancelled"
@@ -302,6 +302,15 @@ class Supervisor:
         """
         await self._linked().notify(method, params_raw)
 
+    def absence(self) -> UpstreamError:
+        """Why there is no connection, as an error for whoever wants one."""
+        status = self.status
+        text = f"{self.name} is {status.state}" + (f": {status.reason}" if status.reason else "")
+        if status.state != "unauthorized":
+            return UpstreamDown(text)
+        url = None if self.credential is None else self.credential.authorization_url
+        return UpstreamUnauthorized(text, None if url is None else {"authorizationUrl": url})
+
     # Calls
 
     def _failed_call(self, fault: UpstreamError) -> Outcome:
@@ -332,16 +341,8 @@ class Supervisor:
 
     def _linked(self) -> Connection:
         if self.connection is None:
-            raise self._absence()
+            raise self.absence()
         return self.connection
-
-    def _absence(self) -> UpstreamError:
-        status = self.status
-        text = f"{self.name} is {status.state}" + (f": {status.reason}" if status.reason else "")
-        if status.state != "unauthorized":
-            return UpstreamDown(text)
-        url = None if self.credential is None else self.credential.authorization_url
-        return UpstreamUnauthorized(text, None if url is None else {"authorizationUrl": url})
 
     def _named(self, fault: UpstreamError) -> UpstreamError:
         for kind in (UpstreamTimeout, UpstreamUnauthorized, UpstreamBusy, UpstreamDown):
