@@ -47,9 +47,6 @@ from hub_gateway.wire.errors import (
 )
 from hub_gateway.wire.revisions import Era
 
-Request = Callable[[rewrite.Members, Listener | None], Awaitable[Reply]]
-"""Makes a request to an upstream."""
-
 _NOT_MINE = frozenset({RESOURCE_NOT_FOUND_HANDSHAKE, INVALID_PARAMS, METHOD_NOT_FOUND})
 """Codes of who does not have a resource; one that reads none at all has not this one either."""
 
@@ -343,14 +340,15 @@ class Calls:
             return await self.holding.resume(exchange)
         if "inputResponses" in params:
             params = {key: value for key, value in params.items() if key != "inputResponses"}
-        return await self.holding.call(exchange, partial(self._logging, supervisor, exchange, request, params))
+        made = partial(request, params)
+        if exchange.caller.log_level is not None:
+            made = partial(self._logging, supervisor, exchange, request, params)
+        return await self.holding.call(exchange, made)
 
     async def _logging(
-        self, supervisor: Supervisor, exchange: Exchange, request: Request, params: rewrite.Members, listener: Listener
+        self, supervisor: Supervisor, exchange: Exchange, request: _Again, params: rewrite.Members, listener: Listener
     ) -> Reply:
-        """Make a stateless client's call, at the log level that it asks for: a server with sessions has one for all."""
-        if exchange.caller.log_level is None:
-            return await request(params, listener)
+        """Make a stateless client's call at the log level that it asks for: a server with sessions has one for all."""
         async with self.log_levels.raised(supervisor, exchange.caller.log_level):
             return await request(params, listener)
 

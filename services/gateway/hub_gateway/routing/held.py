@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from hub_common.tasks import Tasks
-from hub_gateway.errors import CallerError, HubError, UpstreamDown
+from hub_common.tasks import Tasks, Workers
+from hub_gateway.errors import CallerError, UpstreamDown
 from hub_gateway.routing.exchange import Exchange
 from hub_gateway.routing.seal import Seal
 from hub_gateway.sessions.reverse import NEEDS, can_answer, required
@@ -54,15 +54,20 @@ class Held(msgspec.Struct, eq=False):
     """One call of a stateless client to a handshake upstream. Hears the upstream in the client's place."""
 
     exchange: Exchange
+    request: Request
+    """Makes the call."""
     turn: asyncio.Future[None]
     """Done when the upstream has asked something, or the call has ended."""
-    asked: tuple[str, str, bytes]
-    """Who asked, what, and of what: its retry asks the same."""
     questions: dict[str, tuple[str, bytes]] = {}
     answers: dict[str, Answer] = {}
     missing: dict[str, Any] | None = None
     """The capabilities the upstream needs and the client lacks."""
-    task: asyncio.Task[Reply | HubError] | None = None
+    outcome: Reply | Exception | None = None
+    """How the call ended; None while it is under way. A fault is for whoever waits for the call then."""
+    task: asyncio.Task[Any] | None = None
+    """Makes the call, and others before and after it; None before it has begun and once it has ended."""
+    unwanted: bool = False
+    """Nobody waits for the call any more."""
     expiry: asyncio.TimerHandle | None = None
     _count: int = 0
 
@@ -100,7 +105,7 @@ class Held(msgspec.Struct, eq=False):
             self.answers[key] = answer
         self.wake()
 
-    def wake(self, _: object = None) -> None:
+    def wake(self) -> None:
         """There is something to tell the client."""
         if not self.turn.done():
             self.turn.set_result(None)
@@ -118,6 +123,29 @@ class Held(msgspec.Struct, eq=False):
                 "requestState": rewrite.encode_text(request_state),
             }
         )
+
+    async def make(self) -> None:
+        """Make the call, whose end is told as a question is."""
+        if self.unwanted:
+            return
+        self.task = asyncio.current_task()
+        try:
+            self.outcome = await self.request(self)
+        except Exception as fault:
+            self.outcome = fault
+        finally:
+            self.task = None  # it makes another call after this one
+            if self.outcome is None:
+                self.outcome = UpstreamDown("the hub is stopping")
+            self.wake()
+
+    def drop(self) -> None:
+        """Nobody waits for the call any more: cancel it."""
+        self.unwanted = True
+        if self.task is not None:
+            self.task.cancel()
+        if self.expiry is not None:
+            self.expiry.cancel()
 
     def take(self, responses: rewrite.Members) -> None:
         """Give the upstream the answers there are; questions without one stay open."""
@@ -143,6 +171,7 @@ class Holding:
         self._limit = limit
         self._waiting: dict[str, Held] = {}
         self._tasks = Tasks("held")
+        self._workers = Workers[Held](self._tasks, "call", Held.make)
 
     def owns(self, exchange: Exchange) -> bool:
         """Whether a request says that it is the retry of a call that waits here."""
@@ -160,9 +189,8 @@ class Holding:
         Raises:
             MissingCapability: it asked for what the client did not declare; the call is cancelled.
         """
-        held = Held(exchange, asyncio.get_running_loop().create_future(), _asked(exchange))
-        held.task = self._tasks.spawn(_made(request, held), "call")
-        held.task.add_done_callback(held.wake)
+        held = Held(exchange, request, asyncio.get_running_loop().create_future())
+        self._workers.give(held)
         return await self._outcome(held)
 
     async def resume(self, exchange: Exchange) -> Reply:
@@ -179,7 +207,7 @@ class Holding:
         held = self._waiting.get(token)
         if held is None:
             raise CallerError(f"Invalid requestState: {GONE}")
-        if held.asked != _asked(exchange):
+        if _asked(held.exchange) != _asked(exchange):
             raise CallerError("Invalid requestState: it belongs to another request")
         try:
             responses = rewrite.members(exchange.params.get("inputResponses", Raw(b"")))
@@ -191,7 +219,7 @@ class Holding:
         held.exchange = exchange
         held.turn = asyncio.get_running_loop().create_future()
         held.take(responses)
-        if held.questions or held.task is None or held.task.done():
+        if held.questions or held.outcome is not None:
             held.wake()
         return await self._outcome(held)
 
@@ -205,21 +233,18 @@ class Holding:
 
     async def _outcome(self, held: Held) -> Reply:
         """Wait for the call's end or for a question, whichever comes first."""
-        task = held.task
-        if task is None:
-            raise CallerError("the call was never made")
         try:
             await held.turn
         except asyncio.CancelledError:
-            task.cancel()
+            held.drop()
             raise
-        if task.done():
-            outcome = UpstreamDown("the hub is stopping") if task.cancelled() else task.result()
-            if isinstance(outcome, HubError):
-                raise outcome
+        outcome = held.outcome
+        if isinstance(outcome, Exception):
+            raise outcome
+        if outcome is not None:
             return outcome
         if held.missing is not None:
-            task.cancel()
+            held.drop()
             missing = {"requiredCapabilities": held.missing}
             raise MissingCapability(f"The server needs the client capability {', '.join(held.missing)}", missing)
         return Reply(held.result_raw(self._hold(held)))
@@ -234,10 +259,8 @@ class Holding:
 
     def _drop(self, token: str) -> None:
         held = self._waiting.pop(token, None)
-        if held is not None and held.task is not None:
-            held.task.cancel()
-            if held.expiry is not None:
-                held.expiry.cancel()
+        if held is not None:
+            held.drop()
 
     def _place(self, state: str) -> tuple[str, str] | None:
         """The replica and the token that a state names; None where the hub did not make it."""
@@ -246,14 +269,6 @@ class Holding:
             return None
         replica, _, token = text.removeprefix(_PREFIX).partition(".")
         return replica, token
-
-
-async def _made(request: Request, held: Held) -> Reply | HubError:
-    """A fault is returned: it is for whoever waits for the call, and no failure of the task."""
-    try:
-        return await request(held)
-    except HubError as fault:
-        return fault
 
 
 def _as_asked_now(params_raw: bytes) -> bytes:
