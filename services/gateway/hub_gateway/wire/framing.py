@@ -7,12 +7,15 @@ server-sent events.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import msgspec
 
 _BREAKS = bytes.maketrans(b"\r\n", b"  ")
 _RETRY_DIGITS = 12
+_USUAL = re.compile(rb"(?:event: message\r?\n)?data: ([^\r\n]*)(?:\r\n\r\n|\n\n)")
+"""One whole event as nearly all are, and nothing besides."""
 
 
 class FrameTooLarge(ValueError):
@@ -115,6 +118,11 @@ class EventBuffer:
             return
         if self._fresh:
             self._fresh, chunk = False, chunk.removeprefix(b"\xef\xbb\xbf")
+        if (usual := _USUAL.fullmatch(chunk)) and not (self._after_cr or self._open or self._is_begun):
+            if usual.end(1) - usual.start(1) > self._limit:
+                raise FrameTooLarge(f"an event is longer than {self._limit} bytes")
+            yield Event(usual[1])
+            return
         last = chunk[-1:]
         if self._after_cr and chunk[:1] == b"\n":
             chunk = chunk[1:]  # the second half of a CRLF, whose first half has ended the line already
@@ -151,6 +159,11 @@ class EventBuffer:
             self._id = value.decode(errors="replace")
         elif name == b"retry" and value.isdigit() and len(value) <= _RETRY_DIGITS:
             self._retry = int(value)
+
+    @property
+    def _is_begun(self) -> bool:
+        """Whether a line of the open event has ended."""
+        return bool(self._data or self._name) or self._id is not None or self._retry is not None
 
     def _dispatch(self) -> Event | None:
         seen = self._data or self._id is not None or self._retry is not None

@@ -7,6 +7,7 @@ once and never again: whether one whose answer did not come has run, only the up
 from __future__ import annotations
 
 import asyncio
+import re
 import select
 from collections.abc import Callable, Iterable
 from typing import Protocol, cast
@@ -28,6 +29,7 @@ Feed = Callable[[bytes], bool]
 _OK = b"HTTP/1.1 200 OK\r\n"
 _OK_BYTES = len(_OK)
 _EVENT_STREAM = b"text/event-stream"
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,7})\r\n")
 _SKIP_S = 2.0
 _TRUST_IDLE_S = 0.5
 HEAD_LIMIT_BYTES = 256 * 1024
@@ -73,6 +75,8 @@ class _Meant(msgspec.Struct, frozen=True):
 
     size: int
     """Of the whole body, if that needs no parser; -1 where it is an event stream, or the socket ends with it."""
+    in_chunks: bool
+    """Whether it is an event stream in chunks, after which the socket may carry another response."""
     headers: Iterable[tuple[bytes, bytes]]
     keep_alive: bytes | None
 
@@ -80,7 +84,28 @@ class _Meant(msgspec.Struct, frozen=True):
 def _meant(head: Head) -> _Meant:
     streamed = head.fields.get(b"content-type", b"")[:17].lower() == _EVENT_STREAM
     size = head.size if head.keeps and not streamed else -1
-    return _Meant(size, tuple(head.fields.items()), head.fields.get(b"keep-alive"))
+    in_chunks = head.keeps and streamed and head.fields.get(b"transfer-encoding") == b"chunked"
+    return _Meant(size, in_chunks, tuple(head.fields.items()), head.fields.get(b"keep-alive"))
+
+
+def whole_chunks(data: bytes) -> tuple[list[bytes], int, bool]:
+    """Read the chunks at the beginning of `data` that are whole and of the usual shape (RFC 9112 §7.1).
+
+    Returns:
+        What each carries, where the rest begins, and whether the last chunk was among them.
+    """
+    pieces: list[bytes] = []
+    at = 0
+    while (found := _CHUNK.match(data, at)) is not None:
+        start = found.end()
+        end = start + int(found[1], 16)
+        if data[end : end + 2] != b"\r\n":
+            break
+        at = end + 2
+        if start == end:
+            return pieces, at, True
+        pieces.append(data[start:end])
+    return pieces, at, False
 
 
 class Owner(Protocol):
@@ -119,7 +144,9 @@ class Link(asyncio.Protocol):
         self._done: asyncio.Future[Response] | None = None
         self._feed: Feed | None = None
         self._parsing = False
-        """Whether a response that the parser reads has begun and not ended."""
+        """Whether a response has begun and not ended that the parser reads, or would."""
+        self._unparsed = b""
+        """The head of that response, where it comes in chunks of the usual shape: the parser has seen nothing of it."""
         self._streaming = False
         self._skipping: asyncio.TimerHandle | None = None
         self._headers: list[tuple[bytes, bytes]] = []
@@ -186,6 +213,8 @@ class Link(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if not self._parsing and self._done is not None and self._take_usual(data):
             return
+        if self._unparsed and not (data := self._take_chunks(data)):
+            return
         in_turn = self._size > TURNS_BYTES or (self._streaming and len(data) > FLOOD_BYTES)
         if in_turn or (self._intake is not None and self._intake.is_behind):
             self._its_intake().piece(lambda: self._parse(data))
@@ -204,6 +233,10 @@ class Link(asyncio.Protocol):
             self._fail(UpstreamGarbage(f"the head of its answer is longer than {HEAD_LIMIT_BYTES} bytes"))
             self.abort("the head of its answer has no end")
             return
+        self._skip_rest()
+
+    def _skip_rest(self) -> None:
+        """What a stream still brings after its response is nobody's: wait for its end, for a while."""
         if self._done is None and self._streaming and self._skipping is None and self.failure is None:
             self._skipping = asyncio.get_running_loop().call_later(_SKIP_S, self.abort)
 
@@ -237,6 +270,9 @@ class Link(asyncio.Protocol):
         if meant is None:
             meant = head.notes = _meant(head)
         start = end + 4
+        if meant.in_chunks and self._feed is not None:
+            self._take_stream(data, start, meant)
+            return True
         if meant.size != len(data) - start:
             return False
         if meant.keep_alive is not None and meant.keep_alive != self._keep_alive_value:
@@ -247,6 +283,38 @@ class Link(asyncio.Protocol):
         self._pool.release(self)
         return True
 
+    def _take_stream(self, data: bytes, start: int, meant: _Meant) -> None:
+        """Begin with an event stream whose head is usual; its chunks need no parser while they are so too."""
+        self._parsing = self._streaming = True
+        self._headers, self._body, self._size, self._status = list(meant.headers), [], 0, 200
+        if meant.keep_alive is not None and meant.keep_alive != self._keep_alive_value:
+            self._heed(meant.keep_alive)
+        self._unparsed = data[:start]
+        if rest := self._take_chunks(data[start:]):
+            self._parse(rest)
+
+    def _take_chunks(self, data: bytes) -> bytes:
+        """Take what comes of such a stream; what is returned is the parser's, with all that follows."""
+        intake = self._intake
+        if len(data) > FLOOD_BYTES or self._size > LONG_BYTES or (intake is not None and intake.is_behind):
+            at, ended = 0, False
+        else:
+            pieces, at, ended = whole_chunks(data)
+            for piece in pieces:
+                self.on_body(piece)
+        if self.failure is None and (at < len(data) or ended):
+            head, self._unparsed = self._unparsed, b""
+            if not ended:
+                self._parse(head)
+            elif at == len(data):
+                self._end(True)
+            else:
+                self.abort("the server sent what was not asked for")
+        if self.failure is not None:
+            return b""
+        self._skip_rest()
+        return data[at:]
+
     def _heed(self, keep_alive_value: bytes) -> None:
         self._keep_alive_value = keep_alive_value
         self.keep_s = self._pool.keep_s_of(keep_alive_value)
@@ -254,6 +322,9 @@ class Link(asyncio.Protocol):
     # httptools
 
     def on_message_begin(self) -> None:
+        if self._parsing and self._streaming:  # what has begun without the parser
+            self._headers = []
+            return
         if not self._parsing:  # else it follows an interim one
             self._beside = 0
         self._parsing, self._streaming = True, False
@@ -314,8 +385,13 @@ class Link(asyncio.Protocol):
         if self._status < 200:
             self._headers, self._status = [], 0
             return
+        self._end(self._parser.should_keep_alive())
+
+    # One exchange
+
+    def _end(self, keep: bool) -> None:
+        """A response is whole."""
         self._parsing = False
-        keep = self._parser.should_keep_alive()
         self._complete()
         if self.failure is not None:
             return
@@ -325,8 +401,6 @@ class Link(asyncio.Protocol):
             self.failure = "the server wants a new connection"
             if self._socket is not None:
                 self._socket.close()
-
-    # One exchange
 
     def _complete(self) -> None:
         self._resolve(self._body[0] if len(self._body) == 1 else b"".join(self._body))

@@ -252,6 +252,59 @@ async def test_a_feed_that_has_enough_ends_the_exchange_and_keeps_the_socket() -
         await pool.close()
 
 
+_EVENTS = chunk(b"some") + chunk(b"what") + chunk(b"else")
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        STREAM_HEAD + _EVENTS + STREAM_END,
+        STREAM_HEAD + _EVENTS.replace(b"4\r\n", b"4;x=y\r\n", 2) + STREAM_END,
+        STREAM_HEAD + _EVENTS + b"0\r\nTrailer: x\r\n\r\n",
+        STREAM_HEAD + _EVENTS.replace(b"4\r\n", b"00000000004\r\n", 1) + STREAM_END,
+        STREAM_HEAD.replace(b"\r\n\r\n", b"\r\nVia: a\r\nVia: b\r\n\r\n") + _EVENTS + STREAM_END,
+    ],
+    ids=["usual", "extensions", "trailers", "long-size", "odd-head"],
+)
+async def test_a_stream_is_the_same_in_whatever_pieces_it_comes(stream: bytes) -> None:
+    cuts = [*range(1, len(stream))]
+
+    async def play(_request: Request, write: Write) -> bool:
+        at = cuts.pop()
+        await write(stream[:at])
+        await asyncio.sleep(0)
+        await write(stream[at:])
+        return True
+
+    async with scripted(play) as server:
+        pool = _pool(server.url)
+        while cuts:
+            heard: list[bytes] = []
+            response = await pool.exchange(
+                request_head("POST", parse(server.url), b""), BODY, lambda data: heard.append(data) or False
+            )
+            assert (response.status, response.streamed, response.body) == (200, True, b"")
+            assert response.header(b"content-type") == "text/event-stream"
+            assert b"".join(heard) == b"somewhatelse"
+        assert server.links == 1
+        await pool.close()
+
+
+@pytest.mark.parametrize("garbage", [b"x\r\nsome", b"4\r\nsomewhat\r\n", b"-4\r\nsome\r\n", b"\r\n"])
+async def test_a_stream_whose_chunks_are_none_is_garbage(garbage: bytes) -> None:
+    async def play(_request: Request, write: Write) -> bool:
+        await write(STREAM_HEAD + chunk(b"some"))
+        await write(garbage)
+        return True
+
+    async with scripted(play) as server:
+        pool = _pool(server.url)
+        with pytest.raises(UpstreamGarbage):
+            async with asyncio.timeout(5):
+                await pool.exchange(request_head("POST", parse(server.url), b""), BODY, lambda _: False)
+        await pool.close()
+
+
 async def test_a_stream_that_stays_open_after_the_feed_had_enough_blocks_nobody() -> None:
     async def play(request: Request, write: Write) -> bool:
         await write(STREAM_HEAD + chunk(b"enough"))
