@@ -75,7 +75,11 @@ class Tasks:
             return MORE
         if method == "tasks/result":
             self.states[task_id] = "completed"
-            related = b'{"io.modelcontextprotocol/related-task":{"taskId":"%b",%b},%b}' % (task_id.encode(), MORE, MORE)
+            related = b'{"io.modelcontextprotocol\\/related-task":{"taskId":"%b",%b},%b}' % (
+                task_id.encode(),
+                MORE,
+                MORE,
+            )
             return b'"content":[{"type":"text","text":"done"}],"_meta":' + related
         return self._told(task_id, modern=modern)
 

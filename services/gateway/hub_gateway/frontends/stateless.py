@@ -44,7 +44,7 @@ class Refusal(Exception):
 
 def says_stateless(message: Message) -> bool:
     """Whether a message whose headers leave it open belongs to no session, by its `_meta`."""
-    if b"io.modelcontextprotocol/protocolVersion" not in memoryview(message.params).tobytes():
+    if bytes(message.params).find(b'protocolVersion"') < 0:
         return False
     try:
         return meta.PROTOCOL_VERSION in _meta(message)

@@ -38,6 +38,8 @@ from hub_gateway.wire.revisions import Era
 
 EXTENSION = TASKS
 RELATED = "io.modelcontextprotocol/related-task"
+_RELATED_RAW = b'related-task"'
+"""How it ends, however its slash is spelled."""
 
 MAX_OWNERS = 10_000
 """Tasks whose session is remembered for what is told of them; the oldest is forgotten first, and polls work without."""
@@ -247,7 +249,7 @@ class TaskHandles:
     def addressed(self, upstream_name: str, params: rewrite.Members) -> rewrite.Members:
         """The params of a client's request, as `inward`."""
         meta_raw = params.get("_meta")
-        if meta_raw is None or bytes(meta_raw).find(RELATED.encode()) < 0:
+        if meta_raw is None or bytes(meta_raw).find(_RELATED_RAW) < 0:
             return params
         return rewrite.members(self.inward(upstream_name, rewrite.join(params)))
 

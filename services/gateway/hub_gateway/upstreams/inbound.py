@@ -29,9 +29,9 @@ TASKS = "notifications/tasks"
 TASK_STATUS = TASKS + "/status"
 """Of tasks of 2025-11-25, in either direction."""
 
-_RELATED = b'"io.modelcontextprotocol/related-task"'
-"""The key in `_meta` that ties a message to a task (2025-11-25 basic/utilities/tasks §Associating Task-Related
-Messages)."""
+_RELATED = b'related-task"'
+"""How the key in `_meta` ends that ties a message to a task (2025-11-25 basic/utilities/tasks §Associating Task-Related
+Messages), however its slash is spelled: PHP writes `\\/`."""
 
 MAX_LASTING = 256
 """Tasks of one connection whose progress is told after the call that made them; the oldest is forgotten first."""

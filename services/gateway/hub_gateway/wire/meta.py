@@ -95,8 +95,11 @@ def for_upstream(
 
 
 def _is_short(meta_raw: Raw | None, caller: Caller) -> bool:
-    sizes = (len(meta_raw or b""), len(caller.client_info_raw), len(caller.capabilities_raw))
-    return max(sizes) <= SHORT_BYTES
+    return (
+        (meta_raw is None or len(meta_raw) <= SHORT_BYTES)
+        and len(caller.client_info_raw) <= SHORT_BYTES
+        and len(caller.capabilities_raw) <= SHORT_BYTES
+    )
 
 
 def _write(meta_raw: bytes, era: Era, revision: str, caller: Caller, progress_token_raw: bytes | None) -> bytes:

@@ -203,3 +203,10 @@ def test_any_request_is_refused_or_opened(body: str, headers: dict[bytes, bytes]
     with pytest.raises(Refusal) as refused:
         open_exchange(headers, asked, message, None)
     assert json.loads(refused.value.reply)["error"]["code"] in (INVALID_PARAMS, MISMATCH, UNSUPPORTED)
+
+
+@pytest.mark.parametrize("slash", ["/", "\\/", "\\u002f"])
+def test_a_message_says_that_it_is_stateless_however_a_slash_is_spelled(slash: str) -> None:
+    meta = f'{{"io.modelcontextprotocol{slash}protocolVersion":"2026-07-28"}}'
+    body = f'{{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{{"_meta":{meta}}}}}'
+    assert says_stateless(codec.decode(body.encode()))

@@ -268,6 +268,11 @@ _EVENTS = chunk(b"some") + chunk(b"what") + chunk(b"else")
 )
 async def test_a_stream_is_the_same_in_whatever_pieces_it_comes(stream: bytes) -> None:
     cuts = [*range(1, len(stream))]
+    heard: list[bytes] = []
+
+    def feed(data: bytes) -> bool:
+        heard.append(data)
+        return False
 
     async def play(_request: Request, write: Write) -> bool:
         at = cuts.pop()
@@ -279,10 +284,8 @@ async def test_a_stream_is_the_same_in_whatever_pieces_it_comes(stream: bytes) -
     async with scripted(play) as server:
         pool = _pool(server.url)
         while cuts:
-            heard: list[bytes] = []
-            response = await pool.exchange(
-                request_head("POST", parse(server.url), b""), BODY, lambda data: heard.append(data) or False
-            )
+            heard.clear()
+            response = await pool.exchange(request_head("POST", parse(server.url), b""), BODY, feed)
             assert (response.status, response.streamed, response.body) == (200, True, b"")
             assert response.header(b"content-type") == "text/event-stream"
             assert b"".join(heard) == b"somewhatelse"
