@@ -29,6 +29,9 @@ from hub_gateway.config.server_model import (
 from hub_gateway.config.views import views_of
 from hub_gateway.errors import ConfigError
 
+_ADDRESSES = ("httpUrl", "serverUrl")
+"""What `url` is called by Gemini CLI, and by Windsurf."""
+
 _TOP_LEVEL = ("mcpServers", "servers", "toolFiltering", "views", "connectionPool", "inputs")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
@@ -205,7 +208,7 @@ def _known(merged: _Merged) -> Servers:
 def _server(name: str, written: _Written, pool: Mapping[str, Any], findings: Findings) -> ServerConfig | InvalidServer:
     """Check one server. Its warnings go to `findings`; its faults become the reason."""
     own = Findings()
-    entry = checked(written.value, ServerEntry, written.path, own)
+    entry = checked(_spelled(written.value), ServerEntry, written.path, own)
     config_source = str(written.source.absolute())
     if not name:
         own.fault(written.path, "a server needs a name")
@@ -222,6 +225,17 @@ def _server(name: str, written: _Written, pool: Mapping[str, Any], findings: Fin
     own_pool = {key: own_pool[key] for key in written.value.get("connectionPool", ()) if key in own_pool}
     given["connectionPool"] = {"maxConnections": least, **pool, **own_pool}
     return msgspec.convert({**given, "key": name, "configSource": config_source}, ServerConfig)
+
+
+def _spelled(entry: Any) -> Any:
+    """An entry with its address under `url`, however the client that it was written for calls that."""
+    if not isinstance(entry, dict):
+        return entry
+    given = cast(dict[str, Any], entry)
+    other = next((key for key in _ADDRESSES if key in given), None)
+    if other is None or "url" in given:
+        return given
+    return {"url" if key == other else key: value for key, value in given.items()}
 
 
 def _check_server(entry: ServerEntry, written: Mapping[str, Any], path: str, findings: Findings) -> None:

@@ -93,6 +93,14 @@ def test_a_later_file_replaces_whole_servers_and_whole_keys(tmp_path: Path) -> N
     assert f"{two}: toolFiltering: replaces the one of {one}, of which nothing holds any more" in document.warnings
 
 
+@pytest.mark.parametrize("key", ["url", "httpUrl", "serverUrl"])
+def test_the_address_is_read_as_other_clients_call_it(tmp_path: Path, key: str) -> None:
+    document = loaded(tmp_path, {"mcpServers": {"far": {"headers": {"A": "b"}, key: "https://example.com/mcp"}}})
+    far = document.servers["far"]
+    assert (far.url, far.headers) == ("https://example.com/mcp", {"A": "b"})
+    assert not document.warnings
+
+
 def test_both_server_keys_in_one_file_are_merged(tmp_path: Path) -> None:
     servers = {"mcpServers": {"a": {"command": "m"}, "b": {"command": "m"}}, "servers": {"a": {"command": "s"}}}
     document = loaded(tmp_path, servers)
