@@ -216,9 +216,9 @@ class Connection:
         """
         await self._send(codec.notification(method, params_raw), method)
 
-    async def close(self) -> None:
-        """End the link; calls under way fail. Idempotent."""
-        self._fail("the link was closed")
+    async def close(self, reason: str = "the link was closed") -> None:
+        """End the link; calls under way fail with the reason. Idempotent."""
+        self._fail(reason)
         await self._tasks.close()
         await self._transport.close()
 

@@ -40,6 +40,8 @@ _CONNECT_FIELDS = (
     "dev",
 )
 
+_REMOVED, _CHANGED = "removed from the config", "changed in the config, and started anew"
+
 
 class Changes(NamedTuple):
     """Names by what `apply` did with them. `modified` ones were connected anew; `unchanged` ones did not notice."""
@@ -157,7 +159,7 @@ class Fleet:
         Raises:
             UnknownUpstream: the config has none of that name.
         """
-        self._isolation.end_upstream(name)
+        self._isolation.end_upstream(name, reason)
         await self.get(name).stop(reason)
         await self._seconds.ended(name)
 
@@ -187,11 +189,11 @@ class Fleet:
         removed = tuple(name for name in old if name not in wanted)
         modified = tuple(name for name in wanted if name in old and name not in kept)
         added = tuple(name for name in wanted if name not in old)
-        for name in (*removed, *modified):
-            self._isolation.end_upstream(name)
-            self._seconds.end(name)
+        leaving = {**dict.fromkeys(removed, _REMOVED), **dict.fromkeys(modified, _CHANGED)}
+        for name, reason in leaving.items():
+            self._isolation.end_upstream(name, reason)
+            self._seconds.end(name, reason)
             self._dev_reload.forget(name)
-        leaving = [old[name] for name in (*removed, *modified)]
         # The old ones leave the map first: from now on nobody can reach them.
         self.supervisors = {
             name: old[name] if name in kept else self._supervisor(config) for name, config in wanted.items()
@@ -204,8 +206,8 @@ class Fleet:
                 self._ears.changed(name)
         for name in added:
             self._launch(name)
-        await asyncio.gather(*(_end(one, "removed from the config") for one in leaving))
-        await asyncio.gather(*(self._seconds.ended(one.name) for one in leaving))
+        await asyncio.gather(*(_end(old[name], reason) for name, reason in leaving.items()))
+        await asyncio.gather(*map(self._seconds.ended, leaving))
         for name in modified:
             self._launch(name)
         for name in (*removed, *added, *modified):

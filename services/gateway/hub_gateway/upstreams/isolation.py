@@ -112,9 +112,10 @@ class Isolation:
         if (name, session_id) in self._own:
             self._end([(name, session_id)], "another replica has taken it over")
 
-    def end_upstream(self, name: str) -> None:
-        """End the connections of an upstream that is gone or configured anew; sessions get new ones when they call."""
-        self._end([key for key in self._own if key[0] == name], "its server was configured anew")
+    def end_upstream(self, name: str, reason: str) -> None:
+        """End the connections of an upstream that is gone, stopped or configured anew; sessions get new ones when they
+        call."""
+        self._end([key for key in self._own if key[0] == name], reason)
 
     async def close(self) -> None:
         """End every connection."""

@@ -35,6 +35,7 @@ AGAIN_S = 60.0
 """How long after an attempt that failed for no lasting reason the next may be made."""
 
 _NOTHING = Offering()
+_UNWANTED = "its sessions are not wanted"
 _UPDATED = "notifications/resources/updated"
 
 
@@ -89,7 +90,7 @@ class SecondLinks:
         second, link = self._seconds.get(first.name), first.connection
         if link is None:
             if first.status.state == "stopped":
-                self.end(first.name)
+                self.end(first.name, first.status.reason or _UNWANTED)
             return
         if second is not None and second.first_link is link:
             return
@@ -144,11 +145,11 @@ class SecondLinks:
         if (second := self._seconds.get(config.name)) is not None:
             second.supervisor.adopt(_with_sessions(config))
 
-    def end(self, name: str) -> None:
+    def end(self, name: str, reason: str = _UNWANTED) -> None:
         """End the second link of an upstream that is gone, stopped or configured anew."""
         if (second := self._seconds.pop(name, None)) is not None:
             second.changed.set()
-            self._stop(name, second.supervisor)
+            self._stop(name, second.supervisor, reason)
 
     async def ended(self, name: str) -> None:
         """Return when the second links to an upstream that were to end are gone, processes included."""
@@ -222,9 +223,9 @@ class SecondLinks:
         first.also(supervisor.offering if second.is_up else _NOTHING)
         second.changed.set()
 
-    def _stop(self, name: str, supervisor: Supervisor) -> None:
+    def _stop(self, name: str, supervisor: Supervisor, reason: str = _UNWANTED) -> None:
         ending = self._ending.setdefault(name, set())
-        task = self._tasks.spawn(supervisor.stop("its sessions are not wanted"), f"end {name}")
+        task = self._tasks.spawn(supervisor.stop(reason), f"end {name}")
         ending.add(task)
         task.add_done_callback(ending.discard)
 

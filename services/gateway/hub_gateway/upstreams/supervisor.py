@@ -109,6 +109,8 @@ class Supervisor:
         self._starts = starts
         self._tasks = Tasks(f"upstream.{config.name}")
         self._run_task: asyncio.Task[None] | None = None
+        self._stopped: str | None = None
+        """Why it was stopped; None while it is not."""
         self._offered = Offered(Offering() if beside is None else beside._offered.known)
         self._refresh: Refresh | None = None
         self._wake = asyncio.Event()
@@ -154,13 +156,16 @@ class Supervisor:
         if isinstance(self.config, InvalidServer) or (self._run_task is not None and not self._run_task.done()):
             return
         self._pause.reset()
+        self._stopped = None
         self._tell("connecting", None, attempt=0)
         self._run_task = self._tasks.spawn(self._run(self.config), "run")
 
     async def stop(self, reason: str = "stopped by request") -> None:
-        """End the connection and make no other. Returns when the process, if there was one, is gone."""
+        """End the connection and make no other; calls under way fail with the reason. Returns when the process, if
+        there was one, is gone."""
         running, self._run_task = self._run_task, None
         if running is not None:
+            self._stopped = reason
             running.cancel()
             await asyncio.wait([running])
         if not isinstance(self.config, InvalidServer):
@@ -390,7 +395,7 @@ class Supervisor:
                 self._unlink()
                 await tasks.close()
                 if connection is not None:
-                    await connection.close()
+                    await connection.close(self._stopped or "the link was closed")
             await self._rest(logins)
 
     @property

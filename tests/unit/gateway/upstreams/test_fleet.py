@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sys
 import time
@@ -12,10 +13,10 @@ import pytest
 from hub_gateway.config.filter_model import ToolFiltering
 from hub_gateway.config.model import Document
 from hub_gateway.config.server_model import InvalidServer, ServerConfig
-from hub_gateway.errors import UnknownUpstream
+from hub_gateway.errors import UnknownUpstream, UpstreamDown
 from hub_gateway.upstreams.fleet import Changes, Fleet
 from tests.support import processes
-from tests.unit.gateway.upstreams.everything import CONTEXT, config
+from tests.unit.gateway.upstreams.everything import CONTEXT, call, config
 from tests.unit.gateway.upstreams.eyes import until
 
 pytestmark = pytest.mark.anyio
@@ -78,6 +79,31 @@ async def test_apply_changes_only_what_is_another() -> None:
         await told.ready("a", "b", "d")
         with pytest.raises(UnknownUpstream):
             fleet.get("c")
+
+
+@pytest.mark.parametrize(
+    ("servers", "why"),
+    [
+        ((), "removed from the config"),
+        ((_raw("a", env={"X": "1"}),), "changed in the config"),
+        (None, "stopped by request"),
+    ],
+    ids=["removed", "changed", "stopped"],
+)
+async def test_a_call_under_way_ends_with_why_its_server_does(
+    servers: tuple[ServerConfig, ...] | None, why: str
+) -> None:
+    async with fleet_of(_raw("a")) as told:
+        await told.ready("a")
+        up = told.fleet.get("a")
+        calling = asyncio.ensure_future(call(up, "raw_hang"))
+        await until(lambda: up.in_flight, lambda count: count == 1, "the call")
+        if servers is None:
+            await told.fleet.stop("a")
+        else:
+            await told.fleet.apply(_document(*servers))
+        with pytest.raises(UpstreamDown, match=f"a: {why}"):
+            await calling
 
 
 async def test_a_change_that_does_not_concern_the_link_keeps_it_and_is_told() -> None:

@@ -56,6 +56,6 @@ async def test_one_that_does_not_come_up_says_so_in_time() -> None:
 async def test_an_upstream_that_is_configured_anew_leaves_none() -> None:
     async with isolation(4) as isolated:
         own = [await isolated.supervisor(_raw("a"), session_id, None) for session_id in ("s1", "s2")]
-        isolated.end_upstream("a")
+        isolated.end_upstream("a", "stopped by request")
         await until(lambda: {one.status.state for one in own}, lambda states: states == {"stopped"}, "both stopped")
         assert await isolated.supervisor(_raw("a"), "s1", None) not in own
