@@ -60,8 +60,7 @@ def check(
     if filtering.server_filter is not None:
         for i, name in enumerate(filtering.server_filter.servers):
             if name not in servers.names:
-                hint = did_you_mean(name, servers.names)
-                own.warn(f"{path}.serverFilter.servers[{i}]", f"no server is called {name!r}{hint}")
+                _unknown(name, servers.names, f"{path}.serverFilter.servers[{i}]", f"no server is called {name!r}", own)
     if filtering.category_filter is not None:
         _check_categories(filtering.category_filter, mappings, f"{path}.categoryFilter", own)
         _check_mappings(filtering.category_filter, servers, f"{path}.categoryFilter", own)
@@ -117,8 +116,7 @@ def _check_globs(given: Sequence[str], path: str, servers: Servers, findings: Fi
 
 
 def _check_prefix(glob: str, path: str, servers: Servers, findings: Findings) -> None:
-    """A glob that names a server letter by letter is to name one that there is. A slip of the pen is refused; another
-    name may be that of a server which comes with another file, or is gone."""
+    """A glob that names a server letter by letter is to name one that there is."""
     start = globs.literal_start(glob)
     prefix, delimiter, _ = start.partition(_DELIMITER)
     if servers.bare or not delimiter or not _PREFIX.fullmatch(prefix):
@@ -126,8 +124,12 @@ def _check_prefix(glob: str, path: str, servers: Servers, findings: Findings) ->
     # Where two servers' prefixes would be the same, `_` and a hash follow them (`catalog/names`).
     if any(start.startswith(each + "_") for each in servers.prefixes):
         return
-    sentence = f"{glob!r} matches nothing: no server has the prefix {prefix!r}"
-    if hint := did_you_mean(prefix, servers.prefixes, cutoff=SLIP):
+    _unknown(prefix, servers.prefixes, path, f"{glob!r} matches nothing: no server has the prefix {prefix!r}", findings)
+
+
+def _unknown(name: str, known: Collection[str], path: str, sentence: str, findings: Findings) -> None:
+    """A slip of the pen is refused; another name may be that of a server which comes with another file, or is gone."""
+    if hint := did_you_mean(name, known, SLIP):
         findings.fault(path, sentence + hint)
     else:
         findings.warn(path, sentence)

@@ -198,6 +198,13 @@ def test_a_url_may_hold_placeholders_anywhere(tmp_path: Path) -> None:
             "toolFiltering.serverFilter.mode: expected",
         ),
         ({"mcpServers": {}, "toolFiltering": {"serverFilter": {"mode": "denylist"}}}, "serverFilter.servers: missing"),
+        (
+            {
+                "mcpServers": {"github": {"command": "x"}},
+                "toolFiltering": {"serverFilter": {"mode": "denylist", "servers": ["gihtub"]}},
+            },
+            "toolFiltering.serverFilter.servers[0]: no server is called 'gihtub'; did you mean 'github'?",
+        ),
         ({"mcpServers": {}, "toolFiltering": {"llmCategorization": {}}}, "llmCategorization.enabled: missing"),
         ({"mcpServers": {}, "toolFiltering": {"llmCategorization": {"enabled": True}}}, "provider: missing"),
         (
