@@ -68,6 +68,8 @@ def explain(
     visible = view.shows(entry)
     reached = visible or (rule.allows and not entry.is_for_models)
     relative = _path(rule.id, exposure.policy.filtering, entry)
+    if exposure.policy.automatic and not _is_written(relative, view.name, places):
+        relative = "autoEnableThreshold"  # which chose the mode, and what it shows
     by_switch = relative in switched
     path, place = (f"toolFiltering.{relative}", None) if by_switch else _placed(relative, view.name, places)
     category = exposure.categories.get((entry.upstream_name, entry.digest))
@@ -120,9 +122,19 @@ def _path(rule: str, filtering: ToolFiltering, entry: Entry) -> str:
     return "enabled" if rule == "mode:off" else "mode"
 
 
+def _is_written(relative: str, view_name: str, places: Mapping[str, Place]) -> bool:
+    key = _key(relative)
+    return f"toolFiltering.{key}" in places or f"views.{view_name}.toolFiltering.{key}" in places
+
+
+def _key(relative: str) -> str:
+    """The key of a policy that a path in it begins with."""
+    return re.split(r"[.\[]", relative, maxsplit=1)[0]
+
+
 def _placed(relative: str, view_name: str, places: Mapping[str, Place]) -> tuple[str, Place | None]:
     """The whole path, in the view where that has the key and else in the document, and where it is written."""
-    key = re.split(r"[.\[]", relative, maxsplit=1)[0]
+    key = _key(relative)
     root = f"views.{view_name}.toolFiltering"
     if not view_name or f"{root}.{key}" not in places:
         root = "toolFiltering"

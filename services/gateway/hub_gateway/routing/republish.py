@@ -162,9 +162,9 @@ class Republish:
 
     async def _publish(self) -> None:
         catalog = self._merge()
-        self._warn(catalog)
         tools = sum(entry.kind is EntryKind.TOOL for entry in catalog.entries)
         policies = {name: effective(each, tools) for name, each in {"": self._filtering, **self._views}.items()}
+        self._warn(catalog, policies)
         needed = any(policy.needs_categories for policy in policies.values())
         if needed:
             await self._categorize(catalog, policies[""])
@@ -201,11 +201,15 @@ class Republish:
         }
         return merge(parsed, prefixes, names)
 
-    def _warn(self, catalog: Catalog) -> None:
-        """Say, once for as long as it is so, which rules hold for nothing."""
-        found = unmatched(self._filtering, catalog, "toolFiltering")
-        for name, filtering in self._views.items():
-            found += unmatched(filtering, catalog, f"{member('views', name)}.toolFiltering", self._filtering)
+    def _warn(self, catalog: Catalog, policies: Mapping[str, Policy]) -> None:
+        """Say, once for as long as it is so, which rules hold for nothing, and which policy is in force by itself."""
+        found: list[str] = []
+        for name, policy in policies.items():
+            path = f"{member('views', name)}.toolFiltering" if name else "toolFiltering"
+            found += unmatched(self._views.get(name, self._filtering), catalog, path, self._filtering if name else None)
+            if policy.automatic:
+                limit = policy.filtering.auto_enable_threshold
+                found.append(f"{path}: filtering is on, by {policy.mode}: there are more than {limit} tools")
         for sentence in found:
             if sentence not in self._warned:
                 _log.warning("%s", sentence)

@@ -174,6 +174,15 @@ async def test_what_a_switch_decides_is_not_said_to_stand_in_the_config(tmp_path
         assert unknown["error"] == "There is no view 'V'; did you mean 'v'?"
 
 
+async def test_what_is_in_force_by_itself_is_told_with_its_threshold(tmp_path: Path) -> None:
+    servers = {"one": stdio_entry(RAW, "--era", "handshake", "--tools", "3")}
+    async with built({"mcpServers": servers, "toolFiltering": {"autoEnableThreshold": 2}}, tmp_path) as house:
+        await until_ready(house, "one")
+        said = (await house.get("/api/filtering/explain?tool=one__raw_echo")).json()
+        assert (said["allowed"], said["path"]) == (False, "toolFiltering.autoEnableThreshold")
+        assert said["place"] is not None
+
+
 async def test_mode_without_a_rule_is_said(pair: House) -> None:
     answer = await pair.post("/api/filtering/mode", {"mode": "category"})
     assert "no rule configured" in answer.json()["toolFiltering"]["warnings"][0]

@@ -238,9 +238,10 @@ async def test_while_the_categorizer_is_away_categories_stay(house: Menu) -> Non
     await house.house.published(lambda _: _tools(house) == wanted, "the categorizer answers again")
 
 
-async def test_the_threshold_turns_filtering_on_by_itself(house: Menu) -> None:
+async def test_the_threshold_turns_filtering_on_by_itself(house: Menu, caplog: pytest.LogCaptureFixture) -> None:
     await house.house.filtering(autoEnableThreshold=len(ALL) - 1)
     assert house.house.gateway.republish.policy.automatic
+    assert f"filtering is on, by category: there are more than {len(ALL) - 1} tools" in caplog.text
     assert await listed(house.stateless) < ALL
     await house.house.filtering(autoEnableThreshold=len(ALL))
     assert await listed(house.stateless) == ALL
