@@ -116,6 +116,8 @@ class Gateway:
     ) -> None:
         self._edits = changes(paths)  # before the first load, so that no edit falls in between
         self.document: Document = load(paths)
+        self.refused: tuple[str, ...] = ()
+        """Why what stands in its files now is not in force; empty where it is."""
         self.state = "starting"
         self.settings = settings
         self._paths = paths
@@ -357,6 +359,7 @@ class Gateway:
             store=self.store,
             settings=self.settings,
             document=lambda: self.document,
+            refused=lambda: self.refused,
             state=lambda: self.state,
             workspaces=self.workspaces,
             started_at=self._started_at,
@@ -413,11 +416,14 @@ class Gateway:
             try:
                 document = load(self._paths)
             except ConfigError as fault:
+                self.refused = tuple(fault.faults)
                 _log.error("the config stays as it was: %s", fault)
                 continue
-            except Exception:
+            except Exception as fault:
+                self.refused = (f"cannot be read: {type(fault).__name__}",)
                 _log.exception("the config cannot be read, and stays as it was")
                 continue
+            self.refused = ()
             try:
                 await self.apply(document)
             except Exception:

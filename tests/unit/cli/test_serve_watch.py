@@ -49,6 +49,19 @@ async def test_edits_go_on_being_applied(tmp_path: Path) -> None:
         await _lists(hub, {"one", "two"}, "and a server comes back, whatever stood there in between")
 
 
+async def test_an_edit_that_is_refused_is_told_until_one_is_applied(tmp_path: Path) -> None:
+    async def refused() -> list[str]:
+        return (await hub.api("GET", "/api/health"))[1]["config"]["refused"]
+
+    with hubs.running({"mcpServers": {"one": SERVER}}, tmp_path, "--watch") as hub:
+        assert await refused() == []
+        _edit(hub, {"one": SERVER}, toolFiltering={"mode": "prompt"})
+        (said,) = await until(refused, bool, WITHIN_S, "the fault is told")
+        assert said.startswith(f"{hub.config}: toolFiltering.mode: expected one of")
+        _edit(hub, {"one": SERVER})
+        await until(refused, lambda faults: faults == [], WITHIN_S, "the next edit is applied")
+
+
 async def test_a_call_in_a_view_that_is_removed_ends_with_an_error(tmp_path: Path) -> None:
     async with small_server(tool("wait")) as server:
         began: list[Call] = []

@@ -6,6 +6,7 @@ server is set aside with its reason; what makes the whole document unusable is r
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
@@ -19,6 +20,7 @@ from hub_gateway.config.filter_model import ToolFiltering
 from hub_gateway.config.filtering import Servers, policy_of, servers_of
 from hub_gateway.config.model import Document, Place, ViewConfig
 from hub_gateway.config.server_model import (
+    ADDRESSES,
     MAX_CONNECTIONS,
     ConnectionPool,
     InvalidServer,
@@ -28,9 +30,6 @@ from hub_gateway.config.server_model import (
 )
 from hub_gateway.config.views import views_of
 from hub_gateway.errors import ConfigError
-
-_ADDRESSES = ("httpUrl", "serverUrl")
-"""What `url` is called by Gemini CLI, and by Windsurf."""
 
 _TOP_LEVEL = ("mcpServers", "servers", "toolFiltering", "views", "connectionPool", "inputs")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -228,14 +227,24 @@ def _server(name: str, written: _Written, pool: Mapping[str, Any], findings: Fin
 
 
 def _spelled(entry: Any) -> Any:
-    """An entry with its address under `url`, however the client that it was written for calls that."""
+    """An entry as the hub spells it: its address under `url`, however the client that it was written for calls that;
+    numbers and truth values among what programs and servers get as text are that text."""
     if not isinstance(entry, dict):
         return entry
-    given = cast(dict[str, Any], entry)
-    other = next((key for key in _ADDRESSES if key in given), None)
+    given = dict(cast(dict[str, Any], entry))
+    if isinstance(args := given.get("args"), list):
+        given["args"] = [_as_text(each) for each in cast(list[Any], args)]
+    for key in ("env", "headers"):
+        if isinstance(values := given.get(key), dict):
+            given[key] = {name: _as_text(each) for name, each in cast(dict[str, Any], values).items()}
+    other = next((key for key in ADDRESSES if key in given), None)
     if other is None or "url" in given:
         return given
     return {"url" if key == other else key: value for key, value in given.items()}
+
+
+def _as_text(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, bool | int | float) else value
 
 
 def _check_server(entry: ServerEntry, written: Mapping[str, Any], path: str, findings: Findings) -> None:

@@ -25,7 +25,7 @@ from hub_gateway.config.filter_model import (
     ToolFiltering,
 )
 from hub_gateway.config.model import ViewEntry
-from hub_gateway.config.server_model import ConnectionPool, Dev, OAuth, ServerEntry
+from hub_gateway.config.server_model import ADDRESSES, ConnectionPool, Dev, OAuth, ServerEntry
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -46,18 +46,26 @@ _TABLES: tuple[tuple[str, type[msgspec.Struct]], ...] = (
 )
 
 
+_TEXT = {"type": ["string", "number", "boolean"]}
+"""What is text to whom it is for, however it is written."""
+
+
 def schema() -> dict[str, Any]:
     """The JSON schema of a config file. It accepts what the hub accepts: keys it does not know are no error."""
     _, parts = msgspec.json.schema_components((ServerEntry, ToolFiltering, ConnectionPool, ViewEntry))
     parts = {name: _tidy(part) for name, part in sorted(parts.items())}
-    parts["ServerEntry"]["oneOf"] = [
+    entry, null = parts["ServerEntry"], {"type": "null"}
+    addresses = ("url", *ADDRESSES)
+    remote = ["streamable-http", "http", "sse", None]
+    entry["oneOf"] = [
         _entry_with(
-            "command", ["stdio", None], {"url": {"type": "null"}, "connectionPool": False, "oauth": {"type": "null"}}
+            "command", ["stdio", None], {**dict.fromkeys(addresses, null), "connectionPool": False, "oauth": null}
         ),
-        _entry_with(
-            "url", ["streamable-http", "http", "sse", None], {"command": {"type": "null"}, "dev": {"type": "null"}}
-        ),
+        {"anyOf": [_entry_with(each, remote, {"command": null, "dev": null}) for each in addresses]},
     ]
+    entry["properties"]["args"]["items"] = _TEXT
+    entry["properties"]["env"]["additionalProperties"] = {"anyOf": [_TEXT, null]}
+    entry["properties"]["headers"]["additionalProperties"] = _TEXT
     parts["ViewEntry"]["properties"]["credentials"]["anyOf"][0]["minItems"] = 1
     parts["CategoryFilter"]["properties"]["customMappings"]["propertyNames"] = {"minLength": 1}
     parts["LlmCategorization"] |= {

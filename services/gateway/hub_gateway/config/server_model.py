@@ -21,6 +21,10 @@ Prefix = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]*$", max_length=32)]
 MAX_CONNECTIONS = 1_000
 
 
+ADDRESSES = ("httpUrl", "serverUrl")
+"""What `url` of a server is called by Gemini CLI, and by Windsurf."""
+
+
 class ConnectionPool(msgspec.Struct, frozen=True, rename="camel"):
     """How HTTP connections to one remote server are kept. Times are in milliseconds, as they are written."""
 

@@ -27,6 +27,7 @@ class Deps:
     Attributes:
         settings: as in force; `filter_target` and `categorizer_target` are the addresses really dialled.
         document: returns the config document in force now.
+        refused: returns why what stands in its files now is not in force; empty where it is.
         authorizations: which the fleet was given.
         metrics: whose `observe` the fleet was given.
         state: returns "starting", "ready" or "stopping".
@@ -36,6 +37,7 @@ class Deps:
 
     settings: GatewaySettings
     document: Callable[[], Document]
+    refused: Callable[[], tuple[str, ...]]
     fleet: Fleet
     authorizations: Authorizations
     current: Current

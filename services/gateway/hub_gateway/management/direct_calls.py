@@ -35,6 +35,7 @@ class NamedTool(Named, kw_only=True):
 
     tool: str
     arguments: Raw = Raw(b"{}")
+    """An object; null is none."""
     request_options: Options = msgspec.field(default_factory=Options)
 
 
@@ -49,7 +50,7 @@ class NamedPrompt(Named, kw_only=True):
     """A prompt under the server's own name for it."""
 
     prompt: str
-    arguments: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+    arguments: dict[str, str] | None = None
     request_options: Options = msgspec.field(default_factory=Options)
 
 
@@ -67,13 +68,14 @@ async def call_tool(supervisor: Supervisor, asked: NamedTool) -> bytes:
         UnknownEntry: the server lists its tools, and this one is not among them.
         CallerError, Conflict, UpstreamError: see `_ask`.
     """
+    arguments = Raw(b"{}") if bytes(asked.arguments) == b"null" else asked.arguments
     try:
-        rewrite.members(asked.arguments)
+        rewrite.members(arguments)
     except msgspec.MsgspecError as fault:
         raise CallerError("Invalid body: `arguments` must be an object") from fault
     must_run(supervisor)
     _must_list(supervisor, "tool", asked.tool, supervisor.offering.tools)
-    return await _ask(supervisor, "tools/call", ("name", asked.tool), asked.request_options, asked.arguments)
+    return await _ask(supervisor, "tools/call", ("name", asked.tool), asked.request_options, arguments)
 
 
 async def get_prompt(supervisor: Supervisor, asked: NamedPrompt) -> bytes:
@@ -85,7 +87,7 @@ async def get_prompt(supervisor: Supervisor, asked: NamedPrompt) -> bytes:
     """
     must_run(supervisor)
     _must_list(supervisor, "prompt", asked.prompt, supervisor.offering.prompts)
-    arguments = Raw(msgspec.json.encode(asked.arguments))
+    arguments = Raw(msgspec.json.encode(asked.arguments or {}))
     return await _ask(supervisor, "prompts/get", ("name", asked.prompt), asked.request_options, arguments)
 
 

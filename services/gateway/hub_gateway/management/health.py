@@ -69,7 +69,11 @@ async def _health(deps: Deps, reach: Reach) -> dict[str, Any]:
         "servers": upstreams,
         "satellites": {name: _satellite(seen_one) for name, seen_one in seen.items()},
         "store": {"kind": store.kind, "healthy": store.healthy, "reason": store.reason},
-        "config": {"files": [str(path) for path in document.sources], "warnings": document.warnings},
+        "config": {
+            "files": [str(path.absolute()) for path in document.sources],
+            "warnings": document.warnings,
+            "refused": deps.refused(),
+        },
     }
 
 

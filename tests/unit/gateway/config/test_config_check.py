@@ -37,7 +37,7 @@ def test_a_good_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_invalid_server(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
-    path.write_text('{"mcpServers": {"a": {"command": "x", "args": [1], "env": []}, "b": {"command": "[red]"}}}')
+    path.write_text('{"mcpServers": {"a": {"command": "x", "args": [null], "env": []}, "b": {"command": "[red]"}}}')
     status, out = checked(path)
     assert status == UNUSABLE
     assert f"{path}: mcpServers.a.args[0]: expected a string" in out

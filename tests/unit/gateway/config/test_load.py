@@ -101,6 +101,14 @@ def test_the_address_is_read_as_other_clients_call_it(tmp_path: Path, key: str) 
     assert not document.warnings
 
 
+def test_what_is_given_as_text_may_be_written_as_a_number_or_a_truth_value(tmp_path: Path) -> None:
+    entry = {"command": "x", "args": ["--port", 8080, True, 0.5], "env": {"DEBUG": True, "N": 3, "OUT": None}}
+    document = loaded(tmp_path, {"mcpServers": {"a": entry, "b": {"url": "http://x", "headers": {"X-N": 3}}}})
+    assert document.servers["a"].args == ("--port", "8080", "true", "0.5")
+    assert document.servers["a"].env == {"DEBUG": "true", "N": "3", "OUT": None}
+    assert document.servers["b"].headers == {"X-N": "3"}
+
+
 def test_both_server_keys_in_one_file_are_merged(tmp_path: Path) -> None:
     servers = {"mcpServers": {"a": {"command": "m"}, "b": {"command": "m"}}, "servers": {"a": {"command": "s"}}}
     document = loaded(tmp_path, servers)
@@ -115,8 +123,8 @@ def test_an_invalid_server_is_set_aside_with_every_fault(tmp_path: Path) -> None
             "mcpServers": {
                 "github": {
                     "command": "npx",
-                    "args": ["-y", 7],
-                    "env": {"A": 1},
+                    "args": ["-y", {}],
+                    "env": {"A": []},
                     "disabled": "yes",
                     "timeoutSeconds": 0,
                 },
@@ -315,6 +323,9 @@ ACCEPTED = [
     {"url": "https://h/", "type": "http", "connectionPool": {"timeout": 1000}, "note": "n"},
     {"url": "https://h/", "type": None},
     {"command": "x", "unknown": 1},
+    {"command": "x", "args": [1, True], "env": {"A": 0.5}},
+    {"httpUrl": "https://h/"},
+    {"serverUrl": "https://h/", "type": "sse", "headers": {"A": 1}},
 ]
 REJECTED = [
     {},
@@ -323,7 +334,8 @@ REJECTED = [
     {"url": "https://h/", "type": "stdio"},
     {"url": "https://h/", "dev": {"cwd": "/x"}},
     {"command": "x", "connectionPool": {}},
-    {"command": "x", "args": [1]},
+    {"command": "x", "args": [None]},
+    {"command": "x", "httpUrl": "https://h/"},
     {"command": "x", "maxInFlight": 0},
     {"command": "x", "prefix": "a b"},
     {"command": ""},

@@ -157,6 +157,7 @@ def _tied(
     return Deps(
         settings=settings,
         document=lambda: document,
+        refused=lambda: (),
         fleet=fleet,
         authorizations=authorizations,
         current=current,

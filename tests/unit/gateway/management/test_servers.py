@@ -116,6 +116,12 @@ async def test_unknown_tool(house: House) -> None:
     assert "raw_echo" not in answer.json()["error"]
 
 
+async def test_arguments_that_are_null_are_none(house: House) -> None:
+    answer = await house.post("/api/servers/tools", {"server_name": "raw", "tool": "raw_echo", "arguments": None})
+    assert answer.status == 200
+    assert answer.json()["result"]["structuredContent"] == {"echo": {}}
+
+
 async def test_arguments_must_be_an_object(house: House) -> None:
     body = {"server_name": "raw", "tool": "raw_echo", "arguments": [1]}
     answer = await house.post("/api/servers/tools", body)
