@@ -26,6 +26,8 @@ class Capability(msgspec.Struct, frozen=True):
     """The need in words, as a prompt of its own."""
     requires: tuple[tuple[str, ...], ...] = ()
     """An entry serves it when it has a term of every group. Without groups nothing serves it for certain."""
+    then: Capability | None = None
+    """What is needed after it, of the same upstream: what was found has to be read."""
 
     def served_by(self, terms: Container[str]) -> bool:
         """Whether an entry that holds `terms` does this, as far as words can tell."""
@@ -42,12 +44,17 @@ FETCH_PAGE = Capability(
     "fetch a web page by url", _groups("fetch scrape browse navigate crawl", "url web page website html")
 )
 READ_NEWS = Capability("search the web for recent news")
+READ_FOUND = Capability(
+    "read the full content of the article or page that was found", _groups("article page content web document paper")
+)
 LOOK_UP = Capability(
-    "search an encyclopedia for articles about a topic", _groups("search", "article web internet encyclopedia")
+    "search an encyclopedia for articles about a topic",
+    _groups("search", "article web internet encyclopedia"),
+    READ_FOUND,
 )
 TELL_TIME = Capability("get the current date and time", _groups("current now today", "time date"))
 
-CAPABILITIES: Sequence[Capability] = (WRITE_FILE, READ_FILE, FETCH_PAGE, READ_NEWS, LOOK_UP, TELL_TIME)
+CAPABILITIES: Sequence[Capability] = (WRITE_FILE, READ_FILE, FETCH_PAGE, READ_NEWS, LOOK_UP, READ_FOUND, TELL_TIME)
 
 _FILE = re.compile(
     r"(?:^|[\s`'\"(])(?:\.{0,2}/|~/)[\w./-]+|\b[A-Za-z]:\\|\.(?:txt|md|csv|json|pdf|docx?|xlsx?|py|html|log|png|jpe?g)\b"

@@ -47,6 +47,8 @@ class Document(msgspec.Struct, frozen=True):
     parameter_descriptions: Sequence[str] = ()
     keywords: Sequence[str] = ()
     """What people who need it say, as a model thinks: a guess, and weighed as one."""
+    place: int = 0
+    """Where its upstream lists it, from 1; 0 where that is not known."""
 
 
 class Analysed(msgspec.Struct, frozen=True, eq=False, weakref=True):
@@ -58,6 +60,8 @@ class Analysed(msgspec.Struct, frozen=True, eq=False, weakref=True):
     """Upstream, name, title and description in words."""
     name: tuple[str, ...] = ()
     """The different words of upstream and name."""
+    place: int = 0
+    """As the document has it."""
 
 
 def analyse(document: Document) -> Analysed:
@@ -81,7 +85,8 @@ def analyse(document: Document) -> Analysed:
     heading = f"{name}. {title}" if title else name
     upstream = _spoken(texts["upstream"])
     words_of_name = words.plain_words(_bilingual(f"{upstream} {name}"))[:_NAME_WORDS]
-    return Analysed(document.upstream_name, weights, f"{upstream} {heading}. {description}", words_of_name)
+    sentence = f"{upstream} {heading}. {description}"
+    return Analysed(document.upstream_name, weights, sentence, words_of_name, document.place)
 
 
 def _bilingual(text: str) -> str:

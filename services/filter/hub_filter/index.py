@@ -182,6 +182,7 @@ def _document(entry: filter_pb2.Entry) -> Document:
         parameters=list(entry.parameters),
         parameter_descriptions=list(entry.parameter_descriptions),
         keywords=list(entry.keywords),
+        place=entry.place,
     )
 
 

@@ -6,7 +6,8 @@ or gRPC, nor where vectors come from.
 
 A prompt is scored as a whole, by sentence and by part; the whole finds entries that fit the theme, the parts find the
 tool for the one clause that the rest of the prompt would drown. Tools that are needed together mostly live together, so
-the best entries of an upstream lift its others.
+the best entries of an upstream lift its others; and servers list first what they are there for, so that decides between
+entries that fit alike.
 
 The constants are round on purpose: around them the figures of bench/eval_ranking.py are flat.
 """
@@ -34,7 +35,11 @@ QUERY_CHARACTERS = 8_000
 
 _CONTEXT_WEIGHT = 0.3
 _SENTENCES, _PARTS = 0.5, 0.5
-_BEST_OF_UPSTREAM, _UPSTREAM_SHARE = 3, 1.0
+_BEST_OF_UPSTREAM, _UPSTREAM_SHARE = 3, 1.3
+
+_PROMINENCE = 1.0
+"""What the first entry in an upstream's list gains over one far behind, in standard deviations."""
+
 _IMPLIED_SHARE = 0.25
 
 _USAGE_SHARE = 0.2
@@ -43,7 +48,7 @@ _USAGE_SHARE = 0.2
 _MANY_CALLS = 30
 """Calls that make a favourite: where no entry has so many, none gains the whole share."""
 
-_IMPLIED_PLACE = 6
+_IMPLIED_PLACE = 4
 """After so many hits comes the best entry for each implied capability that is not among them."""
 
 _LIKELY_PLACE, _LIKELY_PLACE_OF_MANY = 8, 14
@@ -51,8 +56,8 @@ _LIKELY_PLACE, _LIKELY_PLACE_OF_MANY = 8, 14
 
 _MANY_SENTENCES = 3
 
-_UNKNOWN_SHARE = 0.1
-"""A prompt is about the unknown when no entry has so many of its terms."""
+_UNKNOWN_SHARE = 0.2
+"""A prompt is about the unknown when no entry has more than so many of its terms."""
 
 _FIT_OF_PROMPT = 0.6
 """What the fit to the prompt counts, beside the capability itself, among the entries that serve a capability."""
@@ -94,7 +99,7 @@ class _Joined(NamedTuple):
     layers: list[tuple[float, list[int]]]
     """Pieces of which an entry's best counts, and how much."""
     upstream: Scores
-    """What the best entries of its upstream add."""
+    """What the best entries of its upstream add, and its place in the upstream's list."""
 
 
 class Ranking:
@@ -147,7 +152,7 @@ class Ranking:
         chosen = slice(None) if scope is None else considered
         fit = self._fit_of_prompt(pieces, context, chosen)
         total = fit.total()
-        joined = _joined(total, pieces, self._signals.upstream_of[chosen])
+        joined = _joined(total, pieces, self._signals.upstream_of[chosen], self._signals.prominence[chosen])
         needs = implied(query)
         of_needs = np.zeros(len(considered))
         if needs:
@@ -180,15 +185,30 @@ class Ranking:
         return self._signals.fit(pieces.texts, weights, embedded, chosen)
 
     def _serving(self, needs: Sequence[int], scores: Scores, considered: NDArray[np.intp]) -> list[int]:
-        """The best entry for each of these capabilities, where one serves it for certain."""
+        """The best entry for each of these capabilities, where one serves it for certain, each followed by what its
+        upstream has for what is needed then."""
+        found: list[int] = []
+        for need in needs:
+            first = self._best_serving(need, scores, considered, np.ones(len(considered), dtype=np.bool_))
+            found += first
+            if first and (then := CAPABILITIES[need].then) is not None:
+                upstream_of = self._signals.upstream_of[considered]
+                beside = upstream_of == upstream_of[first[0]]
+                beside[first[0]] = False
+                found += self._best_serving(CAPABILITIES.index(then), scores, considered, beside)
+        return found
+
+    def _best_serving(
+        self, need: int, scores: Scores, considered: NDArray[np.intp], among: NDArray[np.bool_]
+    ) -> list[int]:
         assert self._capabilities is not None
-        fits = self._capabilities[list(needs)][:, considered] + _FIT_OF_PROMPT * scores
-        serves = self._serves[list(needs)][:, considered]
-        return [at for fit, among in zip(fits, serves, strict=True) for at in best(fit, among, 1)]
+        fit = self._capabilities[need, considered] + _FIT_OF_PROMPT * scores
+        return best(fit, self._serves[need, considered] & among, 1)
 
 
-def _joined(total: Scores, pieces: Pieces, upstream_of: NDArray[np.intp]) -> _Joined:
-    """Join the fit of the whole, of the best sentence, of the best part, and of the upstream's best entries."""
+def _joined(total: Scores, pieces: Pieces, upstream_of: NDArray[np.intp], prominence: Scores) -> _Joined:
+    """Join the fit of the whole, of the best sentence, of the best part, and of the upstream's best entries; then add
+    what the place in the upstream's list is worth."""
     layers: list[tuple[float, list[int]]] = []
     scores = np.zeros(total.shape[1], dtype=np.float32)
     for share, which in ((1.0, [0]), (_SENTENCES, pieces.sentences), (_PARTS, pieces.parts)):
@@ -202,7 +222,8 @@ def _joined(total: Scores, pieces: Pieces, upstream_of: NDArray[np.intp]) -> _Jo
     scores = _centred(scores + upstream)
     last = 1 / float(deviations(scores))
     layers = [(share * scale * last, which) for share, which in layers]
-    return _Joined(scores * np.float32(last), layers, upstream * np.float32(last))
+    place = _PROMINENCE * _centred(prominence)
+    return _Joined(scores * np.float32(last) + place, layers, upstream * np.float32(last) + place)
 
 
 def _centred(scores: Scores) -> Scores:

@@ -8,6 +8,7 @@ their own. The constants are round on purpose: around them the figures of bench/
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -64,6 +65,8 @@ class Signals:
         positions = {name: position for position, name in enumerate(upstreams)}
         self.upstream_of = np.array([positions[entry.upstream_name] for entry in entries], dtype=np.intp)
         """The upstream of each entry, as a number."""
+        self.prominence = _prominence(entries)
+        """Of each entry in its upstream's list: 1 for the first, a half for the second, a third for the third."""
         self._terms = Postings([entry.weights for entry in entries], k1=_ENTRY_K1, b=_ENTRY_B)
         self._upstream_terms = Postings(list(upstreams.values()), k1=_UPSTREAM_K1, b=_UPSTREAM_B)
         self._meaning = _Meaning(entries, vectors, self.upstream_of) if vectors is not None and entries else None
@@ -89,6 +92,15 @@ class Signals:
             meaning += standard(self._meaning.names.said([words.plain_words(text) for text in texts])[:, chosen], _NAME)
             upstreams += standard(embedded @ self._meaning.upstreams.T, _UPSTREAM_MEANING)
         return Fit(standard(terms, _TERMS), meaning, upstreams.take(self.upstream_of[chosen], axis=1), fits)
+
+
+def _prominence(entries: Sequence[Analysed]) -> Scores:
+    before: Counter[str] = Counter()
+    places: list[int] = []
+    for entry in entries:
+        before[entry.upstream_name] += 1
+        places.append(entry.place or before[entry.upstream_name])
+    return (1 / np.array(places)).astype(np.float32)
 
 
 class _Meaning:

@@ -18,7 +18,7 @@ from itertools import chain
 
 _STOP_WORD_TEXT = (
     "a about above after again all also am an and any are as at be because been before being below "
-    "between bit both but by can could did do does doing don down during each few for from further gave "
+    "between bit both but by can could did do does doing don down during each few find for from further gave "
     "get give good got had has have having he hello help her here hers hey hi him his how i id if im in "
     "into is isn it its itself ive just kind know let like ll lot made make maybe me more most my myself "
     "need needs no nor not now of off ok okay on once only or other our ours out over own please re "

@@ -120,6 +120,19 @@ def test_equal_entries_stand_in_catalog_order() -> None:
     assert [hit.index for hit in Ranking(twins).search("search", limit=5).hits] == [0, 1, 2, 3, 4]
 
 
+def test_what_an_upstream_lists_first_decides_between_entries_that_fit_alike() -> None:
+    def hits(places: Sequence[int]) -> list[int]:
+        twins = [Document("up", "search", description="Search records.", place=place) for place in places]
+        return [hit.index for hit in rank(twins).search("search", limit=3).hits]
+
+    assert hits([3, 1, 2]) == [1, 2, 0]
+    assert hits([0, 0, 0]) == [0, 1, 2]
+
+
+def test_what_an_upstream_lists_first_does_not_stand_before_what_fits(ranking: Ranking) -> None:
+    assert names(ranking.search("search the code", limit=3).hits)[0] == "search_code"
+
+
 def test_an_empty_catalog_has_no_hits() -> None:
     assert Ranking([]).search("anything", limit=5).hits == []
 
@@ -262,6 +275,7 @@ def test_what_a_prompt_implies_has_a_place_without_being_named(by_meaning: bool)
 KNOWLEDGE = [
     *(Document("charts", f"draw_{kind}_chart", description=f"Draws a {kind} chart.") for kind in "abcdefghijkl"),
     Document("lexicon", "search_articles", description="Search articles of an encyclopedia."),
+    Document("lexicon", "get_article", description="The full content of an article."),
     Document("clock", "now", description="The current date and time."),
 ]
 
@@ -273,8 +287,8 @@ def test_what_no_entry_speaks_of_may_have_to_be_looked_up(by_meaning: bool) -> N
     def found(prompt: str) -> list[str]:
         return [KNOWLEDGE[hit.index].local_name for hit in ranking.search(prompt, limit=10).hits]
 
-    assert found("draw a chart of the trisicosahedron").index("search_articles") == 8
-    assert found("draw a chart of tomorrow")[8:] == ["search_articles", "now"]
+    assert found("draw a chart of the trisicosahedron")[8:] == ["search_articles", "get_article"]
+    assert found("draw a chart of tomorrow")[8:] == ["search_articles", "get_article"]
     assert not {"search_articles", "now"} & set(found("draw a chart"))
 
 

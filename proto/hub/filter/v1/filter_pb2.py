@@ -24,47 +24,47 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ahub/filter/v1/filter.proto\x12\rhub.filter.v1\"\x9c\x02\n\x05\x45ntry\x12!\n\x04kind\x18\x01 \x01(\x0e\x32\x13.hub.filter.v1.Kind\x12\x15\n\rupstream_name\x18\x02 \x01(\t\x12\x12\n\nlocal_name\x18\x03 \x01(\t\x12\x13\n\x0bpublic_name\x18\x04 \x01(\t\x12\r\n\x05title\x18\x05 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12\x12\n\nparameters\x18\x07 \x03(\t\x12\x1e\n\x16parameter_descriptions\x18\x08 \x03(\t\x12\x10\n\x08keywords\x18\t \x03(\t\x12\x15\n\rprefixed_name\x18\n \x01(\t\x12/\n\x0b\x61nnotations\x18\x0b \x01(\x0b\x32\x1a.hub.filter.v1.Annotations\"\xad\x01\n\x0b\x41nnotations\x12\x16\n\tread_only\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12\x18\n\x0b\x64\x65structive\x18\x02 \x01(\x08H\x01\x88\x01\x01\x12\x17\n\nidempotent\x18\x03 \x01(\x08H\x02\x88\x01\x01\x12\x17\n\nopen_world\x18\x04 \x01(\x08H\x03\x88\x01\x01\x42\x0c\n\n_read_onlyB\x0e\n\x0c_destructiveB\r\n\x0b_idempotentB\r\n\x0b_open_world\"0\n\x07\x43\x61talog\x12%\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x14.hub.filter.v1.Entry\"\x93\x03\n\x06Policy\x12(\n\x04mode\x18\x01 \x01(\x0e\x32\x1a.hub.filter.v1.Policy.Mode\x12\x32\n\rserver_filter\x18\x02 \x01(\x0b\x32\x1b.hub.filter.v1.ServerFilter\x12\x36\n\x0f\x63\x61tegory_filter\x18\x03 \x01(\x0b\x32\x1d.hub.filter.v1.CategoryFilter\x12#\n\x05\x61llow\x18\x04 \x01(\x0b\x32\x14.hub.filter.v1.Globs\x12\"\n\x04\x64\x65ny\x18\x05 \x01(\x0b\x32\x14.hub.filter.v1.Globs\x12/\n\x0b\x61nnotations\x18\x06 \x01(\x0b\x32\x1a.hub.filter.v1.Annotations\"y\n\x04Mode\x12\x0c\n\x08MODE_OFF\x10\x00\x12\x19\n\x15MODE_SERVER_ALLOWLIST\x10\x01\x12\x11\n\rMODE_CATEGORY\x10\x02\x12\x0f\n\x0bMODE_HYBRID\x10\x03\x12\x15\n\x11MODE_PROMPT_BASED\x10\x04\x12\r\n\tMODE_AUTO\x10\x05\"\x16\n\x05Globs\x12\r\n\x05globs\x18\x01 \x03(\t\"-\n\x0cServerFilter\x12\x0c\n\x04\x64\x65ny\x18\x01 \x01(\x08\x12\x0f\n\x07servers\x18\x02 \x03(\t\"$\n\x0e\x43\x61tegoryFilter\x12\x12\n\ncategories\x18\x01 \x03(\t\"\x8b\x01\n\rDecideRequest\x12\x16\n\x0e\x63\x61talog_digest\x18\x01 \x01(\t\x12\'\n\x07\x63\x61talog\x18\x02 \x01(\x0b\x32\x16.hub.filter.v1.Catalog\x12%\n\x06policy\x18\x03 \x01(\x0b\x32\x15.hub.filter.v1.Policy\x12\x12\n\ncategories\x18\x04 \x03(\t\"K\n\x0e\x44\x65\x63ideResponse\x12\x15\n\rrule_of_entry\x18\x01 \x03(\r\x12\"\n\x05rules\x18\x02 \x03(\x0b\x32\x13.hub.filter.v1.Rule\"\"\n\x04Rule\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06\x61llows\x18\x02 \x01(\x08\"\xc0\x01\n\rSearchRequest\x12\x16\n\x0e\x63\x61talog_digest\x18\x01 \x01(\t\x12\'\n\x07\x63\x61talog\x18\x02 \x01(\x0b\x32\x16.hub.filter.v1.Catalog\x12\r\n\x05query\x18\x03 \x01(\t\x12\x0f\n\x07\x63ontext\x18\x04 \x01(\t\x12\r\n\x05scope\x18\x05 \x03(\r\x12\r\n\x05limit\x18\x06 \x01(\r\x12\x0e\n\x06\x62udget\x18\x07 \x01(\r\x12 \n\x04used\x18\x08 \x03(\x0b\x32\x12.hub.filter.v1.Use\"#\n\x03Use\x12\r\n\x05index\x18\x01 \x01(\r\x12\r\n\x05\x63\x61lls\x18\x02 \x01(\r\"?\n\x0eSearchResponse\x12 \n\x04hits\x18\x01 \x03(\x0b\x32\x12.hub.filter.v1.Hit\x12\x0b\n\x03\x63ut\x18\x02 \x01(\r\"H\n\x03Hit\x12\r\n\x05index\x18\x01 \x01(\r\x12\r\n\x05score\x18\x02 \x01(\x01\x12#\n\x05parts\x18\x03 \x01(\x0b\x32\x14.hub.filter.v1.Parts\"Y\n\x05Parts\x12\r\n\x05terms\x18\x01 \x01(\x01\x12\x0f\n\x07meaning\x18\x02 \x01(\x01\x12\x10\n\x08upstream\x18\x03 \x01(\x01\x12\x0f\n\x07implied\x18\x04 \x01(\x01\x12\r\n\x05usage\x18\x05 \x01(\x01*b\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\r\n\tKIND_TOOL\x10\x01\x12\x0f\n\x0bKIND_PROMPT\x10\x02\x12\x11\n\rKIND_RESOURCE\x10\x03\x12\x11\n\rKIND_TEMPLATE\x10\x04\x32\x9d\x01\n\rFilterService\x12\x45\n\x06\x44\x65\x63ide\x12\x1c.hub.filter.v1.DecideRequest\x1a\x1d.hub.filter.v1.DecideResponse\x12\x45\n\x06Search\x12\x1c.hub.filter.v1.SearchRequest\x1a\x1d.hub.filter.v1.SearchResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ahub/filter/v1/filter.proto\x12\rhub.filter.v1\"\xab\x02\n\x05\x45ntry\x12!\n\x04kind\x18\x01 \x01(\x0e\x32\x13.hub.filter.v1.Kind\x12\x15\n\rupstream_name\x18\x02 \x01(\t\x12\x12\n\nlocal_name\x18\x03 \x01(\t\x12\x13\n\x0bpublic_name\x18\x04 \x01(\t\x12\r\n\x05title\x18\x05 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12\x12\n\nparameters\x18\x07 \x03(\t\x12\x1e\n\x16parameter_descriptions\x18\x08 \x03(\t\x12\x10\n\x08keywords\x18\t \x03(\t\x12\x15\n\rprefixed_name\x18\n \x01(\t\x12/\n\x0b\x61nnotations\x18\x0b \x01(\x0b\x32\x1a.hub.filter.v1.Annotations\x12\r\n\x05place\x18\x0c \x01(\r\"\xad\x01\n\x0b\x41nnotations\x12\x16\n\tread_only\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12\x18\n\x0b\x64\x65structive\x18\x02 \x01(\x08H\x01\x88\x01\x01\x12\x17\n\nidempotent\x18\x03 \x01(\x08H\x02\x88\x01\x01\x12\x17\n\nopen_world\x18\x04 \x01(\x08H\x03\x88\x01\x01\x42\x0c\n\n_read_onlyB\x0e\n\x0c_destructiveB\r\n\x0b_idempotentB\r\n\x0b_open_world\"0\n\x07\x43\x61talog\x12%\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x14.hub.filter.v1.Entry\"\x93\x03\n\x06Policy\x12(\n\x04mode\x18\x01 \x01(\x0e\x32\x1a.hub.filter.v1.Policy.Mode\x12\x32\n\rserver_filter\x18\x02 \x01(\x0b\x32\x1b.hub.filter.v1.ServerFilter\x12\x36\n\x0f\x63\x61tegory_filter\x18\x03 \x01(\x0b\x32\x1d.hub.filter.v1.CategoryFilter\x12#\n\x05\x61llow\x18\x04 \x01(\x0b\x32\x14.hub.filter.v1.Globs\x12\"\n\x04\x64\x65ny\x18\x05 \x01(\x0b\x32\x14.hub.filter.v1.Globs\x12/\n\x0b\x61nnotations\x18\x06 \x01(\x0b\x32\x1a.hub.filter.v1.Annotations\"y\n\x04Mode\x12\x0c\n\x08MODE_OFF\x10\x00\x12\x19\n\x15MODE_SERVER_ALLOWLIST\x10\x01\x12\x11\n\rMODE_CATEGORY\x10\x02\x12\x0f\n\x0bMODE_HYBRID\x10\x03\x12\x15\n\x11MODE_PROMPT_BASED\x10\x04\x12\r\n\tMODE_AUTO\x10\x05\"\x16\n\x05Globs\x12\r\n\x05globs\x18\x01 \x03(\t\"-\n\x0cServerFilter\x12\x0c\n\x04\x64\x65ny\x18\x01 \x01(\x08\x12\x0f\n\x07servers\x18\x02 \x03(\t\"$\n\x0e\x43\x61tegoryFilter\x12\x12\n\ncategories\x18\x01 \x03(\t\"\x8b\x01\n\rDecideRequest\x12\x16\n\x0e\x63\x61talog_digest\x18\x01 \x01(\t\x12\'\n\x07\x63\x61talog\x18\x02 \x01(\x0b\x32\x16.hub.filter.v1.Catalog\x12%\n\x06policy\x18\x03 \x01(\x0b\x32\x15.hub.filter.v1.Policy\x12\x12\n\ncategories\x18\x04 \x03(\t\"K\n\x0e\x44\x65\x63ideResponse\x12\x15\n\rrule_of_entry\x18\x01 \x03(\r\x12\"\n\x05rules\x18\x02 \x03(\x0b\x32\x13.hub.filter.v1.Rule\"\"\n\x04Rule\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06\x61llows\x18\x02 \x01(\x08\"\xc0\x01\n\rSearchRequest\x12\x16\n\x0e\x63\x61talog_digest\x18\x01 \x01(\t\x12\'\n\x07\x63\x61talog\x18\x02 \x01(\x0b\x32\x16.hub.filter.v1.Catalog\x12\r\n\x05query\x18\x03 \x01(\t\x12\x0f\n\x07\x63ontext\x18\x04 \x01(\t\x12\r\n\x05scope\x18\x05 \x03(\r\x12\r\n\x05limit\x18\x06 \x01(\r\x12\x0e\n\x06\x62udget\x18\x07 \x01(\r\x12 \n\x04used\x18\x08 \x03(\x0b\x32\x12.hub.filter.v1.Use\"#\n\x03Use\x12\r\n\x05index\x18\x01 \x01(\r\x12\r\n\x05\x63\x61lls\x18\x02 \x01(\r\"?\n\x0eSearchResponse\x12 \n\x04hits\x18\x01 \x03(\x0b\x32\x12.hub.filter.v1.Hit\x12\x0b\n\x03\x63ut\x18\x02 \x01(\r\"H\n\x03Hit\x12\r\n\x05index\x18\x01 \x01(\r\x12\r\n\x05score\x18\x02 \x01(\x01\x12#\n\x05parts\x18\x03 \x01(\x0b\x32\x14.hub.filter.v1.Parts\"Y\n\x05Parts\x12\r\n\x05terms\x18\x01 \x01(\x01\x12\x0f\n\x07meaning\x18\x02 \x01(\x01\x12\x10\n\x08upstream\x18\x03 \x01(\x01\x12\x0f\n\x07implied\x18\x04 \x01(\x01\x12\r\n\x05usage\x18\x05 \x01(\x01*b\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\r\n\tKIND_TOOL\x10\x01\x12\x0f\n\x0bKIND_PROMPT\x10\x02\x12\x11\n\rKIND_RESOURCE\x10\x03\x12\x11\n\rKIND_TEMPLATE\x10\x04\x32\x9d\x01\n\rFilterService\x12\x45\n\x06\x44\x65\x63ide\x12\x1c.hub.filter.v1.DecideRequest\x1a\x1d.hub.filter.v1.DecideResponse\x12\x45\n\x06Search\x12\x1c.hub.filter.v1.SearchRequest\x1a\x1d.hub.filter.v1.SearchResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'hub.filter.v1.filter_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_KIND']._serialized_start=1790
-  _globals['_KIND']._serialized_end=1888
+  _globals['_KIND']._serialized_start=1805
+  _globals['_KIND']._serialized_end=1903
   _globals['_ENTRY']._serialized_start=46
-  _globals['_ENTRY']._serialized_end=330
-  _globals['_ANNOTATIONS']._serialized_start=333
-  _globals['_ANNOTATIONS']._serialized_end=506
-  _globals['_CATALOG']._serialized_start=508
-  _globals['_CATALOG']._serialized_end=556
-  _globals['_POLICY']._serialized_start=559
-  _globals['_POLICY']._serialized_end=962
-  _globals['_POLICY_MODE']._serialized_start=841
-  _globals['_POLICY_MODE']._serialized_end=962
-  _globals['_GLOBS']._serialized_start=964
-  _globals['_GLOBS']._serialized_end=986
-  _globals['_SERVERFILTER']._serialized_start=988
-  _globals['_SERVERFILTER']._serialized_end=1033
-  _globals['_CATEGORYFILTER']._serialized_start=1035
-  _globals['_CATEGORYFILTER']._serialized_end=1071
-  _globals['_DECIDEREQUEST']._serialized_start=1074
-  _globals['_DECIDEREQUEST']._serialized_end=1213
-  _globals['_DECIDERESPONSE']._serialized_start=1215
-  _globals['_DECIDERESPONSE']._serialized_end=1290
-  _globals['_RULE']._serialized_start=1292
-  _globals['_RULE']._serialized_end=1326
-  _globals['_SEARCHREQUEST']._serialized_start=1329
-  _globals['_SEARCHREQUEST']._serialized_end=1521
-  _globals['_USE']._serialized_start=1523
-  _globals['_USE']._serialized_end=1558
-  _globals['_SEARCHRESPONSE']._serialized_start=1560
-  _globals['_SEARCHRESPONSE']._serialized_end=1623
-  _globals['_HIT']._serialized_start=1625
-  _globals['_HIT']._serialized_end=1697
-  _globals['_PARTS']._serialized_start=1699
-  _globals['_PARTS']._serialized_end=1788
-  _globals['_FILTERSERVICE']._serialized_start=1891
-  _globals['_FILTERSERVICE']._serialized_end=2048
+  _globals['_ENTRY']._serialized_end=345
+  _globals['_ANNOTATIONS']._serialized_start=348
+  _globals['_ANNOTATIONS']._serialized_end=521
+  _globals['_CATALOG']._serialized_start=523
+  _globals['_CATALOG']._serialized_end=571
+  _globals['_POLICY']._serialized_start=574
+  _globals['_POLICY']._serialized_end=977
+  _globals['_POLICY_MODE']._serialized_start=856
+  _globals['_POLICY_MODE']._serialized_end=977
+  _globals['_GLOBS']._serialized_start=979
+  _globals['_GLOBS']._serialized_end=1001
+  _globals['_SERVERFILTER']._serialized_start=1003
+  _globals['_SERVERFILTER']._serialized_end=1048
+  _globals['_CATEGORYFILTER']._serialized_start=1050
+  _globals['_CATEGORYFILTER']._serialized_end=1086
+  _globals['_DECIDEREQUEST']._serialized_start=1089
+  _globals['_DECIDEREQUEST']._serialized_end=1228
+  _globals['_DECIDERESPONSE']._serialized_start=1230
+  _globals['_DECIDERESPONSE']._serialized_end=1305
+  _globals['_RULE']._serialized_start=1307
+  _globals['_RULE']._serialized_end=1341
+  _globals['_SEARCHREQUEST']._serialized_start=1344
+  _globals['_SEARCHREQUEST']._serialized_end=1536
+  _globals['_USE']._serialized_start=1538
+  _globals['_USE']._serialized_end=1573
+  _globals['_SEARCHRESPONSE']._serialized_start=1575
+  _globals['_SEARCHRESPONSE']._serialized_end=1638
+  _globals['_HIT']._serialized_start=1640
+  _globals['_HIT']._serialized_end=1712
+  _globals['_PARTS']._serialized_start=1714
+  _globals['_PARTS']._serialized_end=1803
+  _globals['_FILTERSERVICE']._serialized_start=1906
+  _globals['_FILTERSERVICE']._serialized_end=2063
 # @@protoc_insertion_point(module_scope)

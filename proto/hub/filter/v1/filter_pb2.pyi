@@ -59,6 +59,7 @@ class Entry(_message.Message):
     KEYWORDS_FIELD_NUMBER: _builtins.int
     PREFIXED_NAME_FIELD_NUMBER: _builtins.int
     ANNOTATIONS_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
     kind: Global___Kind.ValueType
     upstream_name: _builtins.str
     local_name: _builtins.str
@@ -68,6 +69,10 @@ class Entry(_message.Message):
     description: _builtins.str
     prefixed_name: _builtins.str
     """`safe(upstream)__local_name`, where that is another than `public_name`: globs are held against both."""
+    place: _builtins.int
+    """Where its upstream lists it among its entries of that kind, from 1. 0: not known, then the upstream's entries count
+    in the order of the catalog.
+    """
     @_builtins.property
     def parameters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the input schema's properties (tools) or of the arguments (prompts)."""
@@ -98,10 +103,11 @@ class Entry(_message.Message):
         keywords: _abc.Iterable[_builtins.str] | None = ...,
         prefixed_name: _builtins.str = ...,
         annotations: Global___Annotations | None = ...,
+        place: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "description", b"description", "keywords", b"keywords", "kind", b"kind", "local_name", b"local_name", "parameter_descriptions", b"parameter_descriptions", "parameters", b"parameters", "prefixed_name", b"prefixed_name", "public_name", b"public_name", "title", b"title", "upstream_name", b"upstream_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["annotations", b"annotations", "description", b"description", "keywords", b"keywords", "kind", b"kind", "local_name", b"local_name", "parameter_descriptions", b"parameter_descriptions", "parameters", b"parameters", "place", b"place", "prefixed_name", b"prefixed_name", "public_name", b"public_name", "title", b"title", "upstream_name", b"upstream_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

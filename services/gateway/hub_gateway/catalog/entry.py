@@ -68,3 +68,5 @@ class Entry(msgspec.Struct, frozen=True, eq=False):
     """SHA-256 (hex) of the definition as the upstream gave it: the categorizer's cache key."""
     is_for_models: bool = True
     """False for a tool that its server keeps for its apps: it is listed, and the client keeps it from the model."""
+    place: int = 0
+    """Where its server lists it among those of its kind, from 1."""

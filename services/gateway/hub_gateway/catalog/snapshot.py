@@ -28,6 +28,8 @@ class Definition(NamedTuple):
     digest: str
     mirrors: tuple[ParamHeader, ...] = ()
     is_for_models: bool = True
+    place: int = 0
+    """In the upstream's list of that kind, from 1."""
 
 
 class Parsed(NamedTuple):
@@ -63,7 +65,9 @@ def parse(upstream_name: str, offering: Offering) -> Parsed:
                     continue
                 digest = hashlib.sha256(raw).hexdigest()
                 is_for_models = kind is not EntryKind.TOOL or shown_to_models(raw)
-                found[kind, local_name] = Definition(kind, local_name, raw, digest, mirrors, is_for_models)
+                found[kind, local_name] = Definition(
+                    kind, local_name, raw, digest, mirrors, is_for_models, position + 1
+                )
     return Parsed(upstream_name, offering, tuple(found.values()), tuple(faults))
 
 
@@ -87,7 +91,8 @@ class Template(NamedTuple):
 class Catalog:
     """All entries, sorted by kind and public name. Immutable.
 
-    `digest` identifies the content: equal catalogs have equal digests on every replica.
+    `digest` identifies the content: equal catalogs have equal digests on every replica. `digest_in_order` tells apart
+    those whose upstreams list the same in another order, which changes nothing that clients see.
     """
 
     def __init__(
@@ -110,6 +115,8 @@ class Catalog:
             if entry.kind is EntryKind.TEMPLATE
         )
         self.digest = _digest(self.entries, own_prefixes)
+        order = ",".join(str(entry.place) for entry in self.entries)
+        self.digest_in_order = hashlib.sha256(f"{self.digest}\n{order}".encode()).hexdigest()
         self.index = {id(entry): position for position, entry in enumerate(self.entries)}
 
     def prefixed(self, entry: Entry) -> str:
@@ -213,6 +220,7 @@ def _entry(upstream_name: str, definition: Definition, public_name: str, moved: 
         definition.mirrors,
         definition.digest,
         definition.is_for_models,
+        definition.place,
     )
 
 

@@ -117,8 +117,12 @@ class Filter:
         Raises:
             SatelliteError: no answer in time, or none that fits the catalog.
         """
-        request = pb.DecideRequest(catalog_digest=catalog.digest, policy=_policy(policy, mode), categories=categories)
-        answer: pb.DecideResponse = await self._call(self._stub.Decide, request, _Told(catalog, catalog.digest))
+        request = pb.DecideRequest(
+            catalog_digest=catalog.digest_in_order, policy=_policy(policy, mode), categories=categories
+        )
+        answer: pb.DecideResponse = await self._call(
+            self._stub.Decide, request, _Told(catalog, catalog.digest_in_order)
+        )
         rules = [Rule(rule.id, rule.allows) for rule in answer.rules]
         if len(answer.rule_of_entry) != len(catalog.entries) or any(p >= len(rules) for p in answer.rule_of_entry):
             raise self._unfit("Decide")
@@ -180,8 +184,8 @@ class Filter:
     def _message(self, told: _Told) -> pb.Catalog:
         """What is told, as the contract has it; made once for as long as it is the same. Definitions are described once
         for all keywords that come later."""
-        if self._made is None or self._made[0] != told.catalog.digest:
-            self._made = (told.catalog.digest, _catalog(told.catalog))
+        if self._made is None or self._made[0] != told.catalog.digest_in_order:
+            self._made = (told.catalog.digest_in_order, _catalog(told.catalog))
         if not told.keywords:
             return self._made[1]
         if self._worded is None or self._worded[0] != told.digest:
@@ -202,8 +206,8 @@ def _with_keywords(exposure: Exposure) -> _Told:
     found = ((position, exposure.category(entry).keywords) for position, entry in enumerate(catalog.entries))
     keywords = {position: words for position, words in found if words}
     if not keywords:
-        return _Told(catalog, catalog.digest)
-    total = hashlib.sha256(f"{catalog.digest}\n".encode())
+        return _Told(catalog, catalog.digest_in_order)
+    total = hashlib.sha256(f"{catalog.digest_in_order}\n".encode())
     total.update(msgspec.json.encode(list(keywords.items())))
     return _Told(catalog, total.hexdigest(), keywords)
 
@@ -244,5 +248,6 @@ def _catalog(catalog: Catalog) -> pb.Catalog:
             parameter_descriptions=[parameter.description for parameter in described.parameters],
             prefixed_name=prefixed_name if prefixed_name != entry.public_name else "",
             annotations=pb.Annotations(**described.hints._asdict()) if entry.kind is EntryKind.TOOL else None,
+            place=entry.place,
         )
     return built

@@ -137,6 +137,14 @@ def test_the_digest_names_the_content(changed: dict[str, Offering]) -> None:
     assert catalog(changed).digest != catalog({"a": offering(["x"]), "b": offering(["y"])}).digest
 
 
+def test_the_order_of_an_upstreams_list_is_kept_and_has_a_digest_of_its_own() -> None:
+    listed, turned = catalog({"a": offering(["y", "x"], ["p"])}), catalog({"a": offering(["x", "y"], ["p"])})
+    assert [(each.local_name, each.place) for each in listed.entries] == [("x", 2), ("y", 1), ("p", 1)]
+    assert [(each.local_name, each.place) for each in turned.entries] == [("x", 1), ("y", 2), ("p", 1)]
+    assert listed.digest == turned.digest
+    assert listed.digest_in_order != turned.digest_in_order
+
+
 def test_the_digest_of_other_prefixes_is_another() -> None:
     offered = {"a": offering(["x"])}
     assert catalog(offered).digest != catalog(offered, {"a": ""}).digest

@@ -97,6 +97,14 @@ async def test_calls_in_the_past_are_told_and_count(satellites: Satellites) -> N
     assert {match.entry.upstream_name for match in matches if match.parts.usage > 0} == {"b"}
 
 
+async def test_what_a_server_lists_first_stands_first_among_what_fits_alike(satellites: Satellites) -> None:
+    alike = ["search_records", "search-records", "search.records"]
+    for order in (alike, alike[::-1]):
+        records = Offering(tools=tuple(raw(name=name, description="Search records.") for name in order))
+        found = await _names(satellites.filter, Exposure(catalog({"a": MAIL, "b": records})), "search records")
+        assert found[:3] == order
+
+
 class Sent(grpc.aio.UnaryUnaryClientInterceptor):
     """Notes the rpcs that carry a catalog."""
 
