@@ -57,7 +57,7 @@ _LIKELY_PLACE, _LIKELY_PLACE_OF_MANY = 8, 14
 _MANY_SENTENCES = 3
 
 _UNKNOWN_SHARE = 0.2
-"""A prompt is about the unknown when no entry has more than so many of its terms."""
+"""A prompt is about the unknown when more than this share of its terms stands in no entry."""
 
 _FIT_OF_PROMPT = 0.6
 """What the fit to the prompt counts, beside the capability itself, among the entries that serve a capability."""

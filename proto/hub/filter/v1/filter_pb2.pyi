@@ -544,7 +544,7 @@ class Parts(_message.Message):
     meaning: _builtins.float
     """What the entry means, word vectors compared."""
     upstream: _builtins.float
-    """How well what the entry's upstream offers fits altogether."""
+    """How well what the entry's upstream offers fits altogether, and how far in front it lists the entry."""
     implied: _builtins.float
     """What the prompt needs without saying so: a path, an address."""
     usage: _builtins.float

@@ -61,9 +61,9 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Parts(msgspec.Struct, frozen=True):
-    """Why an entry stands where it does: shared words, shared meaning, what its upstream offers altogether, what the
-    prompt needs without saying so, and calls in the past. Two matches of one answer differ in the sum of these by the
-    logarithm of the ratio of their scores."""
+    """Why an entry stands where it does: shared words, shared meaning, what its upstream offers altogether and how far
+    in front it lists the entry, what the prompt needs without saying so, and calls in the past. Two matches of one
+    answer differ in the sum of these by the logarithm of the ratio of their scores."""
 
     terms: float = 0.0
     meaning: float = 0.0
