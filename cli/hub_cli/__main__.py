@@ -6,6 +6,7 @@ Exit codes: 0 asked to stop or all well, 1 failed, 2 usage or unusable config.
 from __future__ import annotations
 
 import os
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -113,9 +114,15 @@ def filter_dry_run(
     raise typer.Exit(dry_run(url, file, view, as_json=as_json))
 
 
+_OF_ALL = frozenset({"-h", "--help", "--version"})
+
+
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line. Options without a word are those of `serve`, as they were before there were words."""
+    given = sys.argv[1:]
+    if given and given[0].startswith("-") and given[0] not in _OF_ALL:
+        given = ["serve", *given]
+    app(given)
 
 
 if __name__ == "__main__":

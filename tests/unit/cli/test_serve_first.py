@@ -14,13 +14,13 @@ import pytest
 from hub_gateway.config.load import load
 from tests.support.processes import EVERYTHING, stdio_entry
 
-COMMAND = (sys.executable, "-m", "hub_cli", "serve")
+COMMAND = (sys.executable, "-m", "hub_cli")
 
 
-def serve(folder: Path, *arguments: str) -> tuple[int, str]:
+def serve(folder: Path, *arguments: str, words: tuple[str, ...] = ("serve",)) -> tuple[int, str]:
     """Run it where it cannot run, and return its exit code and its words."""
     done = subprocess.run(
-        [*COMMAND, *arguments], cwd=folder, capture_output=True, text=True, timeout=60, check=False, env={"HOME": "/"}
+        [*COMMAND, *words, *arguments], cwd=folder, capture_output=True, text=True, timeout=60, check=False, env={"HOME": "/"}
     )
     return done.returncode, done.stderr
 
@@ -79,3 +79,15 @@ def test_what_is_behind_the_endpoint_is_counted_once_the_servers_are_there(tmp_p
     assert ready[2] == "ready"
     assert lines[-1].startswith(f"{ready[3]} tools behind one endpoint")
     assert any("off  stopped  disabled in the config" in line for line in lines)
+
+
+@pytest.mark.parametrize("arguments", (("--port", "7000", "--config", "mine.json", "--watch"), ("-c", "mine.json")))
+def test_options_without_a_word_are_those_of_serve(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    code, words = serve(tmp_path, *arguments, words=())
+    assert (code, words.splitlines()[0]) == (2, "mcp-hub: mine.json: no such file")
+
+
+def test_an_option_that_is_no_more_is_named(tmp_path: Path) -> None:
+    code, words = serve(tmp_path, "--port", "7000", "--auto-shutdown", words=())
+    assert code == 2
+    assert "--auto-shutdown" in words

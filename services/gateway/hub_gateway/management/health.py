@@ -17,6 +17,7 @@ from starlette.routing import Route
 from hub_gateway.management.bodies import answer, iso
 from hub_gateway.management.deps import Deps
 from hub_gateway.management.reach import Reach, Seen
+from hub_gateway.management.views import counts
 
 SERVER_ID = "mcp-hub"
 VERSION = version("mcp-hub")
@@ -58,6 +59,9 @@ async def _health(deps: Deps, reach: Reach) -> dict[str, Any]:
         and all(u["status"] in FINE for u in upstreams)
     )
     document = deps.document()
+    allowed = counts(deps.current.default.allowed)
+    # A store that is away is not waited for.
+    workspaces = (await deps.workspaces.known())[0] if store.healthy else deps.workspaces.alone()
     return {
         "status": "error" if state != "ready" else "ok" if whole else "degraded",
         "state": state,
@@ -74,6 +78,12 @@ async def _health(deps: Deps, reach: Reach) -> dict[str, Any]:
             "warnings": document.warnings,
             "refused": deps.refused(),
         },
+        "mcpEndpoint": {
+            "activeClients": len(deps.sessions),
+            "registeredCapabilities": allowed,
+            "totalCapabilities": sum(allowed.values()),
+        },
+        "workspaces": {"current": deps.workspaces.key, "allActive": workspaces},
     }
 
 

@@ -54,11 +54,12 @@ def _view(
         "mode": policy.mode,
         "automatic": policy.automatic,
         "stale": audience.exposure.verdicts.stale,
-        "allowed": _counts(allowed),
-        "visibleAtStart": _counts(start),
+        "allowed": counts(allowed),
+        "visibleAtStart": counts(start),
         "sessions": sum(session.view_name == audience.name for session in deps.sessions),
     }
 
 
-def _counts(view: View) -> dict[str, int]:
+def counts(view: View) -> dict[str, int]:
+    """How many entries of each kind a view shows."""
     return {kind.value: number for kind, number in count(view).items()}

@@ -11,7 +11,6 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -137,6 +136,18 @@ class Workspaces:
             found[self._shown_key(entry)] = entry
         return {**found, **self.alone()}
 
+    async def known(self) -> tuple[dict[str, Workspace], bool]:
+        """As `all`, of what can be known now, and whether that is all there is."""
+        try:
+            return await self.all(), True
+        except StoreUnavailable:
+            return self.alone(), False
+
+    @property
+    def key(self) -> str:
+        """Of this process among `all`."""
+        return str(self._port)
+
     def alone(self) -> dict[str, Workspace]:
         """This process only; empty once it is closed."""
         return {} if self._ended.is_set() else {self._shown_key(self.own): self.own}
@@ -149,13 +160,7 @@ def routes(registry: Workspaces, clock: Callable[[], float]) -> list[Route]:
     """The one route."""
 
     async def workspaces(_request: Request) -> Response:
-        body: dict[str, Any] = {}
-        try:
-            body["workspaces"] = await registry.all()
-            body["complete"] = True
-        except StoreUnavailable:
-            body["workspaces"] = registry.alone()
-            body["complete"] = False
-        return answer({**body, "timestamp": iso(clock())})
+        found, complete = await registry.known()
+        return answer({"workspaces": found, "complete": complete, "timestamp": iso(clock())})
 
     return [Route("/api/workspaces", workspaces, methods=["GET"])]

@@ -38,6 +38,10 @@ async def test_all_is_well(small: House) -> None:
     assert body["satellites"] == {"filter": {"status": "ok"}, "categorizer": {"status": "ok"}}
     assert body["store"] == {"kind": "embedded", "healthy": True, "reason": None}
     assert body["config"]["files"] == [str(path) for path in small.document.sources]
+    endpoint = body["mcpEndpoint"]
+    assert (endpoint["activeClients"], endpoint["registeredCapabilities"]["tools"] > 0) == (1, True)
+    assert endpoint["totalCapabilities"] == sum(endpoint["registeredCapabilities"].values())
+    assert body["workspaces"]["allActive"][body["workspaces"]["current"]]["state"] == "ready"
 
 
 async def test_server_that_is_missing_degrades(house: House) -> None:
