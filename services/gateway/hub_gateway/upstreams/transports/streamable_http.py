@@ -113,7 +113,13 @@ class StreamableHttp:
         if mirrored and self._stateless:
             head = self._spell(key, dict(mirrored))
         if upstream_id is None:
-            response = await self._pool.exchange(head, message)
+            try:
+                response = await self._pool.exchange(head, message)
+            except Broken:
+                # Some servers close the socket of each answer without a word; saying this twice does no harm.
+                if method != "notifications/initialized":
+                    raise
+                response = await self._pool.exchange(head, message)
             await self._after(response, head, message, None, None, method)
             return
         stream = EventStream(self._receive, upstream_id)

@@ -231,6 +231,25 @@ async def test_a_stream_without_the_response_is_broken_and_the_request_not_sent_
         assert len(server.requests) == 1
 
 
+async def test_initialized_is_said_again_where_the_server_closed_the_socket_after_its_answer() -> None:
+    said: list[bytes] = []
+
+    async def play(request: Request, write: Write) -> bool:
+        if request.method == "GET":
+            await write(answer(b"", status="405 Method Not Allowed"))
+            return True
+        said.append(request.body)
+        if len(said) == 2:
+            return False
+        await write(answer(REPLY) if len(said) == 1 else answer(b"", status="202 Accepted"))
+        return True
+
+    async with scripted(play) as server, _Link(server.url) as link:
+        await link.call("initialize", None)
+        await link.tell("notifications/initialized")
+        assert said[1:] == [NOTE, NOTE]
+
+
 @pytest.mark.parametrize("revision", ["2025-11-25", "2026-07-28"])
 async def test_what_changes_nothing_is_written_again_where_the_server_closed_an_idle_socket(revision: str) -> None:
     async def play(request: Request, write: Write) -> bool:
