@@ -20,7 +20,13 @@ COMMAND = (sys.executable, "-m", "hub_cli")
 def serve(folder: Path, *arguments: str, words: tuple[str, ...] = ("serve",)) -> tuple[int, str]:
     """Run it where it cannot run, and return its exit code and its words."""
     done = subprocess.run(
-        [*COMMAND, *words, *arguments], cwd=folder, capture_output=True, text=True, timeout=60, check=False, env={"HOME": "/"}
+        [*COMMAND, *words, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={"HOME": "/"},
     )
     return done.returncode, done.stderr
 

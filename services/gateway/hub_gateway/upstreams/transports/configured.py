@@ -35,4 +35,5 @@ def configured_headers(given: dict[str, str]) -> bytes:
     kept = {key: value for key, value in given.items() if key.lower() not in _PROTOCOL_HEADERS}
     if not any(key.lower() == "user-agent" for key in kept):
         kept["User-Agent"] = "mcp-hub"
-    return encode_headers(kept)
+    # Without a word about codings a server may choose any (RFC 9110 §12.5.3).
+    return encode_headers({**kept, "Accept-Encoding": "identity"})

@@ -5,6 +5,8 @@ Owns the words that people get to see of it, and what in it is meant for the req
 
 from __future__ import annotations
 
+import codecs
+
 import msgspec
 
 from hub_common.logs import redacted
@@ -12,10 +14,16 @@ from hub_gateway.wire import codec
 from hub_gateway.wire.errors import MODERN_CODES, read_error
 
 
+_NO_LETTER = "\ufffd"
+
+
 def excerpt(body: bytes) -> str:
-    """The first words of an error body, for people; nothing of a web page."""
-    text = redacted(" ".join(body[:4_000].decode(errors="replace").split()))  # a secret cut in two is not found
-    return f": {text[:200]}" if text and not text.startswith("<") else ""
+    """The first words of an error body, for people; nothing of a web page, nor of what is no text."""
+    begun = codecs.getincrementaldecoder("utf-8")(errors="replace").decode(body[:4_000])  # the last letter may be cut
+    words = " ".join(begun.split())
+    if not words or words.startswith("<") or not words.isprintable() or _NO_LETTER in words:
+        return ""
+    return f": {redacted(words)[:200]}"  # cut only now, since a secret cut in two is not found
 
 
 class _Error(msgspec.Struct):

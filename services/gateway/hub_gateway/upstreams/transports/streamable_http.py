@@ -234,6 +234,8 @@ class StreamableHttp:
 
     def _no_answer(self, response: Response) -> UpstreamGarbage:
         kind = response.header(b"content-type") or "no content type"
+        if coding := response.header(b"content-encoding"):
+            kind += f", coded as {coding}, which was not asked for"
         return UpstreamGarbage(f"HTTP {response.status} ({kind}) is no answer to the request{excerpt(response.body)}")
 
     async def _redirected(self, response: Response, method: str, head: bytes) -> bytes:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 
 import pytest
 
 from hub_gateway.config.server_model import ConnectionPool
 from hub_gateway.errors import UpstreamBusy, UpstreamDown, UpstreamGarbage, UpstreamUnauthorized
 from hub_gateway.upstreams.transports.http1 import Broken
+from hub_gateway.upstreams.transports.refusals import excerpt
 from hub_gateway.upstreams.transports.streamable_http import StreamableHttp
 from hub_gateway.upstreams.transports.transport import Forgotten, Refused
 from tests.unit.gateway.upstreams.scripted import (
@@ -229,6 +231,30 @@ async def test_a_stream_without_the_response_is_broken_and_the_request_not_sent_
         with pytest.raises(Broken):
             await link.call()
         assert len(server.requests) == 1
+
+
+async def test_no_coding_is_asked_for_and_one_that_comes_is_named_and_not_shown() -> None:
+    coded = answer(gzip.compress(REPLY)).replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n", 1)
+    async with scripted(_play(coded)) as server, _Link(server.url) as link:
+        with pytest.raises(UpstreamGarbage, match=r"coded as gzip, which was not asked for\) is no answer[a-z ]*$"):
+            await link.call()
+        assert server.requests[0].headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (b"no  such\n tool", ": no such tool"),
+        ("é".encode() * 2_001, ": " + "é" * 200),
+        (b"x" + "é".encode() * 2_001, ": x" + "é" * 199),
+        (b"<html>", ""),
+        (b"\x1f\x8b\x08", ""),
+        (b"a\x1bb", ""),
+        (b"caf\xe9!", ""),
+    ],
+)
+def test_of_a_refusal_s_body_people_see_what_is_text(body: bytes, shown: str) -> None:
+    assert excerpt(body) == shown
 
 
 async def test_initialized_is_said_again_where_the_server_closed_the_socket_after_its_answer() -> None:
