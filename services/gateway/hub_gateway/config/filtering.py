@@ -29,10 +29,15 @@ class Servers(NamedTuple):
     """Whether an entry may have a name without a prefix, which may begin with anything."""
 
 
+def own_prefix(name: str) -> str:
+    """What stands before `__` where the entry of a server chooses nothing, and no other server wants the same."""
+    return _UNSAFE.sub("_", name)
+
+
 def servers_of(entries: Mapping[str, Any]) -> Servers:
     """What is known of servers from their entries as written."""
     chosen = {_chosen(entry) for entry in entries.values()} - {None}
-    own = {_UNSAFE.sub("_", name) for name in entries}
+    own = {own_prefix(name) for name in entries}
     return Servers(tuple(entries), frozenset(own | {each for each in chosen if each}), "" in chosen)
 
 
@@ -77,6 +82,10 @@ def check_mode(filtering: ToolFiltering, path: str, own: Findings) -> None:
             own.warn(path, 'mode "server-allowlist" has no rule without "serverFilter"')
         if filtering.mode == "category" and filtering.category_filter is None:
             own.warn(path, 'mode "category" has no rule without "categoryFilter"')
+    if filtering.enabled and filtering.mode is None:
+        for key, rule in (("serverFilter", filtering.server_filter), ("categoryFilter", filtering.category_filter)):
+            if rule is not None:
+                own.warn(f"{path}.{key}", 'decides nothing without a "mode"')
 
 
 def _check_categories(chosen: CategoryFilter, mappings: CategoryFilter | None, path: str, findings: Findings) -> None:

@@ -17,7 +17,7 @@ import msgspec
 from hub_gateway.config import json5_text
 from hub_gateway.config.faults import Findings, checked, member, url_fault
 from hub_gateway.config.filter_model import ToolFiltering
-from hub_gateway.config.filtering import Servers, policy_of, servers_of
+from hub_gateway.config.filtering import Servers, own_prefix, policy_of, servers_of
 from hub_gateway.config.model import Document, Place, ViewConfig
 from hub_gateway.config.server_model import (
     ADDRESSES,
@@ -86,9 +86,29 @@ def load(paths: Sequence[Path]) -> Document:
             servers[name] = server
         else:
             invalid[name] = server
+    _warn_of_shared_prefixes(servers, merged)
     return Document(
         servers, invalid, filtering, tuple(merged.sources), tuple(merged.findings.warnings), views, merged.places
     )
+
+
+def _warn_of_shared_prefixes(servers: Mapping[str, ServerConfig], merged: _Merged) -> None:
+    """Of names that differ in nothing a tool's name may hold, globs mean one alone."""
+    by_prefix: dict[str, list[str]] = {}
+    for name, server in servers.items():
+        if server.prefix is None:
+            by_prefix.setdefault(own_prefix(name), []).append(name)
+    for prefix, names in by_prefix.items():
+        for name in names:
+            if len(names) > 1 and name != prefix:
+                others = ", ".join(repr(each) for each in names if each != name)
+                written, own = merged.servers[name], Findings()
+                own.warn(
+                    written.path,
+                    f"its names begin with {prefix}_ and a hash, to differ from those of {others}; `prefix` gives it "
+                    "another beginning",
+                )
+                _take(own, written.source, merged.findings)
 
 
 def _read(path: Path, merged: _Merged) -> bool:

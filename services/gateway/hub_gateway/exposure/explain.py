@@ -17,6 +17,7 @@ from hub_gateway.config.filter_model import ToolFiltering
 from hub_gateway.config.model import Place
 from hub_gateway.exposure.audience import Opened
 from hub_gateway.exposure.current import Category, Exposure
+from hub_gateway.exposure.policy import Policy
 from hub_gateway.exposure.view import View
 
 _LAST = re.compile(r"(?:\.[^.\[]+|\[[^\[]*\])$")
@@ -84,7 +85,7 @@ def explain(
         place=place,
         switched=by_switch,
         category=category,
-        change=_change(rule.id, allows=rule.allows, reached=reached, is_up=is_up),
+        change=_change(rule.id, exposure.policy, allows=rule.allows, reached=reached, is_up=is_up),
     )
 
 
@@ -160,9 +161,11 @@ _CHANGES = {
 }
 
 
-def _change(rule: str, *, allows: bool, reached: bool, is_up: bool) -> str:
+def _change(rule: str, policy: Policy, *, allows: bool, reached: bool, is_up: bool) -> str:
     if not allows:
         return _CHANGES.get(rule.partition(":")[0], "another `mode`") + ", for it to be allowed"
+    if not reached and not policy.has_meta_tools:
+        return "set `promptBasedFiltering.enableMetaTools`, for it to be opened by `hub__analyze_prompt`"
     if not reached:
         return "ask for it with `hub__analyze_prompt`, for it to be opened"
     if not is_up:

@@ -287,10 +287,26 @@ def test_filtering_may_stand_in_a_file_of_its_own(tmp_path: Path) -> None:
             "tools.deny[0]: 'mail__*' matches nothing: no server has the prefix 'mail'",
         ),
         ({"mcpServers": {}, "toolFiltering": {"mode": "category"}}, "categoryFilter"),
+        (
+            {"mcpServers": {"a_b": {"command": "x"}, "a-b": {"command": "y"}}},
+            "mcpServers.a-b: its names begin with a_b_ and a hash, to differ from those of 'a_b'",
+        ),
+        (
+            {
+                "mcpServers": {"git": {"command": "x"}},
+                "toolFiltering": {"enabled": True, "serverFilter": {"mode": "allowlist", "servers": ["git"]}},
+            },
+            'toolFiltering.serverFilter: decides nothing without a "mode"',
+        ),
     ],
 )
 def test_what_a_person_is_warned_of(tmp_path: Path, document: object, warning: str) -> None:
     assert any(warning in said for said in loaded(tmp_path, document).warnings)
+
+
+def test_servers_with_prefixes_of_their_own_share_none(tmp_path: Path) -> None:
+    servers = {"a_b": {"command": "x"}, "a-b": {"command": "y", "prefix": "other"}, "c": {"command": "z"}}
+    assert loaded(tmp_path, {"mcpServers": servers}).warnings == ()
 
 
 def test_remarks_are_ignored_in_silence(tmp_path: Path) -> None:

@@ -183,6 +183,17 @@ async def test_what_is_in_force_by_itself_is_told_with_its_threshold(tmp_path: P
         assert said["place"] is not None
 
 
+@pytest.mark.parametrize("has_meta_tools", [True, False])
+async def test_who_cannot_ask_for_a_tool_is_not_told_to(tmp_path: Path, has_meta_tools: bool) -> None:
+    servers = {"one": stdio_entry(RAW, "--era", "handshake", "--tools", "1")}
+    prompt = {"enableMetaTools": has_meta_tools}
+    filtering = {"enabled": True, "mode": "prompt-based", "promptBasedFiltering": prompt}
+    async with built({"mcpServers": servers, "toolFiltering": filtering}, tmp_path) as house:
+        await until_ready(house, "one")
+        said = (await house.get("/api/filtering/explain?tool=one__raw_echo")).json()
+        assert (said["visible"], said["change"].startswith("ask for it")) == (False, has_meta_tools)
+
+
 async def test_mode_without_a_rule_is_said(pair: House) -> None:
     answer = await pair.post("/api/filtering/mode", {"mode": "category"})
     assert "no rule configured" in answer.json()["toolFiltering"]["warnings"][0]

@@ -13,7 +13,6 @@ from hub_common.logs import redacted
 from hub_gateway.wire import codec
 from hub_gateway.wire.errors import MODERN_CODES, read_error
 
-
 _NO_LETTER = "\ufffd"
 
 
