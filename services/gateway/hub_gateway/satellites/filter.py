@@ -28,6 +28,7 @@ from hub_gateway.config.filter_model import ToolFiltering
 from hub_gateway.errors import SatelliteError
 from hub_gateway.exposure.current import Exposure
 from hub_gateway.exposure.verdicts import Rule
+from hub_gateway.satellites.patience import Patience
 
 _KINDS = {
     EntryKind.TOOL: pb.KIND_TOOL,
@@ -102,6 +103,7 @@ class Filter:
         self._channel = open_channel(target, interceptors)
         self._stub = filter_pb2_grpc.FilterServiceStub(self._channel)
         self._timeout_s = timeout_s
+        self._patience = Patience("filter")
         self._teaching = 0
         self._told: tuple[Exposure, _Told] | None = None
         self._made: tuple[str, pb.Catalog] | None = None
@@ -160,17 +162,20 @@ class Filter:
             request.catalog.CopyFrom(self._message(told))
         try:
             try:
-                answer = await method(request, timeout=self._timeout_s)
+                answer = await self._patience.ask(method, request, self._timeout_s)
             except grpc.aio.AioRpcError as fault:
                 unknown = fault.code() is grpc.StatusCode.FAILED_PRECONDITION
                 if not unknown or _UNKNOWN_CATALOG not in str(fault.details()):
                     raise
                 self._teaching = TEACH_CALLS
                 request.catalog.CopyFrom(self._message(told))
-                answer = await method(request, timeout=self._timeout_s)
+                answer = await self._patience.ask(method, request, self._timeout_s)
         except grpc.aio.AioRpcError as fault:
             self.reason = f"filter: {fault.code().name}"
             raise SatelliteError(self.reason) from fault
+        except SatelliteError as fault:
+            self.reason = str(fault)
+            raise
         self.reason = None
         return answer
 

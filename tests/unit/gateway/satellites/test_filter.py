@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import grpc.aio
@@ -15,7 +18,9 @@ from hub_gateway.errors import SatelliteError
 from hub_gateway.exposure.current import Category, Exposure
 from hub_gateway.exposure.verdicts import Rule
 from hub_gateway.satellites.filter import TEACH_CALLS, Asked, Filter
+from hub_gateway.satellites.patience import FAILURES, PAUSE_S
 from tests.support.waiting import until
+from tests.unit.filter.test_main import running, serving
 from tests.unit.gateway.catalog.offerings import catalog, offering, raw
 from tests.unit.gateway.satellites.conftest import Satellites
 
@@ -177,6 +182,33 @@ async def test_its_absence_is_an_error_with_the_reason_until_it_is_back(satellit
     with pytest.raises(SatelliteError, match="filter: UNAVAILABLE"):
         await satellites.filter.decide(_catalog(), DENIED, "server-allowlist", [])
     assert satellites.filter.reason == "filter: UNAVAILABLE"
+
+
+async def test_one_that_is_frozen_is_not_waited_for_by_every_call(tmp_path: Path) -> None:
+    address = f"unix:{tmp_path}/filter"
+    async with running(HUB_FILTER_ADDRESS=address, HUB_FILTER_METRICS_PORT="0") as process:
+        await serving(process)
+        asking, found = Filter(address, 0.3), _catalog()
+        try:
+            await until(lambda: _rules(asking, found), bool, 20, "it answers")
+            process.send_signal(signal.SIGSTOP)
+            for _ in range(FAILURES):
+                with pytest.raises(SatelliteError, match="DEADLINE_EXCEEDED"):
+                    await asking.decide(found, DENIED, "server-allowlist", [])
+            calls = [asking.decide(found, DENIED, "server-allowlist", []) for _ in range(100)]
+            for fault in await asyncio.gather(*calls, return_exceptions=True):
+                assert "filter: it let 2 calls in a row run out of time" in str(fault)
+            process.send_signal(signal.SIGCONT)
+            await until(lambda: _rules(asking, found), bool, 4 * PAUSE_S, "it is asked again")
+        finally:
+            await asking.close()
+
+
+async def _rules(asking: Filter, found: Catalog) -> list[Rule]:
+    try:
+        return await asking.decide(found, DENIED, "server-allowlist", [])
+    except SatelliteError:
+        return []
 
 
 async def test_a_categories_too_few_is_an_error(satellites: Satellites) -> None:

@@ -1,0 +1,50 @@
+"""Whether a satellite is waited for: not by every call, where it has let some run out of time.
+
+A process that is frozen, or on a machine that is cut off, refuses nothing; gRPC takes a quarter of a minute to notice.
+Owns when a call is not made at all. Does not know what is asked.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import grpc.aio
+
+from hub_common.breaker import Breaker
+from hub_gateway.errors import SatelliteError
+
+FAILURES = 2
+"""Calls in a row that run out of time before the next one waits no more: one of two replicas may be frozen."""
+
+PAUSE_S = 5.0
+"""How long no call is made after that; then one is tried."""
+
+
+class Patience:
+    """The patience with one satellite, which has answered so far."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._breaker = Breaker(FAILURES, PAUSE_S, time.monotonic)
+
+    async def ask(self, method: Any, request: Any, timeout_s: float) -> Any:
+        """Make a call and return its answer.
+
+        Raises:
+            SatelliteError: it is not asked, since it let the last calls run out of time.
+            grpc.aio.AioRpcError: the call failed.
+        """
+        breaker = self._breaker
+        if not breaker.allow():
+            raise SatelliteError(f"{self._name}: it let {breaker.failures} calls in a row run out of time")
+        try:
+            answer = await method(request, timeout=timeout_s)
+        except grpc.aio.AioRpcError as fault:
+            if fault.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                breaker.failure()
+            else:
+                breaker.success()  # whatever it says, it is said at once
+            raise
+        breaker.success()
+        return answer
