@@ -287,6 +287,7 @@ class Link(asyncio.Protocol):
         """Begin with an event stream whose head is usual; its chunks need no parser while they are so too."""
         self._parsing = self._streaming = True
         self._headers, self._body, self._size, self._status = list(meant.headers), [], 0, 200
+        self._beside = 0
         if meant.keep_alive is not None and meant.keep_alive != self._keep_alive_value:
             self._heed(meant.keep_alive)
         self._unparsed = data[:start]
