@@ -40,8 +40,6 @@ _CONNECT_FIELDS = (
     "dev",
 )
 
-_REMOVED, _CHANGED = "removed from the config", "changed in the config, and started anew"
-
 
 class Changes(NamedTuple):
     """Names by what `apply` did with them. `modified` ones were connected anew; `unchanged` ones did not notice."""
@@ -189,7 +187,7 @@ class Fleet:
         removed = tuple(name for name in old if name not in wanted)
         modified = tuple(name for name in wanted if name in old and name not in kept)
         added = tuple(name for name in wanted if name not in old)
-        leaving = {**dict.fromkeys(removed, _REMOVED), **dict.fromkeys(modified, _CHANGED)}
+        leaving = {name: _why_it_leaves(wanted.get(name)) for name in (*removed, *modified)}
         for name, reason in leaving.items():
             self._isolation.end_upstream(name, reason)
             self._seconds.end(name, reason)
@@ -237,6 +235,15 @@ class Fleet:
         self._dev_reload.watch(supervisor.config)
         if isinstance(supervisor.config, ServerConfig) and not supervisor.config.disabled:
             supervisor.start()
+
+
+def _why_it_leaves(config: ServerConfig | InvalidServer | None) -> str:
+    """What is said of a server by what the document has of it now."""
+    if config is None:
+        return "removed from the config"
+    if isinstance(config, InvalidServer):
+        return "its config entry cannot be used any more"
+    return "disabled in the config" if config.disabled else "changed in the config, and started anew"
 
 
 async def _end(supervisor: Supervisor, reason: str) -> None:

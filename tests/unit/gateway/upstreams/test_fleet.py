@@ -86,9 +86,11 @@ async def test_apply_changes_only_what_is_another() -> None:
     [
         ((), "removed from the config"),
         ((_raw("a", env={"X": "1"}),), "changed in the config"),
+        ((_raw("a", disabled=True),), "disabled in the config"),
+        ((InvalidServer("a", "no command", "x"),), "its config entry cannot be used"),
         (None, "stopped by request"),
     ],
-    ids=["removed", "changed", "stopped"],
+    ids=["removed", "changed", "disabled", "invalid", "stopped"],
 )
 async def test_a_call_under_way_ends_with_why_its_server_does(
     servers: tuple[ServerConfig, ...] | None, why: str
