@@ -103,4 +103,5 @@ class Workers(Generic[T]):
                 return  # a cancellation that the piece swallowed is not for the next one
             turn: asyncio.Future[T] = loop.create_future()
             self._idle.append(turn)
+            del piece  # it may be large, and the next one may be long in coming
             piece = await turn

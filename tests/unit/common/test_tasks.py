@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import weakref
 from contextlib import suppress
 
 import pytest
@@ -134,6 +135,30 @@ async def test_a_piece_that_fails_is_logged_and_the_next_one_is_done(caplog: pyt
     assert await done.get() == 1
     (record,) = caplog.records
     assert "owner.work" in record.getMessage()
+    await tasks.close()
+
+
+async def test_a_worker_that_waits_keeps_nothing_of_what_it_has_done() -> None:
+    class Piece:
+        """Something large."""
+
+    done: asyncio.Queue[None] = asyncio.Queue()
+
+    async def work(piece: Piece) -> None:
+        done.put_nowait(None)
+
+    tasks = Tasks("owner")
+    workers = Workers(tasks, "work", work)
+    kept: list[weakref.ref[Piece]] = []
+    for _ in range(2):  # the first is what its task was made for, and it waits for the second
+        piece = Piece()
+        kept.append(weakref.ref(piece))
+        workers.give(piece)
+        del piece
+        await done.get()
+        await asyncio.sleep(0)
+        assert len(tasks) == 1
+    assert [each() for each in kept] == [None, None]
     await tasks.close()
 
 
