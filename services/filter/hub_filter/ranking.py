@@ -40,6 +40,9 @@ _BEST_OF_UPSTREAM, _UPSTREAM_SHARE = 3, 1.3
 _PROMINENCE = 1.0
 """What the first entry in an upstream's list gains over one far behind, in standard deviations."""
 
+_ALIKE = 0.01
+"""Entries that fit so nearly as well, in standard deviations, fit alike."""
+
 _IMPLIED_SHARE = 0.25
 
 _USAGE_SHARE = 0.2
@@ -222,8 +225,21 @@ def _joined(total: Scores, pieces: Pieces, upstream_of: NDArray[np.intp], promin
     scores = _centred(scores + upstream)
     last = 1 / float(deviations(scores))
     layers = [(share * scale * last, which) for share, which in layers]
-    place = _PROMINENCE * _centred(prominence)
-    return _Joined(scores * np.float32(last) + place, layers, upstream * np.float32(last) + place)
+    scores *= np.float32(last)
+    place = _prominent(scores, prominence)
+    return _Joined(scores + place, layers, upstream * np.float32(last) + place)
+
+
+def _prominent(scores: Scores, prominence: Scores) -> Scores:
+    """What the place in the upstream's list is worth. What fits best without it stays the first."""
+    place = (_PROMINENCE * _centred(prominence)).astype(np.float32)
+    if len(scores):
+        joined = scores + place
+        first = int(np.where(scores >= scores.max() - _ALIKE, joined, -np.inf).argmax())
+        lead = float(joined.max() - joined[first])
+        if lead > 0:
+            place[first] += lead + _ALIKE
+    return place
 
 
 def _centred(scores: Scores) -> Scores:
