@@ -1,6 +1,6 @@
 """Whether a satellite is waited for: not by every call, where it has let some run out of time.
 
-A process that is frozen, or on a machine that is cut off, refuses nothing; gRPC takes a quarter of a minute to notice.
+A process that is frozen, or on a machine that is cut off, refuses nothing, and gRPC may not notice for long.
 Owns when a call is not made at all. Does not know what is asked.
 """
 
