@@ -45,7 +45,6 @@ _TABLES: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("`toolFiltering.llmCategorization`", LlmCategorization),
 )
 
-
 _TEXT = {"type": ["string", "number", "boolean"]}
 """What is text to whom it is for, however it is written."""
 

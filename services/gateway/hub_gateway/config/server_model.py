@@ -20,7 +20,6 @@ Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Prefix = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]*$", max_length=32)]
 MAX_CONNECTIONS = 1_000
 
-
 ADDRESSES = ("httpUrl", "serverUrl")
 """What `url` of a server is called by Gemini CLI, and by Windsurf."""
 

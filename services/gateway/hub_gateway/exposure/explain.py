@@ -69,7 +69,7 @@ def explain(
     visible = view.shows(entry)
     reached = visible or (rule.allows and not entry.is_for_models)
     relative = _path(rule.id, exposure.policy.filtering, entry)
-    if exposure.policy.automatic and not _is_written(relative, view.name, places):
+    if exposure.policy.automatic and _root(relative, view.name, places) is None:
         relative = "autoEnableThreshold"  # which chose the mode, and what it shows
     by_switch = relative in switched
     path, place = (f"toolFiltering.{relative}", None) if by_switch else _placed(relative, view.name, places)
@@ -123,9 +123,11 @@ def _path(rule: str, filtering: ToolFiltering, entry: Entry) -> str:
     return "enabled" if rule == "mode:off" else "mode"
 
 
-def _is_written(relative: str, view_name: str, places: Mapping[str, Place]) -> bool:
+def _root(relative: str, view_name: str, places: Mapping[str, Place]) -> str | None:
+    """The policy in which that key is written: the view's, else the document's; None where neither has it."""
     key = _key(relative)
-    return f"toolFiltering.{key}" in places or f"views.{view_name}.toolFiltering.{key}" in places
+    roots = (f"views.{view_name}.toolFiltering", "toolFiltering") if view_name else ("toolFiltering",)
+    return next((root for root in roots if f"{root}.{key}" in places), None)
 
 
 def _key(relative: str) -> str:
@@ -135,13 +137,10 @@ def _key(relative: str) -> str:
 
 def _placed(relative: str, view_name: str, places: Mapping[str, Place]) -> tuple[str, Place | None]:
     """The whole path, in the view where that has the key and else in the document, and where it is written."""
-    key = _key(relative)
-    root = f"views.{view_name}.toolFiltering"
-    if not view_name or f"{root}.{key}" not in places:
-        root = "toolFiltering"
-    if f"{root}.{key}" not in places and key in ("enabled", "onFilterUnavailable"):
+    root = _root(relative, view_name, places)
+    if root is None and _key(relative) in ("enabled", "onFilterUnavailable"):
         return "", None
-    path = seen = f"{root}.{relative}"
+    path = seen = f"{root or 'toolFiltering'}.{relative}"
     while seen and seen not in places:
         shorter = _LAST.sub("", seen)
         seen = "" if shorter == seen else shorter

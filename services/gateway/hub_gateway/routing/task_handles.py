@@ -34,12 +34,10 @@ from hub_gateway.upstreams.supervisor import Supervisor
 from hub_gateway.wire import codec, rewrite
 from hub_gateway.wire.capabilities import TASKS
 from hub_gateway.wire.message import Message
+from hub_gateway.wire.meta import RELATED_TASK, RELATED_TASK_END
 from hub_gateway.wire.revisions import Era
 
 EXTENSION = TASKS
-RELATED = "io.modelcontextprotocol/related-task"
-_RELATED_RAW = b'related-task"'
-"""How it ends, however its slash is spelled."""
 
 MAX_OWNERS = 10_000
 """Tasks whose session is remembered for what is told of them; the oldest is forgotten first, and polls work without."""
@@ -249,7 +247,7 @@ class TaskHandles:
     def addressed(self, upstream_name: str, params: rewrite.Members) -> rewrite.Members:
         """The params of a client's request, as `inward`."""
         meta_raw = params.get("_meta")
-        if meta_raw is None or bytes(meta_raw).find(_RELATED_RAW) < 0:
+        if meta_raw is None or bytes(meta_raw).find(RELATED_TASK_END) < 0:
             return params
         return rewrite.members(self.inward(upstream_name, rewrite.join(params)))
 
@@ -342,7 +340,7 @@ def _related(object_raw: bytes | Raw) -> rewrite.Members:
     """The members of what ties an object to a task; none where it is tied to none."""
     try:
         meta = rewrite.members(rewrite.members(object_raw).get("_meta", b""))
-        return rewrite.members(meta.get(RELATED, b""))
+        return rewrite.members(meta.get(RELATED_TASK, b""))
     except msgspec.MsgspecError:
         return {}
 
@@ -350,5 +348,5 @@ def _related(object_raw: bytes | Raw) -> rewrite.Members:
 def _relate(object_raw: bytes | Raw, task_id: str) -> bytes:
     """An object that `_related` has found tied, tied to another id."""
     meta_raw = rewrite.members(object_raw)["_meta"]
-    related = rewrite.replaced(rewrite.members(meta_raw)[RELATED], "taskId", rewrite.encode_text(task_id))
-    return rewrite.replaced(object_raw, "_meta", rewrite.replaced(meta_raw, RELATED, related))
+    related = rewrite.replaced(rewrite.members(meta_raw)[RELATED_TASK], "taskId", rewrite.encode_text(task_id))
+    return rewrite.replaced(object_raw, "_meta", rewrite.replaced(meta_raw, RELATED_TASK, related))

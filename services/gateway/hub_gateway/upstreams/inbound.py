@@ -29,10 +29,6 @@ TASKS = "notifications/tasks"
 TASK_STATUS = TASKS + "/status"
 """Of tasks of 2025-11-25, in either direction."""
 
-_RELATED = b'related-task"'
-"""How the key in `_meta` ends that ties a message to a task (2025-11-25 basic/utilities/tasks §Associating Task-Related
-Messages), however its slash is spelled: PHP writes `\\/`."""
-
 MAX_LASTING = 256
 """Tasks of one connection whose progress is told after the call that made them; the oldest is forgotten first."""
 
@@ -122,7 +118,7 @@ class Inbound:
         if not message.method:
             return self._take_response(message, upstream_id)
         related: Listener | None = None
-        if self._ties is not None and bytes(message.params).find(_RELATED) >= 0:
+        if self._ties is not None and bytes(message.params).find(meta.RELATED_TASK_END) >= 0:
             related = self._ties.of_task(message)
             message.params = msgspec.Raw(self._ties.outward(message.params))
         if len(message.id):
@@ -161,7 +157,7 @@ class Inbound:
         self.asked[id_raw] = listener
 
         def inward(raw: bytes) -> bytes:
-            return raw if self._ties is None or raw.find(_RELATED) < 0 else self._ties.inward(raw)
+            return raw if self._ties is None or raw.find(meta.RELATED_TASK_END) < 0 else self._ties.inward(raw)
 
         def answer(reply: Reply) -> None:
             if (asked := self.asked.pop(id_raw, None)) is not None:

@@ -23,6 +23,11 @@ SERVER_INFO = PREFIX + "serverInfo"
 SUBSCRIPTION_ID = PREFIX + "subscriptionId"
 PROGRESS_TOKEN = "progressToken"
 TRACEPARENT = "traceparent"
+RELATED_TASK = PREFIX + "related-task"
+"""Ties a message to a task (2025-11-25 basic/utilities/tasks §Associating Task-Related Messages)."""
+
+RELATED_TASK_END = b'related-task"'
+"""How its spelling ends, however the slash before that is escaped: PHP writes `\\/`."""
 
 SHORT_BYTES = 2_048
 """What is longer is not remembered from one request to the next."""

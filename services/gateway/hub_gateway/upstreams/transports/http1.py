@@ -270,13 +270,14 @@ class Link(asyncio.Protocol):
         if meant is None:
             meant = head.notes = _meant(head)
         start = end + 4
-        if meant.in_chunks and self._feed is not None:
-            self._take_stream(data, start, meant)
-            return True
-        if meant.size != len(data) - start:
+        in_chunks = meant.in_chunks and self._feed is not None
+        if not in_chunks and meant.size != len(data) - start:
             return False
         if meant.keep_alive is not None and meant.keep_alive != self._keep_alive_value:
             self._heed(meant.keep_alive)
+        if in_chunks:
+            self._take_stream(data, start, meant)
+            return True
         done, self._done, self._feed = self._done, None, None
         if done is not None and not done.done():
             done.set_result(Response(200, meant.headers, data[start:], False))
@@ -288,8 +289,6 @@ class Link(asyncio.Protocol):
         self._parsing = self._streaming = True
         self._headers, self._body, self._size, self._status = list(meant.headers), [], 0, 200
         self._beside = 0
-        if meant.keep_alive is not None and meant.keep_alive != self._keep_alive_value:
-            self._heed(meant.keep_alive)
         self._unparsed = data[:start]
         if rest := self._take_chunks(data[start:]):
             self._parse(rest)

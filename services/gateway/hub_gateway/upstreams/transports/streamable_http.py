@@ -30,6 +30,7 @@ _REPEATABLE = frozenset(
         *CACHEABLE_METHODS,
         "completion/complete",
         "logging/setLevel",
+        "notifications/initialized",
         "ping",
         "prompts/get",
         "resources/subscribe",
@@ -38,7 +39,7 @@ _REPEATABLE = frozenset(
         "tasks/list",
     }
 )
-"""Requests that may be written again where the socket broke before anything of an answer came: they change nothing, or
+"""Messages that may be written again where the socket broke before anything of an answer came: they change nothing, or
 nothing more the second time. Never a call, which may have run."""
 
 _REDIRECTS = (307, 308)
@@ -116,9 +117,9 @@ class StreamableHttp:
             try:
                 response = await self._pool.exchange(head, message)
             except Broken:
-                # Some servers close the socket of each answer without a word; saying this twice does no harm.
-                if method != "notifications/initialized":
+                if method not in _REPEATABLE:
                     raise
+                # Some servers close the socket of each answer without a word.
                 response = await self._pool.exchange(head, message)
             await self._after(response, head, message, None, None, method)
             return
