@@ -14,13 +14,13 @@ import msgspec
 from starlette.types import Receive, Send
 
 from hub_common.tasks import Tasks
+from hub_gateway.frontends import streaming
 from hub_gateway.frontends.guards import send_body
 from hub_gateway.frontends.posts import Post
+from hub_gateway.frontends.streaming import Streaming
 from hub_gateway.routing.exchange import Exchange, Outlet, Response
-from hub_gateway.sessions.outbox import Outbox
 from hub_gateway.sessions.session import Session
 from hub_gateway.wire.errors import SERVER_ERROR, error_object
-from hub_gateway.wire.framing import KEEP_ALIVE, encode_event
 from hub_gateway.wire.revisions import Era
 
 WATCH_AFTER_S = 0.05
@@ -29,16 +29,8 @@ WATCH_AFTER_S = 0.05
 STREAM_AFTER_S = 5.0
 """A silent call becomes a stream after this long, so that proxies and clients see a sign of life."""
 
-KEEP_ALIVE_S = 15.0
-
 GRACE_S = 30.0
 """How long a handshake client that lost a call's stream may come back for it before the call is cancelled."""
-
-SSE_HEADERS = [
-    (b"content-type", b"text/event-stream"),
-    (b"cache-control", b"no-cache, no-transform"),
-    (b"x-accel-buffering", b"no"),
-]
 
 StatusOf = Callable[[Response], int]
 """The HTTP status of an error; every result has 200."""
@@ -91,8 +83,7 @@ class Answering(msgspec.Struct, eq=False):
     """Whether the client takes streams."""
     _tasks: Tasks
     _watches: Watches
-    _stream: Outbox | None = None
-    _writer: asyncio.Task[None] | None = None
+    _stream: Streaming | None = None
     _watcher: asyncio.Task[None] | None = None
     _task: asyncio.Task[Any] | None = None
     _why: str | None = None
@@ -125,7 +116,7 @@ class Answering(msgspec.Struct, eq=False):
                 if self._watcher is not None:
                     self._watcher.cancel()
                 if response is None and self._why is None and self._stream is not None:
-                    self._end_stream(self._stream)
+                    self._stream.close()
             send = self._send
             if response is None or response.error_code is not None or self._stream is not None:
                 await self._finish(exchange, response, status_of)
@@ -142,11 +133,8 @@ class Answering(msgspec.Struct, eq=False):
         why = self._why or (None if self._session is None else self._session.ended_why)
         if response is None and why is not None:
             response = exchange.error(error_object(SERVER_ERROR, why))
-        if self._stream is not None and self._writer is not None:
-            if response is not None:
-                self._stream.put(response.body)
-            self._end_stream(self._stream)
-            await asyncio.wait((self._writer,))
+        if self._stream is not None:
+            await self._stream.end(b"" if response is None else response.body)
         elif response is not None:
             await send_body(self._send, status_of(response), response.body)
         else:
@@ -167,45 +155,18 @@ class Answering(msgspec.Struct, eq=False):
     def _put(self, message: bytes) -> None:
         self._open_stream().put(message)
 
-    def _open_stream(self) -> Outbox:
+    def _open_stream(self) -> Streaming:
         if self._stream is None:
-            session = self._session
-            self._stream = Outbox("call", resumable=False) if session is None else session.open_stream()
-            self._writer = self._tasks.spawn(self._write(self._stream), "write")
+            self._stream = streaming.begin(self._send, self._session, self._tasks)
+            if self._watcher is not None:
+                self._stream.follow()
         return self._stream
-
-    def _end_stream(self, stream: Outbox) -> None:
-        if self._session is None:
-            stream.end()
-        else:
-            self._session.end_stream(stream)
-
-    async def _write(self, stream: Outbox) -> None:
-        """Write what there is in as few pieces as it takes: each is a packet."""
-        await self._send({"type": "http.response.start", "status": 200, "headers": SSE_HEADERS})
-        # Event ids promise that a lost stream can be taken up again: only a session can keep that promise.
-        session, more = self._session, True
-        primed = session is not None and session.revision >= "2025-11-25"
-        events = [encode_event(b"", event_id=stream.event_id(0))] if primed else []
-        if not stream.has_unread:
-            await self._piece(b"".join(events) or KEEP_ALIVE)
-            events = []
-        async for fresh in stream.read(idle_s=KEEP_ALIVE_S):
-            for sent in fresh:
-                place = None if session is None else stream.event_id(sent.place)
-                events.append(encode_event(sent.message, event_id=place))
-            more = not stream.is_spent
-            await self._piece(b"".join(events) or KEEP_ALIVE, more)
-            events = []
-        if more:
-            await self._piece(b"", False)
-
-    async def _piece(self, data: bytes, more: bool = True) -> None:
-        await self._send({"type": "http.response.body", "body": data, "more_body": more})
 
     def watch(self, exchange: Exchange) -> None:
         """From now on notice the client going away."""
         self._watcher = self._tasks.spawn(self._wait_for_disconnect(exchange), "watch")
+        if self._stream is not None:
+            self._stream.follow()
 
     async def _wait_for_disconnect(self, exchange: Exchange) -> None:
         try:
@@ -214,8 +175,8 @@ class Answering(msgspec.Struct, eq=False):
         except TimeoutError:
             self._open_stream()
             await self._disconnected()
-        if exchange.era is Era.HANDSHAKE and self._stream is not None and self._writer is not None:
-            self._writer.cancel()  # nobody is there to hear it; what comes now waits for whoever takes the stream up
+        if exchange.era is Era.HANDSHAKE and self._stream is not None:
+            self._stream.stop()
             await asyncio.sleep(GRACE_S)
             while self._stream.is_read:
                 await asyncio.sleep(GRACE_S)
@@ -224,19 +185,3 @@ class Answering(msgspec.Struct, eq=False):
     async def _disconnected(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-
-
-async def until_disconnect(receive: Receive, writer: asyncio.Task[None], tasks: Tasks) -> None:
-    """Let a stream's writer run until the client goes or the stream ends."""
-
-    async def gone() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        writer.cancel()
-
-    watcher = tasks.spawn(gone(), "watch")
-    try:
-        await asyncio.wait((writer,))
-    finally:
-        watcher.cancel()
-        writer.cancel()

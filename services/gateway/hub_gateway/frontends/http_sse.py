@@ -15,8 +15,8 @@ from starlette.types import Receive, Scope, Send
 from hub_common.tasks import Tasks
 from hub_gateway.errors import HubError, TooLarge
 from hub_gateway.frontends.access import Access, Denied, deny
-from hub_gateway.frontends.answering import KEEP_ALIVE_S, SSE_HEADERS, until_disconnect
 from hub_gateway.frontends.guards import headers_of, read_body, send_body
+from hub_gateway.frontends.streaming import KEEP_ALIVE_S, SSE_HEADERS, until_disconnect
 from hub_gateway.routing.elsewhere import Elsewhere
 from hub_gateway.routing.exchange import Exchange
 from hub_gateway.routing.hello import Hello

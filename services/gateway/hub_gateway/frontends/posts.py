@@ -81,19 +81,30 @@ class Post(msgspec.Struct, eq=False):
         """Send a response in pieces, as ASGI has them: what is to become a stream."""
         if self.gone or self.ended:
             return
-        link = self._link
         if message["type"] == "http.response.start":
-            self._held, self._chunked = _piecewise_head(message["status"], tuple(message["headers"]), self.keep)
+            self.begin(message["status"], message["headers"])
             return
-        if link.flow.write_paused:
-            await link.flow.drain()
-        body, more = message.get("body", b""), message.get("more_body", False)
+        if self.is_blocked:
+            await self._link.flow.drain()
+        self.piece(message.get("body", b""), message.get("more_body", False))
+
+    def begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Begin a response in pieces; its head goes out with the first."""
+        self._held, self._chunked = _piecewise_head(status, tuple(headers), self.keep)
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the client does not take what it was sent: whoever has another piece waits."""
+        return self._link.flow.write_paused
+
+    def piece(self, body: bytes, more: bool) -> None:
+        """Send a piece of a response; without `more` it is the last one."""
         if self._chunked:
             body = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (b"" if more else b"0\r\n\r\n")
         body, self._held = self._held + body, b""
         if body and not self.gone:
             self._begun = True
-            link.outgoing.write(link.transport, body)
+            self._link.outgoing.write(self._link.transport, body)
         if not more:
             self._end()
 

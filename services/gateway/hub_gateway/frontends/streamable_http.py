@@ -16,12 +16,13 @@ from starlette.types import Receive, Scope, Send
 from hub_common.tasks import Tasks
 from hub_gateway.errors import HubError, TooLarge
 from hub_gateway.frontends.access import Access, Denied, deny
-from hub_gateway.frontends.answering import KEEP_ALIVE_S, SSE_HEADERS, Answering, Watches, until_disconnect
+from hub_gateway.frontends.answering import Answering, Watches
 from hub_gateway.frontends.asked import SESSION_ID, Asked, contradictions, read_asked
 from hub_gateway.frontends.guards import Headers, headers_of, read_body, send_body
 from hub_gateway.frontends.http_sse import HttpSse
 from hub_gateway.frontends.posts import Post
 from hub_gateway.frontends.stateless import Refusal, http_status, open_exchange, says_stateless
+from hub_gateway.frontends.streaming import KEEP_ALIVE_S, SSE_HEADERS, until_disconnect
 from hub_gateway.routing.elsewhere import Elsewhere, FarStream
 from hub_gateway.routing.exchange import Exchange, Response
 from hub_gateway.routing.hello import Hello

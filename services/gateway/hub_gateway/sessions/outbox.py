@@ -104,7 +104,8 @@ class Outbox:
         self._size_bytes = 0
         self._weighed_bytes = 0
         self._place = 0
-        self._reader = 0
+        self._readers = 0
+        """How many there were; the last one reads, unless it has ended that."""
         self._reading = False
         self._read_to = 0
         self._wake: asyncio.Future[None] | None = None
@@ -125,7 +126,7 @@ class Outbox:
 
     def thin(self, to_bytes: int, *, keep_newest: bool) -> None:
         """Keep no more than so much, for others; a newest message that a reader is about to take stays."""
-        about_to_be_read = self._reading or (self._reader == 0 and self.ended)
+        about_to_be_read = self._reading or (self._readers == 0 and self.ended)
         keep_newest = keep_newest or (self.has_unread and about_to_be_read)
         while self._size_bytes > to_bytes and len(self._kept) > keep_newest:
             self.lost += self._drop_oldest().place > self._read_to
@@ -189,50 +190,68 @@ class Outbox:
         """Whether nothing more will come for whoever has what was read so far."""
         return self.ended and self._read_to >= self._place
 
+    def reader(self, after: int = 0) -> Reader:
+        """Begin to read what comes after a place; whoever read until now reads no more."""
+        self._readers += 1
+        self._reading = True
+        self._notify()
+        return Reader(self, self._readers, min(after, self._place))
+
     async def read(self, after: int = 0, *, idle_s: float) -> AsyncGenerator[list[Sent]]:
         """Yield what comes after a place, as much as there is, until the stream ends or another reader takes over.
 
         Yields an empty list when nothing came for `idle_s` seconds, so that the reader can keep its connection alive.
         """
-        self._reader += 1
-        me = self._reader
-        self._reading = True
-        self._notify()
-        after = min(after, self._place)
+        reader = self.reader(after)
         try:
-            while me == self._reader:
-                fresh = self._fresh(after)
+            while reader.reads:
+                fresh = reader.take()
                 if not fresh and not self.ended:
                     await self._wait(idle_s)
-                    if me != self._reader:
+                    if not reader.reads:
                         return
-                    fresh = self._fresh(after)
-                if fresh:
-                    after = fresh[-1].place
-                    self._read_to = max(self._read_to, after)
-                elif self.ended:
+                    fresh = reader.take()
+                if not fresh and self.ended:
                     return
                 yield fresh
-                if not self._resumable and me == self._reader:
-                    self._let_go(after)
+                reader.let_go()
         finally:
-            if me == self._reader:
-                self._reading = False
+            reader.close()
 
-    def _fresh(self, after: int) -> list[Sent]:
-        """What comes next after a place."""
+    def is_last(self, reader: int) -> bool:
+        """Whether the reader of that number, counted from 1, reads still."""
+        return self._reading and reader == self._readers
+
+    def leave(self, reader: int) -> None:
+        """That reader ends reading."""
+        if reader == self._readers:
+            self._reading = False
+
+    def take(self, after: int) -> list[Sent]:
+        """Take what comes next after a place as read."""
         kept = self._kept
         if not kept or kept[-1].place <= after:
             return []
-        if kept[-1].place == after + 1:
-            return [kept[-1]]
-        later = list(takewhile(lambda sent: sent.place > after, reversed(kept)))
         fresh: list[Sent] = []
-        size_bytes = 0
-        while later and size_bytes < AT_ONCE_BYTES:
-            fresh.append(later.pop())
-            size_bytes += len(fresh[-1].message)
+        if kept[-1].place == after + 1:
+            fresh.append(kept[-1])
+        else:
+            later = list(takewhile(lambda sent: sent.place > after, reversed(kept)))
+            size_bytes = 0
+            while later and size_bytes < AT_ONCE_BYTES:
+                fresh.append(later.pop())
+                size_bytes += len(fresh[-1].message)
+        self._read_to = max(self._read_to, fresh[-1].place)
         return fresh
+
+    def let_go(self, place: int) -> None:
+        """What was read up to there is on its way: keep it no longer, unless its reader may come back for it."""
+        if self._resumable:
+            return
+        while self._kept and self._kept[0].place <= place:
+            self._drop_oldest()
+        if self._weighed_bytes - self._size_bytes >= _GRAIN_BYTES:
+            self._weigh()
 
     async def _wait(self, idle_s: float) -> None:
         """Wait until something is to be told, or for so long."""
@@ -249,15 +268,39 @@ class Outbox:
         self._size_bytes -= len(gone.message)
         return gone
 
-    def _let_go(self, place: int) -> None:
-        while self._kept and self._kept[0].place <= place:
-            self._drop_oldest()
-        if self._weighed_bytes - self._size_bytes >= _GRAIN_BYTES:
-            self._weigh()
-
     def _notify(self) -> None:
         if self._wake is not None:
             _ring(self._wake)
+
+
+class Reader(msgspec.Struct, eq=False):
+    """Who reads an outbox, without waiting. Made by `Outbox.reader`."""
+
+    _outbox: Outbox
+    _number: int
+    after: int
+    """The place of what was read last."""
+
+    @property
+    def reads(self) -> bool:
+        """Whether it does still: no other has taken over, and it has not ended that."""
+        return self._outbox.is_last(self._number)
+
+    def take(self) -> list[Sent]:
+        """What comes next, as much as is there and goes at once; nothing once another reads."""
+        fresh = self._outbox.take(self.after) if self.reads else []
+        if fresh:
+            self.after = fresh[-1].place
+        return fresh
+
+    def let_go(self) -> None:
+        """What was taken is on its way."""
+        if self.reads:
+            self._outbox.let_go(self.after)
+
+    def close(self) -> None:
+        """End reading."""
+        self._outbox.leave(self._number)
 
 
 def _ring(wake: asyncio.Future[None]) -> None:

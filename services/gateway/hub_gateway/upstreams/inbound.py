@@ -216,7 +216,7 @@ class Inbound:
             params = rewrite.members(message.params)
         except msgspec.MsgspecError:
             return
-        found_id = read_id(bytes(params.get("progressToken", b"")))
+        found_id = read_id(bytes(params.get(meta.PROGRESS_TOKEN, b"")))
         if found_id is None:
             return
         call = self._pending.find(found_id)
@@ -227,7 +227,7 @@ class Inbound:
             return
         if call is not None:
             call.prolong()
-        message.params = msgspec.Raw(rewrite.replaced(message.params, "progressToken", token_raw))
+        message.params = msgspec.Raw(rewrite.join({**params, meta.PROGRESS_TOKEN: token_raw}))
         listener.relay(message)
 
     def _take_acknowledged(self, message: Message, upstream_id: int | None) -> None:

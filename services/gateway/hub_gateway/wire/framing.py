@@ -15,7 +15,7 @@ import msgspec
 _BREAKS = bytes.maketrans(b"\r\n", b"  ")
 _RETRY_DIGITS = 12
 _USUAL = re.compile(rb"(?:event: message\r?\n)?data: ([^\r\n]*)(?:\r\n\r\n|\n\n)")
-"""One whole event as nearly all are, and nothing besides."""
+"""One whole event as nearly all are."""
 
 
 class FrameTooLarge(ValueError):
@@ -118,11 +118,16 @@ class EventBuffer:
             return
         if self._fresh:
             self._fresh, chunk = False, chunk.removeprefix(b"\xef\xbb\xbf")
-        if (usual := _USUAL.fullmatch(chunk)) and not (self._after_cr or self._open or self._is_begun):
-            if usual.end(1) - usual.start(1) > self._limit:
-                raise FrameTooLarge(f"an event is longer than {self._limit} bytes")
-            yield Event(usual[1])
-            return
+        if not (self._after_cr or self._open or self._is_begun):
+            at = 0
+            while (usual := _USUAL.match(chunk, at)) is not None:
+                data, at = usual[1], usual.end()
+                if len(data) > self._limit:
+                    raise FrameTooLarge(f"an event is longer than {self._limit} bytes")
+                yield Event(data)
+            if at == len(chunk):
+                return
+            chunk = chunk[at:]
         last = chunk[-1:]
         if self._after_cr and chunk[:1] == b"\n":
             chunk = chunk[1:]  # the second half of a CRLF, whose first half has ended the line already

@@ -1,0 +1,172 @@
+"""One call's messages as a stream of events: the answer to its POST.
+
+Owns when they are written, and by whom: at once while the call is young, and by a task from when it lasts, or its
+client does not keep up. Does not know what they say, nor when a call lasts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+import msgspec
+from starlette.types import Receive, Send
+
+from hub_common.tasks import Tasks
+from hub_gateway.frontends.posts import Post
+from hub_gateway.sessions.outbox import Outbox, Reader, Sent
+from hub_gateway.sessions.session import Session
+from hub_gateway.wire.framing import KEEP_ALIVE, encode_event
+
+KEEP_ALIVE_S = 15.0
+
+SSE_HEADERS = [
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class Streaming(msgspec.Struct, eq=False):
+    """The stream of one POST. Made by `begin`."""
+
+    _send: Send
+    _session: Session | None
+    _tasks: Tasks
+    _outbox: Outbox
+    _reader: Reader
+    _first: bytes
+    """What the stream begins with."""
+    _writer: asyncio.Task[None] | None = None
+    _due: bool = False
+    """What there is will be written."""
+    _begun: bool = False
+    _ended: bool = False
+    """The response is whole."""
+
+    def put(self, message: bytes) -> None:
+        """Have a message written after those before it."""
+        self._outbox.put(message)
+        if self._writer is None and not self._due:
+            self._due = True
+            asyncio.get_running_loop().call_soon(self._after_this_round)
+
+    def follow(self) -> None:
+        """The call lasts: from now on a task writes, and keeps the connection alive."""
+        if self._writer is None:
+            self._writer = self._tasks.spawn(self._write_on(), "write")
+
+    def close(self) -> None:
+        """Nothing more comes."""
+        if self._session is None:
+            self._outbox.end()
+        else:
+            self._session.end_stream(self._outbox)
+
+    async def end(self, message: bytes) -> None:
+        """Nothing comes after this message, or none (b""): write what is left, and end the response."""
+        if message:
+            self._outbox.put(message)
+        self.close()
+        if self._writer is None and not self._write():
+            self.follow()
+        if self._writer is not None:
+            await asyncio.wait((self._writer,))
+
+    def stop(self) -> None:
+        """Nobody is there to read it; what comes now waits for whoever takes the stream up."""
+        self._ended = True
+        self._reader.close()
+        if self._writer is not None:
+            self._writer.cancel()
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the client reads it, here or where it has taken it up."""
+        return self._outbox.is_read
+
+    def _after_this_round(self) -> None:
+        # A response that came together with the message is then here as well, and goes out with it.
+        asyncio.get_running_loop().call_soon(self._write_due)
+
+    def _write_due(self) -> None:
+        self._due = False
+        if self._writer is None and not self._write():
+            self.follow()
+
+    def _write(self) -> bool:
+        """Write what there is; False where the client has to be waited for."""
+        post = cast("Post", self._send)  # the others have a writer from the start
+        while not (self._ended or post.gone):
+            if post.is_blocked:
+                return False
+            fresh = self._reader.take()
+            more = self._reader.reads and not self._outbox.is_spent
+            if more and not fresh:
+                break
+            post.piece(self._events(fresh), more)
+            self._reader.let_go()
+            self._ended = not more
+        return True
+
+    async def _write_on(self) -> None:
+        """Write what comes, in as few pieces as it takes: each is a packet."""
+        if not isinstance(self._send, Post):
+            await self._send({"type": "http.response.start", "status": 200, "headers": SSE_HEADERS})
+        if not (self._begun or self._outbox.has_unread):
+            await self._piece(self._events([]) or KEEP_ALIVE)
+        more = True
+        if self._reader.reads:
+            async for fresh in self._outbox.read(self._reader.after, idle_s=KEEP_ALIVE_S):
+                more = not self._outbox.is_spent
+                await self._piece(self._events(fresh) or KEEP_ALIVE, more)
+        if more:
+            await self._piece(b"", False)
+
+    async def _piece(self, data: bytes, more: bool = True) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+
+    def _events(self, fresh: list[Sent]) -> bytes:
+        """Messages as events. Their ids promise that a lost stream can be taken up again: only a session can keep that
+        promise."""
+        resumable, outbox = self._session is not None, self._outbox
+        events = [
+            encode_event(sent.message, event_id=outbox.event_id(sent.place) if resumable else None) for sent in fresh
+        ]
+        if not self._begun:
+            self._begun = True
+            events.insert(0, self._first)
+        return b"".join(events)
+
+
+def begin(send: Send, session: Session | None, tasks: Tasks) -> Streaming:
+    """Answer by a stream, whose task, if it gets one, is one of `tasks`."""
+    first = b""
+    if session is None:
+        outbox = Outbox("call", resumable=False)
+    else:
+        outbox = session.open_stream()
+        if session.revision >= "2025-11-25":
+            first = encode_event(b"", event_id=outbox.event_id(0))
+    streaming = Streaming(send, session, tasks, outbox, outbox.reader(), first)
+    if isinstance(send, Post):
+        send.begin(200, SSE_HEADERS)
+    else:
+        streaming.follow()
+    return streaming
+
+
+async def until_disconnect(receive: Receive, writer: asyncio.Task[None], tasks: Tasks) -> None:
+    """Let a stream's writer run until the client goes or the stream ends."""
+
+    async def gone() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        writer.cancel()
+
+    watcher = tasks.spawn(gone(), "watch")
+    try:
+        await asyncio.wait((writer,))
+    finally:
+        watcher.cancel()
+        writer.cancel()
