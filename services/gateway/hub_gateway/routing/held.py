@@ -56,8 +56,8 @@ class Held(msgspec.Struct, eq=False):
     exchange: Exchange
     request: Request
     """Makes the call."""
-    turn: asyncio.Future[None]
-    """Done when the upstream has asked something, or the call has ended."""
+    turn: asyncio.Future[None] | None = None
+    """Done when the upstream has asked something, or the call has ended; None where that ends the call."""
     questions: dict[str, tuple[str, bytes]] = {}
     answers: dict[str, Answer] = {}
     missing: dict[str, Any] | None = None
@@ -107,8 +107,11 @@ class Held(msgspec.Struct, eq=False):
 
     def wake(self) -> None:
         """There is something to tell the client."""
-        if not self.turn.done():
-            self.turn.set_result(None)
+        if self.turn is not None:
+            if not self.turn.done():
+                self.turn.set_result(None)
+        elif self.task is not None:
+            self.task.cancel()
 
     def result_raw(self, request_state: str) -> bytes:
         """The `InputRequiredResult` for the open questions."""
@@ -189,9 +192,12 @@ class Holding:
         Raises:
             MissingCapability: it asked for what the client did not declare; the call is cancelled.
         """
-        held = Held(exchange, request, asyncio.get_running_loop().create_future())
+        held = Held(exchange, request)
+        if not _can_be_asked(exchange):
+            return await _unheld(held)
+        held.turn = asyncio.get_running_loop().create_future()
         self._workers.give(held)
-        return await self._outcome(held)
+        return await self._outcome(held, held.turn)
 
     async def resume(self, exchange: Exchange) -> Reply:
         """Take a client's answers to the call that waits for them.
@@ -221,7 +227,7 @@ class Holding:
         held.take(responses)
         if held.questions or held.outcome is not None:
             held.wake()
-        return await self._outcome(held)
+        return await self._outcome(held, held.turn)
 
     async def close(self) -> None:
         """Cancel every call that waits."""
@@ -231,10 +237,10 @@ class Holding:
         self._waiting.clear()
         await self._tasks.close()
 
-    async def _outcome(self, held: Held) -> Reply:
+    async def _outcome(self, held: Held, turn: asyncio.Future[None]) -> Reply:
         """Wait for the call's end or for a question, whichever comes first."""
         try:
-            await held.turn
+            await turn
         except asyncio.CancelledError:
             held.drop()
             raise
@@ -245,8 +251,7 @@ class Holding:
             return outcome
         if held.missing is not None:
             held.drop()
-            missing = {"requiredCapabilities": held.missing}
-            raise MissingCapability(f"The server needs the client capability {', '.join(held.missing)}", missing)
+            raise _lacking(held.missing)
         return Reply(held.result_raw(self._hold(held)))
 
     def _hold(self, held: Held) -> str:
@@ -269,6 +274,33 @@ class Holding:
             return None
         replica, _, token = text.removeprefix(_PREFIX).partition(".")
         return replica, token
+
+
+async def _unheld(held: Held) -> Reply:
+    """Make a call in the task of its request: it never lasts beyond that, since its client can be asked nothing."""
+    held.task = task = asyncio.current_task()
+    try:
+        return await held.request(held)
+    except asyncio.CancelledError:
+        if held.missing is None or task is None or task.uncancel():
+            raise
+        raise _lacking(held.missing) from None
+    finally:
+        held.task = None
+
+
+def _can_be_asked(exchange: Exchange) -> bool:
+    """Whether a question may come of a request: its client declared that it answers some."""
+    if exchange.message.method not in MAY_ASK or exchange.caller.capabilities_raw == b"{}":
+        return False
+    capabilities = declared(exchange)
+    return any(needed in capabilities for needed in NEEDS.values())
+
+
+def _lacking(missing: dict[str, Any]) -> MissingCapability:
+    return MissingCapability(
+        f"The server needs the client capability {', '.join(missing)}", {"requiredCapabilities": missing}
+    )
 
 
 def _as_asked_now(params_raw: bytes) -> bytes:

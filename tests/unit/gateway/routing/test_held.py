@@ -39,14 +39,15 @@ def exchange(name: str = "tool", **params: Any) -> Exchange:
 class Upstream:
     """Asks for a form in every call and answers with the form; says when a call was cancelled."""
 
-    def __init__(self, question: bytes = FORM) -> None:
+    def __init__(self, question: bytes | None = FORM) -> None:
         self.cancelled = asyncio.Event()
         self._question = question
 
     async def request(self, listener: Listener) -> Reply:
         """One call."""
         answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        listener.ask(codec.decode(self._question), Answer(answered.set_result))
+        if self._question is not None:
+            listener.ask(codec.decode(self._question), Answer(answered.set_result))
         try:
             return await answered
         except asyncio.CancelledError:
@@ -104,15 +105,30 @@ async def test_a_state_of_another_gateway_is_refused() -> None:
             await there.resume(exchange(requestState=state, inputResponses={}))
 
 
-async def test_a_call_that_needs_what_the_client_lacks_is_cancelled() -> None:
+@pytest.mark.parametrize("capabilities_raw", [b"{}", b'{"extensions":{}}', b'{"roots":{}}'])
+async def test_a_call_that_needs_what_the_client_lacks_is_cancelled(capabilities_raw: bytes) -> None:
     upstream = Upstream()
     asking = exchange()
-    asking.caller = Caller(capabilities_raw=b"{}")
+    asking.caller = Caller(capabilities_raw=capabilities_raw)
     async with holding() as held:
         with pytest.raises(MissingCapability) as refused:
             await held.call(asking, upstream.request)
         await upstream.saw_cancel()
     assert json.loads(refused.value.error_raw)["data"] == {"requiredCapabilities": {"elicitation": {}}}
+
+
+@pytest.mark.parametrize("capabilities_raw", [b"{}", b'{"elicitation":{}}'])
+async def test_a_call_whose_client_goes_away_is_cancelled(capabilities_raw: bytes) -> None:
+    upstream = Upstream(question=None)
+    asking = exchange()
+    asking.caller = Caller(capabilities_raw=capabilities_raw)
+    async with holding() as held:
+        calling = asyncio.ensure_future(held.call(asking, upstream.request))
+        await asyncio.sleep(0.01)
+        calling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await calling
+        await upstream.saw_cancel()
 
 
 @pytest.mark.parametrize(
