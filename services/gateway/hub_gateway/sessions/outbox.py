@@ -235,6 +235,8 @@ class Outbox:
         fresh: list[Sent] = []
         if kept[-1].place == after + 1:
             fresh.append(kept[-1])
+        elif kept[0].place > after and self._size_bytes < AT_ONCE_BYTES:
+            fresh += kept
         else:
             later = list(takewhile(lambda sent: sent.place > after, reversed(kept)))
             size_bytes = 0

@@ -45,9 +45,9 @@ class _Call(Waiter):
 
     def prolong(self) -> None:
         """Begin its time anew, but for the very end of it."""
-        if self.timeout_s < float("inf"):
-            now_s = asyncio.get_running_loop().time()
-            self.deadline_s = min(max(self.deadline_s, now_s + self.timeout_s), self.latest_s)
+        deadline_s = asyncio.get_running_loop().time() + self.timeout_s
+        if deadline_s > self.deadline_s:
+            self.deadline_s = deadline_s if deadline_s < self.latest_s else self.latest_s
 
     def expire(self) -> None:
         """Interrupt the task; `request` turns the cancellation into UpstreamTimeout."""

@@ -32,7 +32,7 @@ RELATED_TASK_END = b'related-task"'
 SHORT_BYTES = 2_048
 """What is longer is not remembered from one request to the next."""
 
-_HOP = frozenset({PROTOCOL_VERSION, CLIENT_INFO, CLIENT_CAPABILITIES, LOG_LEVEL})
+_NOT_PASSED = frozenset({PROTOCOL_VERSION, CLIENT_INFO, CLIENT_CAPABILITIES, LOG_LEVEL, PROGRESS_TOKEN})
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -111,12 +111,11 @@ def _write(meta_raw: bytes, era: Era, revision: str, caller: Caller, progress_to
     """The `_meta` for an upstream; b"" where there is nothing in it."""
     meta: dict[str, bytes | Raw] = {}
     if meta_raw:
-        meta.update((key, value) for key, value in rewrite.members(meta_raw).items() if key not in _HOP)
-        meta.pop(PROGRESS_TOKEN, None)
+        meta = {key: value for key, value in rewrite.members(meta_raw).items() if key not in _NOT_PASSED}
     if progress_token_raw is not None:
         meta[PROGRESS_TOKEN] = progress_token_raw
     if era is Era.STATELESS:
-        meta[PROTOCOL_VERSION] = rewrite.encode_text(revision)
+        meta[PROTOCOL_VERSION] = rewrite.text_raw(revision)
         if caller.client_info_raw:
             meta[CLIENT_INFO] = caller.client_info_raw
         meta[CLIENT_CAPABILITIES] = caller.capabilities_raw
