@@ -7,15 +7,13 @@ server-sent events.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 import msgspec
 
 _BREAKS = bytes.maketrans(b"\r\n", b"  ")
 _RETRY_DIGITS = 12
-_USUAL = re.compile(rb"(?:event: message\r?\n)?data: ([^\r\n]*)(?:\r\n\r\n|\n\n)")
-"""One whole event as nearly all are."""
+_CR = 13
 
 
 class FrameTooLarge(ValueError):
@@ -91,6 +89,29 @@ KEEP_ALIVE = b": \r\n\r\n"
 """A comment: no event, but a byte on the wire that keeps proxies from closing a quiet stream."""
 
 
+def _usual_event(chunk: bytes, at: int) -> tuple[bytes, int] | None:
+    """Read one whole event as nearly all are, a name that says nothing and one line of data: the data, and where the
+    next event begins. None where it is another."""
+    start = at
+    if chunk.startswith(b"event: message", at):
+        start = chunk.find(b"\n", at) + 1
+        if chunk[at + 14 : start] not in (b"\r\n", b"\n"):
+            return None
+    if not chunk.startswith(b"data: ", start):
+        return None
+    start += 6
+    end = chunk.find(b"\n", start)
+    if end < 0:
+        return None
+    if end > start and chunk[end - 1] == _CR:
+        data, again, line_break = chunk[start : end - 1], end + 3, b"\r\n"
+    else:
+        data, again, line_break = chunk[start:end], end + 2, b"\n"
+    if chunk[end + 1 : again] != line_break or data.find(b"\r") >= 0:
+        return None
+    return data, again
+
+
 class EventBuffer:
     """Parses an SSE stream fed in chunks of any size."""
 
@@ -120,8 +141,8 @@ class EventBuffer:
             self._fresh, chunk = False, chunk.removeprefix(b"\xef\xbb\xbf")
         if not (self._after_cr or self._open or self._is_begun):
             at = 0
-            while (usual := _USUAL.match(chunk, at)) is not None:
-                data, at = usual[1], usual.end()
+            while (usual := _usual_event(chunk, at)) is not None:
+                data, at = usual
                 if len(data) > self._limit:
                     raise FrameTooLarge(f"an event is longer than {self._limit} bytes")
                 yield Event(data)
