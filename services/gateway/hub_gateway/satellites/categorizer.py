@@ -20,6 +20,7 @@ from hub_gateway.catalog.entry import Entry
 from hub_gateway.config.filter_model import ToolFiltering
 from hub_gateway.errors import SatelliteError
 from hub_gateway.exposure.current import Category
+from hub_gateway.satellites.patience import Patience
 
 _SOURCES = {
     pb.SOURCE_PATTERN: "pattern",
@@ -58,6 +59,7 @@ class Categorizer:
         self._channel = open_channel(target, interceptors)
         self._stub = categorizer_pb2_grpc.CategorizerServiceStub(self._channel)
         self._timeout_s = timeout_s
+        self._analyzing = Patience("categorizer")
         self._llm_timeout_s = llm_timeout_s
         self.reason: str | None = None
         """Why the last call failed; None after a call that did not."""
@@ -95,12 +97,12 @@ class Categorizer:
         """Ask the LLM what of the shortlist (entry to category) fits a prompt.
 
         Raises:
-            SatelliteError: no LLM is configured, or it did not answer in time.
+            SatelliteError: no LLM is configured, it did not answer in time, or it is not asked.
         """
         request = pb.AnalyzePromptRequest(prompt=prompt, context=context, taxonomy=_taxonomy(policy))
         for entry, category in shortlist.items():
             request.shortlist.add(public_name=entry.public_name, category=category, description=describe(entry).text)
-        answer: pb.AnalyzePromptResponse = await self._call(self._stub.AnalyzePrompt, request, self._llm_timeout_s)
+        answer: pb.AnalyzePromptResponse = await self._call(self._patiently, request, self._llm_timeout_s)
         return Analysis(
             frozenset(answer.categories),
             tuple(answer.public_names),
@@ -126,6 +128,16 @@ class Categorizer:
         """Close the channel."""
         await self._channel.close(None)
 
+    async def _patiently(self, request: pb.AnalyzePromptRequest, timeout: float) -> pb.AnalyzePromptResponse:
+        return await self._analyzing.ask(self._analyze, request, timeout)
+
+    async def _analyze(self, request: pb.AnalyzePromptRequest, timeout: float) -> pb.AnalyzePromptResponse:
+        """AnalyzePrompt. Where the last one ran out of time, it is found out first, in less time, whether anybody is
+        there: with an LLM that is slow the service still answers, and prompts may be rarer than pauses."""
+        if self._analyzing.in_doubt:
+            await self._stub.Describe(pb.DescribeRequest(), timeout=self._timeout_s)
+        return await self._stub.AnalyzePrompt(request, timeout=timeout)
+
     async def _call(self, method: Any, request: Any, timeout_s: float) -> Any:
         try:
             answer = await method(request, timeout=timeout_s)
@@ -134,6 +146,9 @@ class Categorizer:
             # UNAVAILABLE with this text is the service's own word that no LLM is there, not its absence.
             self.reason = None if "LLM" in str(fault.details()) else reason
             raise SatelliteError(reason) from fault
+        except SatelliteError as fault:
+            self.reason = str(fault)
+            raise
         self.reason = None
         return answer
 

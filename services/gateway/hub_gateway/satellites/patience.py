@@ -6,6 +6,7 @@ Owns when a call is not made at all. Does not know what is asked.
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
@@ -20,13 +21,20 @@ FAILURES = 2
 PAUSE_S = 5.0
 """How long no call is made after that; then one is tried."""
 
+_log = logging.getLogger(__name__)
+
 
 class Patience:
-    """The patience with one satellite, which has answered so far."""
+    """The patience with one satellite, or with one thing it is asked, which has answered so far."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._breaker = Breaker(FAILURES, PAUSE_S, time.monotonic)
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the last call ran out of time."""
+        return self._breaker.failures > 0
 
     async def ask(self, method: Any, request: Any, timeout_s: float) -> Any:
         """Make a call and return its answer.
@@ -42,9 +50,26 @@ class Patience:
             answer = await method(request, timeout=timeout_s)
         except grpc.aio.AioRpcError as fault:
             if fault.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-                breaker.failure()
+                self._late()
             else:
-                breaker.success()  # whatever it says, it is said at once
+                self._answered()  # whatever it says, it is said at once
             raise
-        breaker.success()
+        self._answered()
         return answer
+
+    def _late(self) -> None:
+        was_closed = self._breaker.state == "closed"
+        self._breaker.failure()
+        if was_closed and self._breaker.state != "closed":
+            _log.warning(
+                "%s: it let %d calls in a row run out of time; now one is tried every %g s",
+                self._name,
+                self._breaker.failures,
+                PAUSE_S,
+            )
+
+    def _answered(self) -> None:
+        was_closed = self._breaker.state == "closed"
+        self._breaker.success()
+        if not was_closed:
+            _log.info("%s: it answers again", self._name)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import grpc.aio
 import pytest
 
 from hub_categorizer.servicer import start
@@ -13,8 +18,11 @@ from hub_gateway.catalog.entry import Offering
 from hub_gateway.config.filter_model import CategoryFilter, ToolFiltering
 from hub_gateway.errors import SatelliteError
 from hub_gateway.satellites.categorizer import Categorizer
+from hub_gateway.satellites.patience import FAILURES, PAUSE_S
+from tests.support.waiting import until
 from tests.unit.categorizer.conftest import llm_settings
 from tests.unit.categorizer.gemini_stand_in import GeminiStandIn, all_as, gemini_stand_in, json_reply
+from tests.unit.categorizer.test_process import COMMAND, environment
 from tests.unit.gateway.catalog.offerings import catalog, raw
 from tests.unit.gateway.satellites.conftest import Satellites
 
@@ -116,3 +124,54 @@ async def test_an_llm_refines_and_chooses(gemini: GeminiStandIn, tmp_path: Path)
     await client.close()
     await server.stop(0)
     await store.close()
+
+
+class Asked(grpc.aio.UnaryUnaryClientInterceptor):
+    """Notes the rpcs that are called."""
+
+    def __init__(self) -> None:
+        self.rpcs: list[str] = []
+
+    async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        method = client_call_details.method
+        self.rpcs.append((method if isinstance(method, str) else method.decode()).rpartition("/")[2])
+        return await continuation(client_call_details, request)
+
+
+async def test_one_that_is_frozen_is_not_waited_for_by_every_prompt(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "hub_gateway.satellites.patience")
+    address = f"unix:{tmp_path}/categorizer"
+    variables = environment(tmp_path, HUB_CATEGORIZER_ADDRESS=address)
+    process = await asyncio.create_subprocess_exec(*COMMAND, env=variables)
+    asked = Asked()
+    client = Categorizer(address, 1.0, 1.0, [asked])
+
+    async def analyze() -> str:
+        """Why it did not: here is no LLM."""
+        with pytest.raises(SatelliteError) as fault:
+            await client.analyze_prompt("read it", "", {}, POLICY)
+        return "" if client.reason is None else str(fault.value)
+
+    try:
+        await until(analyze, lambda why: not why, 10 * PAUSE_S, "it answers")
+        process.send_signal(signal.SIGSTOP)
+        asked.rpcs.clear()
+        for _ in range(FAILURES):
+            assert await analyze() == "categorizer: DEADLINE_EXCEEDED"
+        assert {await analyze() for _ in range(100)} == {"categorizer: it let 2 calls in a row run out of time"}
+        # In doubt, what takes no LLM's time finds out whether anybody is there.
+        assert asked.rpcs == ["AnalyzePrompt", "Describe"]
+        process.send_signal(signal.SIGCONT)
+        assigned = await client.categorize(CATALOG.entries, POLICY)
+        assert len(assigned) == len(CATALOG.entries), "what needs no LLM is asked meanwhile"
+        await until(analyze, lambda why: not why, 10 * PAUSE_S, "it is asked again")
+    finally:
+        process.kill()
+        await process.wait()
+        await client.close()
+    assert [record.getMessage() for record in caplog.records] == [
+        "categorizer: it let 2 calls in a row run out of time; now one is tried every 5 s",
+        "categorizer: it answers again",
+    ]
