@@ -114,6 +114,10 @@ def filter_dry_run(
     raise typer.Exit(dry_run(url, file, view, as_json=as_json))
 
 
+_SHUTDOWN = "the client that starts a hub of its own ends it; else the hub runs as a service"
+GONE = {"--auto-shutdown": _SHUTDOWN, "--shutdown-delay": _SHUTDOWN}
+"""Options of MCP Hub 4 that `serve` has no more, and what is done now (`docs/migration.md`)."""
+
 _OF_ALL = frozenset({"-h", "--help", "--version"})
 
 
@@ -122,6 +126,9 @@ def main() -> None:
     given = sys.argv[1:]
     if given and given[0].startswith("-") and given[0] not in _OF_ALL:
         given = ["serve", *given]
+    if given[:1] == ["serve"] and (gone := [name for each in given if (name := each.partition("=")[0]) in GONE]):
+        typer.echo(f"mcp-hub: {gone[0]} is gone since MCP Hub 5: {GONE[gone[0]]}", err=True)
+        raise SystemExit(2)
     app(given)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from hub_cli.__main__ import GONE
 from hub_gateway.config.load import load
 from tests.support.processes import EVERYTHING, stdio_entry
 
@@ -93,7 +94,11 @@ def test_options_without_a_word_are_those_of_serve(tmp_path: Path, arguments: tu
     assert (code, words.splitlines()[0]) == (2, "mcp-hub: mine.json: no such file")
 
 
-def test_an_option_that_is_no_more_is_named(tmp_path: Path) -> None:
-    code, words = serve(tmp_path, "--port", "7000", "--auto-shutdown", words=())
-    assert code == 2
-    assert "--auto-shutdown" in words
+@pytest.mark.parametrize("words", ((), ("serve",)))
+@pytest.mark.parametrize("option", (("--auto-shutdown",), ("--shutdown-delay", "5000"), ("--shutdown-delay=5000",)))
+def test_an_option_that_is_no_more_says_what_is_done_now(
+    tmp_path: Path, option: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    code, said = serve(tmp_path, "--port", "7000", *option, words=words)
+    name = option[0].partition("=")[0]
+    assert (code, said) == (2, f"mcp-hub: {name} is gone since MCP Hub 5: {GONE[name]}\n")

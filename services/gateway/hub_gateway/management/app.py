@@ -35,6 +35,7 @@ from hub_gateway.management import (
 from hub_gateway.management.bodies import answer, iso
 from hub_gateway.management.deps import Deps
 from hub_gateway.management.filter_stats import counted
+from hub_gateway.management.gone import INSTEAD, Gone
 from hub_gateway.management.list_tokens import ListTokens
 from hub_gateway.management.reach import Reach
 
@@ -47,8 +48,9 @@ def management_app(deps: Deps) -> Starlette:
     """The application for every path but the MCP endpoint's. It holds nothing that has to be closed."""
     clock = deps.clock
 
-    async def tell(_request: Request, fault: Exception) -> Response:
-        return told(fault, clock())
+    async def tell(request: Request, fault: Exception) -> Response:
+        nowhere = isinstance(fault, HTTPException) and fault.status_code == HTTPStatus.NOT_FOUND
+        return told(Gone(request.url.path) if nowhere and request.url.path in INSTEAD else fault, clock())
 
     app = Starlette(
         routes=routes(deps),

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from hub_gateway.management.app import management_app
+from hub_gateway.management.gone import INSTEAD
 from tests.unit.gateway.management.asgi import Answer, ask
 from tests.unit.gateway.management.house import BODY_LIMIT_BYTES, House
 
@@ -27,6 +28,12 @@ def told(answer: Answer, status: int, code: str) -> str:
 @pytest.mark.parametrize("path", ["/api", "/api/nothing", "/api/servers/", "/", "/api/servers/nothing", "/health"])
 async def test_unknown_path(house: House, path: str) -> None:
     told(await house.get(path), 404, "NOT_FOUND")
+
+
+@pytest.mark.parametrize("path", INSTEAD)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_route_that_is_no_more_says_what_does_its_work(house: House, path: str, method: str) -> None:
+    assert INSTEAD[path] in told(await ask(house.app(), method, path), 410, "GONE")
 
 
 async def test_wrong_method(house: House) -> None:
