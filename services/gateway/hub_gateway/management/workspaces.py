@@ -74,6 +74,7 @@ class Workspaces:
         self._started_at = started_at
         self._heartbeat_s = heartbeat_s
         self._hostname = socket.gethostname()
+        self._cwd = str(Path.cwd())  # which may be removed while the process goes on
         self._key = f"{self._hostname}:{port}"
         self._writing = asyncio.Lock()
         self._ended = asyncio.Event()
@@ -82,7 +83,7 @@ class Workspaces:
     def own(self) -> Workspace:
         """This process's entry as of now."""
         return Workspace(
-            cwd=str(Path.cwd()),
+            cwd=self._cwd,
             config_files=tuple(map(str, self._config_files())),
             pid=os.getpid(),
             port=self._port,

@@ -82,6 +82,15 @@ async def test_ready_without_waiting_for_servers_or_satellites(small: House) -> 
     assert (await small.get("/readyz")).json() == {"status": "ok"}
 
 
+async def test_it_is_told_where_the_hubs_own_folder_is_gone(
+    small: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert (await small.get("/api/health")).json()["status"] == "ok"
+
+
 async def test_many_questions_are_one_probe(small: House) -> None:
     app = small.app()
     before = (await ask(app, "GET", "/api/health")).json()["satellites"]["filter"]
