@@ -40,7 +40,7 @@ from hub_gateway.frontends.posts import MCP_PATH, link
 from hub_gateway.frontends.server import DRAIN_S, HttpServer, http_server, listen
 from hub_gateway.frontends.streamable_http import StreamableHttp
 from hub_gateway.management.app import management_app
-from hub_gateway.management.deps import Deps
+from hub_gateway.management.deps import Deps, Refused
 from hub_gateway.management.metrics import Metrics
 from hub_gateway.management.workspaces import Workspaces
 from hub_gateway.routing.calls import Calls
@@ -116,8 +116,7 @@ class Gateway:
     ) -> None:
         self._edits = changes(paths)  # before the first load, so that no edit falls in between
         self.document: Document = load(paths)
-        self.refused: tuple[str, ...] = ()
-        """Why what stands in its files now is not in force; empty where it is."""
+        self.refused = Refused()
         self.state = "starting"
         self.settings = settings
         self._paths = paths
@@ -416,17 +415,21 @@ class Gateway:
             try:
                 document = load(self._paths)
             except ConfigError as fault:
-                self.refused = tuple(fault.faults)
+                self._refuse(*fault.faults)
                 _log.error("the config stays as it was: %s", fault)
                 continue
             except Exception as fault:
-                self.refused = (f"cannot be read: {type(fault).__name__}",)
+                self._refuse(f"cannot be read: {type(fault).__name__}")
                 _log.exception("the config cannot be read, and stays as it was")
                 continue
-            self.refused = ()
             try:
                 await self.apply(document)
-            except Exception:
+            except Exception as fault:
+                self._refuse(f"not wholly in force: {type(fault).__name__}; the log says more")
                 _log.exception("the config is not wholly in force; the next change is applied again")
                 continue
+            self.refused = Refused()
             _log.info("config applied: %s", ", ".join(map(str, self.config_files)))
+
+    def _refuse(self, *faults: str) -> None:
+        self.refused = Refused(faults, time.time())

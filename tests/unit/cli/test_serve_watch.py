@@ -51,7 +51,9 @@ async def test_edits_go_on_being_applied(tmp_path: Path) -> None:
 
 async def test_an_edit_that_is_refused_is_told_until_one_is_applied(tmp_path: Path) -> None:
     async def refused() -> list[str]:
-        return (await hub.api("GET", "/api/health"))[1]["config"]["refused"]
+        config = (await hub.api("GET", "/api/health"))[1]["config"]
+        assert (config["refusedAt"] is not None) is bool(config["refused"])
+        return config["refused"]
 
     with hubs.running({"mcpServers": {"one": SERVER}}, tmp_path, "--watch") as hub:
         assert await refused() == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from hub_common.store import Store
 from hub_gateway.config.model import Document
@@ -20,6 +21,14 @@ from hub_gateway.upstreams.fleet import Fleet
 from hub_gateway.upstreams.oauth.authorizations import Authorizations
 
 
+class Refused(NamedTuple):
+    """Why what stands in the config files now is not in force, or not wholly, and since when (Unix time in seconds);
+    empty where it is."""
+
+    faults: tuple[str, ...] = ()
+    since: float | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Deps:
     """The parts of the running gateway.
@@ -27,7 +36,7 @@ class Deps:
     Attributes:
         settings: as in force; `filter_target` and `categorizer_target` are the addresses really dialled.
         document: returns the config document in force now.
-        refused: returns why what stands in its files now is not in force; empty where it is.
+        refused: returns why what stands in its files now is not in force.
         authorizations: which the fleet was given.
         metrics: whose `observe` the fleet was given.
         state: returns "starting", "ready" or "stopping".
@@ -37,7 +46,7 @@ class Deps:
 
     settings: GatewaySettings
     document: Callable[[], Document]
-    refused: Callable[[], tuple[str, ...]]
+    refused: Callable[[], Refused]
     fleet: Fleet
     authorizations: Authorizations
     current: Current

@@ -58,7 +58,7 @@ async def _health(deps: Deps, reach: Reach) -> dict[str, Any]:
         and all(s.ok and s.reason is None for s in seen.values())
         and all(u["status"] in FINE for u in upstreams)
     )
-    document = deps.document()
+    document, refused = deps.document(), deps.refused()
     allowed = counts(deps.current.default.allowed)
     # A store that is away is not waited for.
     workspaces = (await deps.workspaces.known())[0] if store.healthy else deps.workspaces.alone()
@@ -76,7 +76,8 @@ async def _health(deps: Deps, reach: Reach) -> dict[str, Any]:
         "config": {
             "files": [str(path.absolute()) for path in document.sources],
             "warnings": document.warnings,
-            "refused": deps.refused(),
+            "refused": refused.faults,
+            "refusedAt": None if refused.since is None else iso(refused.since),
         },
         "mcpEndpoint": {
             "activeClients": len(deps.sessions),

@@ -26,7 +26,8 @@ from hub_gateway.config.load import load
 from hub_gateway.config.model import Document
 from hub_gateway.exposure.current import Current
 from hub_gateway.exposure.view import Look
-from hub_gateway.management.app import Deps, management_app
+from hub_gateway.management.app import management_app
+from hub_gateway.management.deps import Deps, Refused
 from hub_gateway.management.metrics import Metrics
 from hub_gateway.management.workspaces import Workspaces
 from hub_gateway.routing.calls import Calls
@@ -157,7 +158,7 @@ def _tied(
     return Deps(
         settings=settings,
         document=lambda: document,
-        refused=lambda: (),
+        refused=Refused,
         fleet=fleet,
         authorizations=authorizations,
         current=current,

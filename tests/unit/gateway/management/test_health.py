@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hub_gateway.wire.meta import Caller
+from tests.support import raw_http
+from tests.support.gateway import gateway
 from tests.support.processes import RAW, stdio_entry
+from tests.support.waiting import until
 from tests.unit.gateway.management.asgi import ask
 from tests.unit.gateway.management.conftest import until_ready
 from tests.unit.gateway.management.house import House, built
@@ -96,3 +102,29 @@ async def test_many_questions_are_one_probe(small: House) -> None:
     before = (await ask(app, "GET", "/api/health")).json()["satellites"]["filter"]
     await small.filter_server.stop(0)
     assert (await ask(app, "GET", "/api/health")).json()["satellites"]["filter"] == before
+
+
+async def test_an_edit_that_could_be_read_and_not_applied_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with gateway({}, tmp_path, watch=True) as house:
+
+        async def told() -> dict[str, Any]:
+            answer = await raw_http.send("GET", f"http://127.0.0.1:{house.gateway.port}/api/health", b"", {})
+            return answer.json()["config"]
+
+        def edit(views: dict[str, object]) -> None:
+            (tmp_path / "mcp-servers.json").write_text(json.dumps({"mcpServers": {}, "views": views}))
+
+        assert ((await told())["refused"], (await told())["refusedAt"]) == ([], None)
+        (tmp_path / "gone").mkdir()  # the hub's own folder, which placeholders of views may mean
+        monkeypatch.chdir(tmp_path / "gone")
+        (tmp_path / "gone").rmdir()
+        edit({"v": {}})
+        config = await until(told, lambda config: config["refused"], 20.0, "the fault is told")
+        assert config["refused"] == ["not wholly in force: FileNotFoundError; the log says more"]
+        assert datetime.fromisoformat(config["refusedAt"]).tzinfo == UTC
+        monkeypatch.chdir(tmp_path)
+        edit({"w": {}})
+        config = await until(told, lambda config: not config["refused"], 20.0, "the next edit is applied")
+        assert config["refusedAt"] is None
