@@ -87,6 +87,7 @@ def load(paths: Sequence[Path]) -> Document:
         else:
             invalid[name] = server
     _warn_of_shared_prefixes(servers, merged)
+    _warn_of_chosen_prefixes(servers, merged)
     return Document(
         servers, invalid, filtering, tuple(merged.sources), tuple(merged.findings.warnings), views, merged.places
     )
@@ -102,13 +103,32 @@ def _warn_of_shared_prefixes(servers: Mapping[str, ServerConfig], merged: _Merge
         for name in names:
             if len(names) > 1 and name != prefix:
                 others = ", ".join(repr(each) for each in names if each != name)
-                written, own = merged.servers[name], Findings()
-                own.warn(
-                    written.path,
+                _warn(
+                    name,
                     f"its names begin with {prefix}_ and a hash, to differ from those of {others}; `prefix` gives it "
                     "another beginning",
+                    merged,
                 )
-                _take(own, written.source, merged.findings)
+
+
+def _warn_of_chosen_prefixes(servers: Mapping[str, ServerConfig], merged: _Merged) -> None:
+    """Of a `prefix` that another server has, or would have where its names are taken: globs mean both."""
+    by_prefix: dict[str, set[str]] = {}
+    for name, server in servers.items():
+        for prefix in (own_prefix(name), server.prefix):
+            by_prefix.setdefault(prefix or "", set()).add(name)
+    for name, server in servers.items():
+        if server.prefix and (others := sorted(by_prefix[server.prefix] - {name})):
+            shared = ", ".join(map(repr, others))
+            _warn(
+                name, f"`prefix`: names of {shared} may begin with {server.prefix}__ too, and rules mean both", merged
+            )
+
+
+def _warn(name: str, sentence: str, merged: _Merged) -> None:
+    written, own = merged.servers[name], Findings()
+    own.warn(written.path, sentence)
+    _take(own, written.source, merged.findings)
 
 
 def _read(path: Path, merged: _Merged) -> bool:

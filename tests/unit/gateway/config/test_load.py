@@ -292,6 +292,18 @@ def test_filtering_may_stand_in_a_file_of_its_own(tmp_path: Path) -> None:
             "mcpServers.a-b: its names begin with a_b_ and a hash, to differ from those of 'a_b'",
         ),
         (
+            {"mcpServers": {"git.hub": {"command": "x"}, "b": {"command": "y", "prefix": "git_hub"}}},
+            "mcpServers.b: `prefix`: names of 'git.hub' may begin with git_hub__ too, and rules mean both",
+        ),
+        (
+            {"mcpServers": {"a": {"command": "x", "prefix": "z"}, "b": {"command": "y", "prefix": "a"}}},
+            "mcpServers.b: `prefix`: names of 'a' may begin with a__ too, and rules mean both",
+        ),
+        (
+            {"mcpServers": {n: {"command": "x", "prefix": "db"} for n in ("a", "b", "c")}},
+            "mcpServers.a: `prefix`: names of 'b', 'c' may begin with db__ too, and rules mean both",
+        ),
+        (
             {
                 "mcpServers": {"git": {"command": "x"}},
                 "toolFiltering": {"enabled": True, "serverFilter": {"mode": "allowlist", "servers": ["git"]}},
@@ -306,6 +318,7 @@ def test_what_a_person_is_warned_of(tmp_path: Path, document: object, warning: s
 
 def test_servers_with_prefixes_of_their_own_share_none(tmp_path: Path) -> None:
     servers = {"a_b": {"command": "x"}, "a-b": {"command": "y", "prefix": "other"}, "c": {"command": "z"}}
+    servers |= {name: {"command": "x", "prefix": prefix} for name, prefix in {"d": "", "e": "", "f": "f"}.items()}
     assert loaded(tmp_path, {"mcpServers": servers}).warnings == ()
 
 
