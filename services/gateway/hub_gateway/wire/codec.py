@@ -105,7 +105,7 @@ def is_batch(body: bytes) -> bool:
 
 def _check(message: Message) -> None:
     id_raw = bytes(message.id)
-    # An error may answer a request whose id could not be read, and then has null for one (JSON-RPC 2.0 §5).
+    # An error may answer a request whose id could not be read, and then has none, or null for one (JSON-RPC 2.0 §5).
     if not id_raw.isdigit() and id_raw and not _ID.fullmatch(id_raw) and (id_raw != _NULL_ID or not message.error):
         raise MalformedMessage(INVALID_REQUEST, "Invalid Request: id must be a string or a number")
     if message.jsonrpc != "2.0":
@@ -140,7 +140,11 @@ def result(id_raw: bytes | Raw, result_raw: bytes | Raw) -> bytes:
 
 
 def error(id_raw: bytes | Raw, error_raw: bytes | Raw) -> bytes:
-    """Encode an error response; an id that could not be read becomes null (JSON-RPC 2.0 §5)."""
+    """Encode an error response; an id that could not be read becomes null (JSON-RPC 2.0 §5).
+
+    MCP would have it left out (2025-11-25 schema JSONRPCErrorResponse), but then the Python SDK (2.3) reads no error at
+    all, and its caller is not told why a request was refused. `decode` takes both.
+    """
     return b"".join((b'{"jsonrpc":"2.0","id":', id_raw if len(id_raw) else _NULL_ID, b',"error":', error_raw, b"}"))
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import pytest
+from mcp import Client
 
 from tests.support import raw_http
-from tests.support.clients import RawClient
+from tests.support.clients import RawClient, refusal, session, stateless
 from tests.unit.gateway.frontends.conftest import BODY_LIMIT_BYTES, Front
 
 pytestmark = pytest.mark.anyio
@@ -50,6 +52,14 @@ async def test_a_body_over_the_limit_gets_413(front: Front) -> None:
     client = RawClient(front.url)
     arguments = {"x": "y" * (BODY_LIMIT_BYTES - 1_000)}
     assert (await client.call("a__echo", arguments)).status == 200, "up to the limit it goes through"
+
+
+@pytest.mark.parametrize("opened", (session, stateless))
+async def test_a_client_is_told_why_what_was_not_read_is_refused(front: Front, opened: Callable[[str], Client]) -> None:
+    """Its SDK finds the reason only in an error that has an id, if only null."""
+    async with opened(front.url) as client:
+        refused = await refusal(client.call_tool("a__echo", {"x": "y" * BODY_LIMIT_BYTES}))
+    assert "limit" in refused.message
 
 
 async def test_a_body_without_a_length_is_limited_too(front: Front) -> None:

@@ -66,11 +66,13 @@ def test_a_response_settles_its_request_and_says_whether_its_stream_is_done() ->
     assert other.reply == Reply(b'{"n":1E5}')
 
 
-def test_an_error_with_a_foreign_id_on_the_requests_own_stream_is_its_answer() -> None:
+@pytest.mark.parametrize("id_raw", ('"id":"server-error",', '"id":null,', ""))
+def test_an_error_with_a_foreign_id_or_none_on_the_requests_own_stream_is_its_answer(id_raw: str) -> None:
+    error = b'{"jsonrpc":"2.0",%b"error":{"code":1,"message":""}}' % id_raw.encode()
     peer = _Peer()
     first, waiter = peer.call()
-    assert not peer.inbound.receive(b'{"jsonrpc":"2.0","id":"server-error","error":{"code":1,"message":""}}', None)
-    assert peer.inbound.receive(b'{"jsonrpc":"2.0","id":"server-error","error":{"code":1,"message":""}}', first)
+    assert not peer.inbound.receive(error, None)
+    assert peer.inbound.receive(error, first)
     assert waiter.reply is not None
 
 

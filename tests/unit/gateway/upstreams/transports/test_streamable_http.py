@@ -332,8 +332,9 @@ async def test_a_json_rpc_error_is_the_answer_whatever_the_status(status: str) -
         assert link.received == [(error, 1)]
 
 
-async def test_an_error_without_an_id_is_the_answer_where_its_code_proves_a_stateless_server() -> None:
-    error = b'{"jsonrpc":"2.0","id":null,"error":{"code":%d,"message":"no"}}'
+@pytest.mark.parametrize("id_raw", (b'"id":null,', b""))
+async def test_an_error_without_an_id_is_the_answer_where_its_code_proves_a_stateless_server(id_raw: bytes) -> None:
+    error = b'{"jsonrpc":"2.0",' + id_raw + b'"error":{"code":%d,"message":"no"}}'
     said = [answer(error % code, status="400 Bad Request") for code in (-32022, -32600)]
     async with scripted(_play(*said)) as server, _Link(server.url) as link:
         await link.call()
