@@ -60,7 +60,7 @@ class MayHaveRun(Exception):
 
 def key_of(id_raw: bytes) -> Key:
     """The id to compare with others."""
-    value = codec.plain(id_raw)
+    value = codec.plain(codec.whole_letters(id_raw))
     return isinstance(value, str), value
 
 

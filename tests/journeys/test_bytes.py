@@ -18,7 +18,7 @@ ARGUMENTS = (
     b'{"z":1E5, "a" : 12345678901234567890,"one":1.0,"neg":-0.0,"text":"\\u00e9\\/\\ud83d\\ude00 \xc3\xa9",'
     b'"nested":[[{"":null}],1e-7],"_meta":{"progressToken":7},"name":"not the tool"}'
 )
-IDS: Final = (b'"a \\u00e9 id"', b"7000", b"9007199254740993", b'""', b"-3")
+IDS: Final = (b'"a \\u00e9 id"', b"7000", b"9007199254740993", b'""', b"-3", rb'"half \ud83d an emoji"')
 
 
 @journey("result-bytes")

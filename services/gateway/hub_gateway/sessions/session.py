@@ -17,7 +17,7 @@ import msgspec
 from hub_gateway.exposure.audience import Opened
 from hub_gateway.sessions.outbox import Outbox
 from hub_gateway.sessions.reverse import Reverse
-from hub_gateway.wire import rewrite
+from hub_gateway.wire import codec, rewrite
 from hub_gateway.wire.message import Kind, Message, own
 from hub_gateway.wire.meta import Caller
 
@@ -146,10 +146,17 @@ class Session:
         except msgspec.MsgspecError:
             return False
         request_id = params.get("requestId")
-        cancel = None if request_id is None else self.running.get(own(request_id))
+        cancel = None if request_id is None else self._running_as(own(request_id))
         if cancel is not None:
             cancel(rewrite.text(params.get("reason")))
         return cancel is not None
+
+    def _running_as(self, id_raw: bytes) -> Callable[[str | None], object] | None:
+        """How to cancel the call of that id. One with half a surrogate pair keeps it, and what names it does not."""
+        found = self.running.get(id_raw)
+        if found is None and codec.REPLACED in id_raw:
+            return next((each for known, each in self.running.items() if codec.whole_letters(known) == id_raw), None)
+        return found
 
     def close(self, why: str | None = None) -> None:
         """End every stream, cancel every call, and answer every open question with an error. `why` is for the calls of

@@ -22,6 +22,8 @@ _anything = msgspec.json.Decoder()
 
 _ID = re.compile(rb'"(?:[^"\\\x00-\x1f]|\\.)*"|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?')
 _NULL_ID = b"null"
+REPLACED = rb"\ufffd"
+"""A replacement character (U+FFFD) as an escape in JSON."""
 BOM = b"\xef\xbb\xbf"
 _BRACE = ord("{")
 _SPACE = b" \t\r\n"
@@ -45,7 +47,8 @@ def decode(body: bytes | Raw) -> Message:
     """Decode one message.
 
     A byte order mark before it is no part of it, and half a surrogate pair, which JSON can spell and Unicode has not,
-    becomes a replacement character: programs that cut a text in the middle of an emoji send such (RFC 8259 §8).
+    becomes a replacement character: programs that cut a text in the middle of an emoji send such (RFC 8259 §8). Only
+    the id stays as it is, since an answer has the same one (JSON-RPC 2.0 §5).
 
     Raises:
         MalformedMessage: the body is not JSON, or JSON but no single JSON-RPC request, notification or response.
@@ -53,10 +56,19 @@ def decode(body: bytes | Raw) -> Message:
     try:
         return _decoded(body)
     except MalformedMessage as fault:
-        mended = _ESCAPE.sub(_whole_letter, bytes(body).removeprefix(BOM)) if fault.code == PARSE_ERROR else body
+        written = bytes(body).removeprefix(BOM)
+        mended = whole_letters(written) if fault.code == PARSE_ERROR else body
         if mended == body:
             raise
-        return _decoded(mended)
+        message = _decoded(mended)
+        if REPLACED in bytes(message.id):
+            message.id = _id_as_written(mended, written)
+        return message
+
+
+def whole_letters(raw: bytes) -> bytes:
+    """The same JSON, as long as it was, with a replacement character for each half of a surrogate pair."""
+    return _ESCAPE.sub(_whole_letter, raw)
 
 
 _ESCAPE = re.compile(
@@ -65,7 +77,15 @@ _ESCAPE = re.compile(
 
 
 def _whole_letter(escape: re.Match[bytes]) -> bytes:
-    return b"\\ufffd" if escape[2] is not None else escape[0]
+    return REPLACED if escape[2] is not None else escape[0]
+
+
+def _id_as_written(mended: bytes, written: bytes) -> Raw:
+    """The id where it stands in a message before that was mended, which changed no length."""
+    buffer = bytearray(mended)
+    id_raw = _envelope.decode(buffer).id
+    buffer[:] = written
+    return Raw(bytes(id_raw))
 
 
 def _decoded(body: bytes | Raw) -> Message:

@@ -59,11 +59,17 @@ def test_many_ended_streams_are_bounded_by_number() -> None:
 
 @pytest.mark.parametrize(
     ("params", "cancelled"),
-    ((b'{"requestId":1}', [b"1"]), (b'{"requestId":"1"}', [b'"1"']), (b'{"requestId":2}', []), (b"{}", [])),
+    (
+        (b'{"requestId":1}', [b"1"]),
+        (rb'{"requestId":"\ud800"}', [rb'"\ud800"']),
+        (b'{"requestId":"1"}', [b'"1"']),
+        (b'{"requestId":2}', []),
+        (b"{}", []),
+    ),
 )
 def test_a_cancellation_reaches_its_call(params: bytes, cancelled: list[bytes]) -> None:
     one, heard = session(), list[bytes]()
-    for id_raw in (b"1", b'"1"'):
+    for id_raw in (b"1", b'"1"', rb'"\ud800"'):
         one.running[id_raw] = lambda _reason, id_raw=id_raw: heard.append(id_raw)
     one.take(codec.decode(codec.notification("notifications/cancelled", params)))
     one.take(codec.decode(codec.notification("notifications/other", params)))

@@ -175,3 +175,12 @@ def test_a_batch_is_known_behind_any_amount_of_space() -> None:
 )
 def test_a_mark_before_a_message_and_half_a_letter_lose_nothing_else(body: bytes, params: bytes) -> None:
     assert bytes(codec.decode(body).params) == params
+
+
+@pytest.mark.parametrize("id_raw", (rb'"\ud800"', rb'"a\uDFFF \ufffd\ud83d\ude00\\ud800"', b"1", b""))
+@pytest.mark.parametrize("mark", (b"", codec.BOM))
+def test_an_id_keeps_half_a_letter(id_raw: bytes, mark: bytes) -> None:
+    member = b'"id":' + id_raw + b"," if id_raw else b""
+    body = mark + b'{"params":{"id":"\\udc00"},' + member + b'"method":"x","jsonrpc":"2.0"}'
+    message = codec.decode(body)
+    assert (bytes(message.id), bytes(message.params)) == (id_raw, b'{"id":"\\ufffd"}')
