@@ -52,9 +52,9 @@ class Patience:
             if fault.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
                 self._late()
             else:
-                self._answered()  # whatever it says, it is said at once
+                self._in_time(fault.code())  # whatever it says, it is said at once
             raise
-        self._answered()
+        self._in_time(grpc.StatusCode.OK)
         return answer
 
     def _late(self) -> None:
@@ -68,8 +68,8 @@ class Patience:
                 PAUSE_S,
             )
 
-    def _answered(self) -> None:
+    def _in_time(self, code: grpc.StatusCode) -> None:
         was_closed = self._breaker.state == "closed"
         self._breaker.success()
         if not was_closed:
-            _log.info("%s: it answers again", self._name)
+            _log.info("%s: calls end in time again (%s)", self._name, code.name)

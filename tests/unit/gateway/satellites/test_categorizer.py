@@ -173,5 +173,5 @@ async def test_one_that_is_frozen_is_not_waited_for_by_every_prompt(
         await client.close()
     assert [record.getMessage() for record in caplog.records] == [
         "categorizer: it let 2 calls in a row run out of time; now one is tried every 5 s",
-        "categorizer: it answers again",
+        "categorizer: calls end in time again (UNAVAILABLE)",
     ]
