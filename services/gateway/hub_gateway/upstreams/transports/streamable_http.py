@@ -47,10 +47,24 @@ _MAX_REDIRECTS = 3
 _MAX_HEADS = 2_048
 _RESUMPTIONS = 5
 _RETRY_S = 1.0
+_LEAST_RETRY_S = 0.05
 _MAX_RETRY_S = 30.0
 _DELETE_S = 2.0
 _MAX_REFUSALS = 3
 _RENEWALS = 2
+
+
+def _passes(status: int) -> bool:
+    """Whether a stream that is refused with this status may be there in a moment: the server has not noticed yet that
+    the last socket broke (409), or is busy, or is away behind its proxy."""
+    return status in (409, 429) or status >= 500
+
+
+def _pause_s(stream: EventStream, failures: int) -> float:
+    """How long to wait before a stream is asked for again: as long as the server says, and twice as long after each
+    failure in a row."""
+    retry_s = _RETRY_S if stream.retry_s is None else max(stream.retry_s, _LEAST_RETRY_S)
+    return min(retry_s * 2 ** min(failures, 10), _MAX_RETRY_S)
 
 
 class StreamableHttp:
@@ -255,29 +269,31 @@ class StreamableHttp:
     # Streams of the handshake era
 
     async def _resume(self, stream: EventStream) -> None:
-        """Carry on a POST's stream that ended without the response (2025-11-25 transports §Resumability)."""
+        """Carry on a POST's stream that ended without the response (2025-11-25 transports §Resumability). The server
+        may end each socket of it when it likes, with nothing new on it (§Sending Messages to the Server, point 6)."""
         failures = 0
         while not stream.answered:
             if stream.fault is not None:
                 raise stream.fault
             if stream.last_event_id is None or self._stateless or failures >= _RESUMPTIONS:
                 raise Broken("the stream ended before the answer came")
-            await asyncio.sleep(_RETRY_S if stream.retry_s is None else min(stream.retry_s, _MAX_RETRY_S))
+            await asyncio.sleep(_pause_s(stream, failures))
             stream.restart()
             try:
                 response = await self._get(stream)
             except Broken:
                 response = None
-            if response is not None and not response.streamed:
+            opened = response is not None and response.streamed
+            if response is not None and not opened and not _passes(response.status):
                 raise Broken("the stream ended before the answer came, and the server does not carry it on")
-            failures = 0 if stream.heard else failures + 1
+            failures = 0 if opened or stream.heard else failures + 1
 
     async def _listen(self) -> None:
         """Keep the standing GET stream open, as long as the server offers one (§Listening for Messages)."""
         assert self._receive is not None and self._lost is not None
         stream = EventStream(self._receive, None)
-        delay_s, refusals, opened = _RETRY_S, 0, False
-        while refusals < _MAX_REFUSALS:
+        failures, opened = 0, False
+        while opened or failures < _MAX_REFUSALS:
             try:
                 response = await self._get(stream)
             except Unreachable as fault:
@@ -292,12 +308,11 @@ class StreamableHttp:
                 if response.status == 404 and self._session_id is not None and opened:
                     self._lost("the server ended the session")
                     return
-                if response.status < 500:
+                if not _passes(response.status):
                     return
-                refusals += 1
             opened = opened or response is None or response.streamed
-            delay_s = _RETRY_S if stream.heard else min(delay_s * 2, _MAX_RETRY_S)
-            await asyncio.sleep(delay_s if stream.retry_s is None else min(stream.retry_s, _MAX_RETRY_S))
+            failures = 0 if stream.heard else failures + 1
+            await asyncio.sleep(_pause_s(stream, failures))
             stream.restart()
 
     async def _get(self, stream: EventStream) -> Response:

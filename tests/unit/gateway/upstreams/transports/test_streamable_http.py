@@ -149,6 +149,20 @@ async def test_the_standing_stream_brings_messages_and_is_opened_again_where_it_
         assert gets[1].headers["last-event-id"] == "e1"
 
 
+async def test_a_standing_stream_that_is_refused_for_a_while_is_opened_again() -> None:
+    stream = STREAM_HEAD + chunk(b"retry: 1\nid: e1\n\n") + STREAM_END
+    refused = ("409 Conflict", "429 Too Many Requests", "502 Bad Gateway", "503 Service Unavailable")
+    later = STREAM_HEAD + chunk(b"data: " + NOTE + b"\n\n")
+    gets = [stream, *(answer(b"", status=status) for status in refused), later]
+    async with scripted(_session(gets)) as server, _Link(server.url) as link:
+        await _shake(link)
+        async with asyncio.timeout(10):
+            await link.arrived.wait()
+            link.arrived.clear()
+            await link.arrived.wait()
+        assert link.received[-1] == (NOTE, None)
+
+
 async def test_a_standing_stream_that_cannot_be_opened_again_is_the_end_of_the_link() -> None:
     stream = STREAM_HEAD + chunk(b"retry: 1\ndata: " + NOTE + b"\n\n") + STREAM_END
     left: list[Scripted] = []
@@ -213,6 +227,20 @@ async def test_a_broken_stream_is_carried_on_by_its_last_event_id() -> None:
             ("GET", "e2"),
         ]
         assert link.received == [(NOTE, 1), (REPLY, 1)]
+
+
+async def test_a_stream_is_carried_on_however_often_the_server_ends_it_or_refuses_for_a_while() -> None:
+    nothing_new = STREAM_HEAD + chunk(b": wait\n\n") + STREAM_END
+    refused = [answer(b"", status=status) for status in ("409 Conflict", "503 Service Unavailable")]
+    end = STREAM_HEAD + chunk(b"id: e2\ndata: " + REPLY + b"\n\n") + STREAM_END
+    begun = STREAM_HEAD + chunk(b"retry: 1\nid: e1\ndata:\n\n") + STREAM_END
+    async with (
+        scripted(_play(begun, *refused, *[nothing_new] * 12, *refused, end)) as server,
+        _Link(server.url) as link,
+    ):
+        link.transport.speak("2025-11-25")
+        await link.call()
+        assert link.received == [(REPLY, 1)]
 
 
 @pytest.mark.parametrize("revision", ["2025-11-25", "2026-07-28"])
