@@ -151,6 +151,8 @@ class Session:
                 return
             try:
                 status = await at.send(line)
+                if status == 429 or status >= 500:
+                    raise NotTaken(f"HTTP {status}")
             except SessionEnded:
                 self._ended(at)
             except (NotTaken, MayHaveRun, HubError) as fault:

@@ -246,6 +246,34 @@ async def test_a_hub_that_says_when_to_come_again_is_asked_again(tmp_path: Path)
         assert len(posted(server, "initialize")) == 1, "it has the session still"
 
 
+@pytest.mark.parametrize("away", ["429 Too Many Requests", "502 Bad Gateway", "503 Service Unavailable"])
+async def test_what_has_no_answer_is_sent_until_the_hub_has_it(tmp_path: Path, away: str) -> None:
+    refused, answered = list[str](), asyncio.Event()
+
+    async def play(request: Request, write: Write) -> bool:
+        method = method_of(request)
+        if method in ("notifications/initialized", "response") and method not in refused:
+            refused.append(method)
+            await write(answer(b"", status=away))
+        elif method == "tools/call":
+            await write(STREAM_HEAD + chunk(b'data: {"jsonrpc":"2.0","id":"q1","method":"roots/list"}\n\n'))
+            await answered.wait()
+            await write(chunk(b"data: " + result(request) + b"\n\n") + STREAM_END)
+        else:
+            if method == "response":
+                answered.set()
+            return await usual(request, write)
+        return True
+
+    async with scripted(play) as server, connected(server.url, tmp_path / "connect.log") as client:
+        await client.shake_hands()
+        client.send("tools/call", call("x"), "asking")
+        assert (await client.told("roots/list"))["id"] == "q1"
+        client.send_raw(b'{"jsonrpc":"2.0","id":"q1","result":{"roots":[]}}')
+        assert "result" in await client.response("asking")
+        assert len(posted(server, "notifications/initialized")) == len(posted(server, "response")) == 2
+
+
 async def test_headers_and_line_breaks(tmp_path: Path) -> None:
     busy = [answer(b"", status="503 Service Unavailable")]
 
