@@ -382,8 +382,8 @@ _ALL: Final = (
     ),
     Requirement(
         "streams-elsewhere",
-        "A stream is taken up with Last-Event-ID on any replica while the one that kept it lives; else a call's is "
-        "refused with 400 and the standing one begins anew.",
+        "A stream is taken up with Last-Event-ID on any replica while the one that kept it lives; else a call's ends "
+        "with an error and the standing one begins anew.",
         "hub decision; 2025-11-25 basic/transports §Resumability and Redelivery",
         own=True,
     ),

@@ -125,7 +125,7 @@ class InUse:
         """Call a tool that asks, and do not answer."""
         params = {"name": "ask_watched", "arguments": {"key": fresh_key()}}
         fields = {"Content-Type": "application/json", "Accept": raw_http.ACCEPT, **self.client.headers("", {})}
-        return await self._until_it_breaks("POST", self.client.body("tools/call", params), fields, opened)
+        return await self._until_it_breaks("POST", self.client.body("tools/call", params, "asked"), fields, opened)
 
     async def calls(self, key: str) -> str:
         """Call a tool that does not answer."""
@@ -181,10 +181,12 @@ async def test_a_thousand_sessions_in_use_go_on_after_a_kill(site: Site) -> None
     assert not [outcome for outcome in outcomes if outcome.startswith(("answered", "ended after 2"))]
     await _ready_to_call(site, kept[0])
     assert all(await _all(kept, goes_on)), "each session goes on, those that lost a call among them"
-    for each in asking:  # the call is lost, and the hub says so
+    for each in asking:  # the call is lost, and is told so on its own stream
         lost = await _taken_up(each)
-        assert lost.status == 400
-        assert "the replica that kept it is gone" in lost.json()["error"]["message"]
+        assert lost.status == 200
+        (told,) = [json.loads(data) for data in raw_http.events_of(lost)]
+        assert told["id"] == "asked"
+        assert "lost with the replica that kept it" in told["error"]["message"]
     for client in ended:
         assert (await client.request("ping")).status == 404
 

@@ -274,7 +274,9 @@ async def test_streams_of_a_replica_that_died_are_said_to_be_gone(pair: Replicas
             await call.next("elicitation/create")
         pair.other.kill()
         async with listening(pair.one, client.one, call.last_id) as answer:
-            assert answer.status == 400
+            lost = await answer.next("")
+            assert (answer.status, lost["id"]) == (200, "lost")
+            assert "whether the request has run is not known" in lost["error"]["message"]
         async with listening(pair.one, client.one, standing) as anew:
             assert (anew.status, (await anew.primed()).rpartition("-")[2]) == (200, "0")
             await client.one.call("stdio__change_tools", {"action": "add", "name": "fresh"})

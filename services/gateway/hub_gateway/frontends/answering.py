@@ -87,6 +87,8 @@ class Answering(msgspec.Struct, eq=False):
     _watcher: asyncio.Task[None] | None = None
     _task: asyncio.Task[Any] | None = None
     _why: str | None = None
+    _id_raw: bytes = b""
+    """The id of the request, as its client spelled it."""
     cancelled: bool = False
 
     @property
@@ -99,6 +101,7 @@ class Answering(msgspec.Struct, eq=False):
     async def answer(self, exchange: Exchange, answered: Awaitable[Response], status_of: StatusOf) -> None:
         """Wait for the response and send it in whatever form the answer has taken by then."""
         self._task = asyncio.current_task(self._watches.loop)
+        self._id_raw = exchange.id_raw
         self._watches.add(self, exchange)
         session, response, cancel = self._session, None, None
         if session is not None:
@@ -157,7 +160,7 @@ class Answering(msgspec.Struct, eq=False):
 
     def _open_stream(self) -> Streaming:
         if self._stream is None:
-            self._stream = streaming.begin(self._send, self._session, self._tasks)
+            self._stream = streaming.begin(self._send, self._session, self._id_raw, self._tasks)
             if self._watcher is not None:
                 self._stream.follow()
         return self._stream
@@ -180,6 +183,7 @@ class Answering(msgspec.Struct, eq=False):
             await asyncio.sleep(GRACE_S)
             while self._stream.is_read:
                 await asyncio.sleep(GRACE_S)
+            self.fail("The client was away for too long, and its call was cancelled")
         self.cancel()
 
     async def _disconnected(self) -> None:

@@ -28,18 +28,20 @@ from hub_gateway.routing.exchange import Exchange, Response
 from hub_gateway.routing.hello import Hello
 from hub_gateway.routing.router import Router
 from hub_gateway.routing.shared_sessions import SharedSessions
+from hub_gateway.satellites.letters import PeerGone
+from hub_gateway.sessions.call_streams import answered_by
 from hub_gateway.sessions.outbox import Outbox, parse_event_id
 from hub_gateway.sessions.registry import Sessions, SessionUnknown
 from hub_gateway.sessions.session import STANDING, Session
 from hub_gateway.wire import codec
 from hub_gateway.wire.codec import MalformedMessage
-from hub_gateway.wire.errors import INVALID_REQUEST, error_object
+from hub_gateway.wire.errors import INVALID_REQUEST, SERVER_ERROR, error_object
 from hub_gateway.wire.framing import KEEP_ALIVE, encode_event
 from hub_gateway.wire.message import Kind, Message, own
 from hub_gateway.wire.revisions import BATCHING_REVISIONS, HANDSHAKE_REVISIONS, STATELESS_REVISIONS, Era
 
 RETRY_AFTER_S = b"2"
-"""When a client may ask again for a session that is not known while the store is away."""
+"""When a client may ask again for a session that is not known, or a stream kept elsewhere, while the store is away."""
 
 MAX_BATCH = 1_000
 """Messages in one batch: each request among them runs at the same time."""
@@ -265,20 +267,39 @@ class StreamableHttp:
         after: int | None = None
         if (last := headers.get(b"last-event-id")) is not None:
             position = parse_event_id(last.decode("latin-1"))
-            found = await self._taken_up(session, position)
+            try:
+                found = await self._taken_up(session, position)
+            except PeerGone as fault:
+                if not last.startswith(STANDING.encode()):
+                    body = codec.error(b"", fault.error_raw)
+                    await send_body(send, fault.http_status, body, extra=[(b"retry-after", RETRY_AFTER_S)])
+                    return
+                found = None
             if found is None and last.startswith(STANDING.encode()):
                 # Of another life of this session: nothing of it is left to be sent again, so the stream begins anew.
                 found, position = session.standing, (session.standing.stream_id, 0)
             if found is None or position is None:
-                why = "Last-Event-ID names no stream of this session, or the replica that kept it is gone"
-                await send_body(send, 400, codec.error(b"", error_object(INVALID_REQUEST, why)))
+                await self._say_lost(send, "" if position is None else position[0])
                 return
             stream, after = found, position[1]
         writer = self._tasks.spawn(self._write(session, stream, after, send), "stream")
         await until_disconnect(receive, writer, self._tasks)
 
+    async def _say_lost(self, send: Send, stream_id: str) -> None:
+        """Answer for a stream that nobody keeps. Its call is told on a stream too: an SDK's client that is refused one
+        goes on waiting for the response."""
+        id_raw = answered_by(stream_id)
+        if id_raw is None:
+            why = "Last-Event-ID names no stream of this session, or the replica that kept it is gone"
+            await send_body(send, 400, codec.error(b"", error_object(INVALID_REQUEST, why)))
+            return
+        why = "The answer is lost with the replica that kept it; whether the request has run is not known"
+        lost = encode_event(codec.error(id_raw, error_object(SERVER_ERROR, why)))
+        await send({"type": "http.response.start", "status": 200, "headers": SSE_HEADERS})
+        await send({"type": "http.response.body", "body": lost})
+
     async def _taken_up(self, session: Session, position: tuple[str, int] | None) -> Outbox | FarStream | None:
-        """The stream that an event id names, here or on another replica."""
+        """The stream that an event id names, here or on another replica. Raises what `Elsewhere.take_up` raises."""
         if position is None:
             return None
         return session.stream(position[0]) or await self._elsewhere.take_up(session, *position)

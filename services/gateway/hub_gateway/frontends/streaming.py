@@ -172,12 +172,12 @@ class Streaming(msgspec.Struct, eq=False):
         return b"".join(events)
 
 
-def begin(send: Send, session: Session | None, tasks: Tasks) -> Streaming:
-    """Answer by a stream, whose task, if it gets one, is one of `tasks`."""
+def begin(send: Send, session: Session | None, id_raw: bytes, tasks: Tasks) -> Streaming:
+    """Answer the request of that id by a stream, whose task, if it gets one, is one of `tasks`."""
     if session is None:
         streaming = Streaming(send, None, tasks)
     else:
-        outbox = session.open_stream()
+        outbox = session.open_stream(id_raw)
         first = encode_event(b"", event_id=outbox.event_id(0)) if session.revision >= "2025-11-25" else b""
         streaming = Streaming(send, session, tasks, outbox, outbox.reader(), first)
     if isinstance(send, Post):

@@ -16,7 +16,7 @@ import msgspec
 from hub_gateway.errors import CallerError
 from hub_gateway.routing.exchange import Bound, Exchange, Response
 from hub_gateway.routing.shared_sessions import SharedSessions
-from hub_gateway.satellites.letters import PeerGone
+from hub_gateway.satellites.letters import PeerAbsent, PeerGone, PeerSilent
 from hub_gateway.satellites.lines import Say
 from hub_gateway.satellites.peers import Peers
 from hub_gateway.sessions.outbox import Sent, event_id
@@ -153,7 +153,11 @@ class Elsewhere:
             return [part async for part in parts] == [_LAST]
 
     async def take_up(self, session: Session, stream_id: str, after: int) -> FarStream | None:
-        """The stream of that id after a place, where another replica keeps it and lives; else None."""
+        """The stream of that id after a place, where another replica keeps it and lives; else None.
+
+        Raises:
+            PeerGone: it cannot be known, since there is no way to that replica now.
+        """
         replica = replica_in(stream_id)
         if replica is None or replica == self._peers.id:
             return None
@@ -161,7 +165,7 @@ class Elsewhere:
         parts = self._peers.ask(replica, READ, asked)
         try:
             await anext(parts)
-        except (PeerGone, StopAsyncIteration):
+        except (PeerAbsent, PeerSilent, StopAsyncIteration):
             return None
         return FarStream(stream_id, parts)
 

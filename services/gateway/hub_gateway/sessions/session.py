@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from hub_gateway.exposure.audience import Opened
+from hub_gateway.sessions.call_streams import call_stream_id
 from hub_gateway.sessions.outbox import Outbox
 from hub_gateway.sessions.reverse import Reverse
 from hub_gateway.wire import codec, rewrite
@@ -85,10 +86,10 @@ class Session:
         """Those of them that have ended, in that order, each with its size in bytes."""
         self._ended_bytes = 0
 
-    def open_stream(self) -> Outbox:
-        """Make the stream of one call; it can be taken up again by its event ids."""
+    def open_stream(self, id_raw: bytes) -> Outbox:
+        """Make the stream of the call of that id; it can be taken up again by its event ids."""
         self._stream_count += 1
-        stream = Outbox(f"call{self._stream_count}~{self._epoch}")
+        stream = Outbox(call_stream_id(self._stream_count, self._epoch, id_raw))
         self._streams[stream.stream_id] = stream
         return stream
 

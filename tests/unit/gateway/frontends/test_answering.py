@@ -64,9 +64,12 @@ async def test_a_stream_that_was_lost_is_taken_up_after_the_last_event(front: Fr
 async def test_a_call_nobody_comes_back_for_is_cancelled(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answering, "GRACE_S", 0.01)
     client = await front.session()
-    await lost_call(front, client)
+    last, _ = await lost_call(front, client)
     call = await front.running("steps")
     await call.cancelled.wait()
+    async with standing(front.house, client.session_id, **{"Last-Event-ID": last}) as stream:
+        (told,) = await stream.rest()
+    assert told["error"]["message"] == "The client was away for too long, and its call was cancelled"
 
 
 async def test_a_silent_call_becomes_a_stream_so_that_somebody_sees_it_live(

@@ -115,11 +115,23 @@ async def test_methods_that_the_era_has_not(front: Front, method: str) -> None:
 
 
 async def test_an_event_id_of_no_stream_is_refused(front: Front) -> None:
-    client, other = await front.session(), await front.session()
-    last, _ = await lost_call(front, other)
-    for event_id in ("x", "call99-1", last, "-", "call1-x"):
+    client = await front.session()
+    for event_id in ("x", "call99-1", "call1.e30~0-1", "-", "call1-x"):
         answer = await front.send(b"", "GET", Mcp_Session_Id=client.session_id or "", Last_Event_ID=event_id)
         assert answer.status == 400, event_id
+
+
+async def test_a_call_whose_stream_nobody_keeps_is_told_so(front: Front) -> None:
+    client, other = await front.session(), await front.session()
+    last, _ = await lost_call(front, other)
+    async with standing(front.house, client.session_id, **{"Last-Event-ID": last}) as stream:
+        (told,) = await stream.rest()
+    assert told["error"]["code"] == -32000
+    assert "whether the request has run is not known" in told["error"]["message"]
+    async with standing(front.house, other.session_id, **{"Last-Event-ID": last}) as stream:
+        front.release.set()
+        _, answered = await stream.rest()
+    assert told["id"] == answered["id"]
 
 
 @pytest.mark.parametrize("revision", REVISIONS)

@@ -29,7 +29,7 @@ async def streamed(
     tasks = Tasks("streams")
 
     async def answered(post: Post) -> None:
-        await write(streaming.begin(post, session, tasks), post)
+        await write(streaming.begin(post, session, b"1", tasks), post)
 
     async with served(answered) as (_, port):
         asking = socket.socket()

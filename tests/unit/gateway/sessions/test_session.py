@@ -25,7 +25,7 @@ def session() -> Session:
 
 def test_a_stream_is_found_by_its_id() -> None:
     one = session()
-    first, second = one.open_stream(), one.open_stream()
+    first, second = one.open_stream(b"1"), one.open_stream(b"1")
     assert first.stream_id != second.stream_id
     assert [one.stream(each.stream_id) for each in (first, second, one.standing)] == [first, second, one.standing]
     assert one.stream("other") is None
@@ -34,7 +34,7 @@ def test_a_stream_is_found_by_its_id() -> None:
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from((1, MIB, 3 * MIB, 16 * MIB))), max_size=12))
 def test_ended_streams_are_bounded_and_open_ones_stay(streams: list[tuple[bool, int]]) -> None:
     one = session()
-    made = [one.open_stream() for _ in streams]
+    made = [one.open_stream(b"1") for _ in streams]
     for stream, (ends, size_bytes) in zip(made, streams, strict=True):
         stream.put(bytes(size_bytes))
         if ends:
@@ -50,7 +50,7 @@ def test_ended_streams_are_bounded_and_open_ones_stay(streams: list[tuple[bool, 
 
 def test_many_ended_streams_are_bounded_by_number() -> None:
     one = session()
-    made = [one.open_stream() for _ in range(MAX_KEPT_STREAMS * 2)]
+    made = [one.open_stream(b"1") for _ in range(MAX_KEPT_STREAMS * 2)]
     for stream in made:
         one.end_stream(stream)
     assert sum(one.stream(stream.stream_id) is not None for stream in made) == MAX_KEPT_STREAMS
@@ -86,7 +86,7 @@ def test_a_response_reaches_who_asked() -> None:
 
 def test_the_end_of_a_session_is_the_end_of_all_it_has() -> None:
     one, answers, heard = session(), Answers(), list[str]()
-    stream = one.open_stream()
+    stream = one.open_stream(b"1")
     one.reverse.ask(asked(), answers)
     one.running[b"1"] = lambda _reason: heard.append("cancelled")
     one.close()
