@@ -1,4 +1,5 @@
-"""Why an entry may be unknown only for now: the upstream whose name it bears is connecting.
+"""Why an entry may be unknown only for now: the upstream whose name it bears is connecting, or has connected and is not
+published yet.
 
 Pure. After a start, and while an upstream comes back, nothing of it is listed; a client that goes on with a name it was
 given before is not told that there is no such thing.
@@ -9,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hub_common.globs import Globs
-from hub_gateway.catalog.names import DELIMITER
+from hub_gateway.catalog.entry import Offering
+from hub_gateway.catalog.names import DELIMITER, prefixes
+from hub_gateway.catalog.snapshot import Catalog
 from hub_gateway.config.server_model import ServerConfig
-from hub_gateway.errors import HubError, UnknownEntry
+from hub_gateway.errors import HubError, UnknownEntry, UpstreamDown
 from hub_gateway.exposure.current import Exposure
 from hub_gateway.exposure.policy import Policy
 from hub_gateway.upstreams.supervisor import Supervisor
@@ -20,16 +23,28 @@ from hub_gateway.upstreams.supervisor import Supervisor
 def unknown(exposure: Exposure, supervisors: Mapping[str, Supervisor], name: str, text: str) -> HubError:
     """The error for a name that nothing visible has: `text`, or that its upstream is connecting, where it is one that
     the policy does not hide."""
-    for upstream_name, own_prefix in exposure.catalog.own_prefixes.items():
+    catalog = exposure.catalog
+    own_prefixes = catalog.own_prefixes or prefixes(sorted(supervisors))  # before anything is published there are none
+    for upstream_name, own_prefix in own_prefixes.items():
         supervisor = supervisors.get(upstream_name)
-        if supervisor is None or supervisor.status.state != "connecting":
+        fault = None if supervisor is None else _absence(supervisor, catalog)
+        if supervisor is None or fault is None:
             continue
         chosen = supervisor.config.prefix if isinstance(supervisor.config, ServerConfig) else None
         if not name.startswith(tuple(prefix + DELIMITER for prefix in (own_prefix, chosen) if prefix)):
             continue
         if _may_show(exposure.policy, upstream_name, name):
-            return supervisor.absence()
+            return fault
     return UnknownEntry(text)
+
+
+def _absence(supervisor: Supervisor, catalog: Catalog) -> HubError | None:
+    """Why nothing of an upstream is in the catalog now; None where that is not to change by itself."""
+    if supervisor.status.state == "connecting":
+        return supervisor.absence()
+    if supervisor.offering == Offering() or any(each.upstream_name == supervisor.name for each in catalog.entries):
+        return None
+    return UpstreamDown(f"{supervisor.name} is connecting: what it offers is not listed yet")
 
 
 def _may_show(policy: Policy, upstream_name: str, name: str) -> bool:

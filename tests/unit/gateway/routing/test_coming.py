@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
+from hub_gateway.catalog.snapshot import Catalog
 from hub_gateway.config.load import load
-from hub_gateway.exposure.current import SETTLING_MS
+from hub_gateway.errors import UnknownEntry
+from hub_gateway.exposure.current import SETTLING_MS, Exposure
+from hub_gateway.routing.coming import unknown
 from tests.support.clients import RawClient, raw_session
 from tests.support.gateway import House, gateway
 from tests.support.small_server import small_server, tool
@@ -46,6 +49,18 @@ async def test_what_is_coming_is_said_to_be(house: House, name: str) -> None:
     await house.filtering(mode="prompt-based", enabled=True)
     through = {"name": "hub__call_tool", "arguments": {"name": name, "arguments": {}}}
     assert await _told(house, "tools/call", through) == {(-32000, "late.one is connecting")}
+
+
+@pytest.mark.parametrize("own_prefixes", [{}, {"there": "there", "late.one": "late_one"}], ids=["nothing", "others"])
+async def test_what_has_come_and_is_not_published_yet_is_said_to_be_coming(
+    house: House, own_prefixes: dict[str, str]
+) -> None:
+    before = Exposure(Catalog([], own_prefixes))
+    fault = unknown(before, house.gateway.fleet.supervisors, "there__work", "Unknown tool: there__work")
+    assert str(fault) == "there is connecting: what it offers is not listed yet"
+    fault = unknown(before, house.gateway.fleet.supervisors, "late_one__work", "Unknown tool: late_one__work")
+    assert str(fault) == "late.one is connecting"
+    assert isinstance(unknown(before, house.gateway.fleet.supervisors, "nobody__work", "Unknown tool"), UnknownEntry)
 
 
 async def test_a_list_is_not_fresh_for_long_while_a_server_is_still_to_come(house: House) -> None:
