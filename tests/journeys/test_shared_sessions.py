@@ -304,6 +304,21 @@ async def test_with_redis_away_each_replica_goes_on_and_they_find_each_other_aga
 
 
 @proves("shared-session")
+async def test_an_answer_given_while_redis_is_away_is_heard_when_it_is_back(pair: Replicas) -> None:
+    async with spread(pair, elicitation={}) as client:
+        await client.known_to_both()
+        async with calling(client.one, "http__ask_watched", {"key": fresh_key()}, "c") as stream:
+            question = await stream.next("elicitation/create")
+            pair.redis.kill()
+            result = {"action": "accept", "content": {"name": "Ada"}}
+            await _post(client.other, {"id": question["id"], "result": result})
+            assert _text(await client.other.call("http__echo", {"text": "still here"})) == "still here"
+            pair.redis.start()
+            answer = await stream.next("")
+        assert answer["result"]["content"][0]["text"] == "Hello, Ada!"
+
+
+@proves("shared-session")
 async def test_with_redis_away_a_session_of_another_replica_is_not_said_to_be_gone(pair: Replicas) -> None:
     async with spread(pair) as client:
         pair.redis.kill()

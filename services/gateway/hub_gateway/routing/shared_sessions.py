@@ -7,6 +7,7 @@ a client sent to one and another waits for. Alone, none of it costs anything.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Generator, Set
 from contextlib import contextmanager
@@ -35,6 +36,11 @@ HOLDS = "holds"
 LET_GO = "let go"
 MESSAGE = "message for"
 SENT = "sent by"
+
+ANSWER_AGAIN_S = 1.0
+ANSWER_TRIES = 60
+"""A client says its answer once, and the call waits for it: where nobody heard it, since Redis is away, it is told
+again so often and after so long."""
 
 _CLIENT_NOTIFICATIONS = frozenset({CANCELLED, PROGRESS, ROOTS_CHANGED, TASK_STATUS, "notifications/initialized"})
 """All that the protocol has (2025-11-25 schema, ClientNotification)."""
@@ -188,14 +194,10 @@ class SharedSessions:
         replica: str | None = None
         if message.kind is Kind.RESPONSE:
             replica = replica_in(own(message.id).decode(errors="replace"))
-            if replica in (None, self._peers.id):
-                return
-            encoded = (
-                codec.error(message.id, message.error)
-                if len(message.error)
-                else codec.result(message.id, message.result)
-            )
-        elif message.method == PROGRESS:
+            if replica is not None and replica != self._peers.id:
+                self._pass_answer(session, message, replica)
+            return
+        if message.method == PROGRESS:
             replica = replica_in(token_of(message.params).decode(errors="replace"))
             if replica in (None, self._peers.id):
                 return
@@ -205,6 +207,21 @@ class SharedSessions:
         else:
             return
         self._peers.tell(SENT, msgspec.msgpack.encode(_Letter(session.id, encoded)), replica)
+
+    def _pass_answer(self, session: Session, message: Message, replica: str) -> None:
+        encoded = (
+            codec.error(message.id, message.error) if len(message.error) else codec.result(message.id, message.result)
+        )
+        letter, loop = msgspec.msgpack.encode(_Letter(session.id, encoded)), asyncio.get_running_loop()
+
+        def tell(tries: int) -> None:
+            self._peers.tell(SENT, letter, replica, lost=lambda: lost(tries - 1))
+
+        def lost(tries: int) -> None:
+            if tries and self._here(session.id) is session:
+                loop.call_later(ANSWER_AGAIN_S, tell, tries)
+
+        tell(ANSWER_TRIES)
 
     # What the others tell
 
