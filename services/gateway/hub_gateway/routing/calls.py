@@ -287,6 +287,8 @@ class Calls:
                 if supervisor.apart:  # the second link is not up
                     supervisor = await self._fleet.own(upstream_name, exchange.session.id)
         method = exchange.message.method
+        if supervisor.connection is None:
+            await supervisor.renewed()
         connection = supervisor.connection
         era = exchange.era if connection is None else connection.agreement.era
         if "_meta" in params:

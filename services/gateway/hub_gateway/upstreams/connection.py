@@ -18,7 +18,7 @@ from hub_gateway.upstreams.handshake import Agreement
 from hub_gateway.upstreams.hop import fault_of_hop
 from hub_gateway.upstreams.inbound import CANCELLED, PROGRESS, Inbound, Unasked
 from hub_gateway.upstreams.pending import Listener, Pending, Reply, Ties, Waiter
-from hub_gateway.upstreams.transports.transport import Forgotten, Transport
+from hub_gateway.upstreams.transports.transport import SESSION_ENDED, Forgotten, Transport
 from hub_gateway.wire import codec, meta, rewrite
 from hub_gateway.wire.revisions import LATEST_STATELESS, Era
 
@@ -80,6 +80,8 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self._sweep: asyncio.TimerHandle | None = None
         self._sweep_s = float("inf")
+        self._idle: asyncio.Event | None = None
+        """Set once no request is under way; None while nobody waits for that."""
         self.gone: str | None = None
         """Why the link is no more; None while it is."""
 
@@ -199,6 +201,8 @@ class Connection:
                 raise
         finally:
             self._pending.forget(upstream_id)
+            if self._idle is not None and not self._pending:
+                self._idle.set()
             if self._inbound.asked and listener is not None:
                 self._inbound.drop(listener)
         assert call.reply is not None
@@ -215,6 +219,12 @@ class Connection:
             UpstreamDown: it could not be sent within ten seconds.
         """
         await self._send(codec.notification(method, params_raw), method)
+
+    async def idle(self) -> None:
+        """Wait until no request is under way."""
+        if self._pending:
+            self._idle = asyncio.Event()
+            await self._idle.wait()
 
     async def close(self, reason: str = "the link was closed") -> None:
         """End the link; calls under way fail with the reason. Idempotent."""
@@ -325,5 +335,7 @@ class Connection:
         if self._sweep is not None:
             self._sweep.cancel()
         self._inbound.asked.clear()
+        if reason == SESSION_ENDED:
+            return  # the server is there, and answers each of the others too: what it did not take can be made again
         for _, call in self._pending:
             call.settle(None, UpstreamDown(reason))

@@ -43,7 +43,7 @@ from hub_gateway.upstreams.pending import Listener, Owner, Reply, Ties
 from hub_gateway.upstreams.refresh import Refresh
 from hub_gateway.upstreams.starts import Starts
 from hub_gateway.upstreams.status import Observe, Outcome, State, Stats, Status
-from hub_gateway.upstreams.transports.transport import Forgotten
+from hub_gateway.upstreams.transports.transport import SESSION_ENDED, Forgotten
 from hub_gateway.wire import meta, rewrite
 from hub_gateway.wire.message import Message
 from hub_gateway.wire.revisions import Era
@@ -52,6 +52,10 @@ _log = logging.getLogger(__name__)
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
 _STEADY_S = 60.0
+_HEARD_S = 5.0
+_LASTED_S = 5.0
+"""A session that the server ends sooner is opened again after a pause: nothing would come of the next one either."""
+
 _RECHECK_S = 2.0
 _SOONEST = 0.9
 """The part of the time between two regular checks that passes at least."""
@@ -116,6 +120,8 @@ class Supervisor:
         self._wake = asyncio.Event()
         self._up = asyncio.Event()
         """Set with each link that comes up."""
+        self._renewing = False
+        """The server ended the session, which is no fault of either side, and another one is being opened at once."""
         self._acknowledged = 0
         self._pause = Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S, random.random)
         self._breaker = Breaker(_BREAKER_THRESHOLD, _BREAKER_OPEN_S, time.monotonic)
@@ -164,6 +170,7 @@ class Supervisor:
         """End the connection and make no other; calls under way fail with the reason. Returns when the process, if
         there was one, is gone."""
         running, self._run_task = self._run_task, None
+        self._renewing = False
         if running is not None:
             self._stopped = reason
             running.cancel()
@@ -299,6 +306,11 @@ class Supervisor:
             again=True,
         )
 
+    async def renewed(self) -> None:
+        """Wait for the next session where the server ended the last one a moment ago."""
+        if self._renewing:
+            await self._linked_anew()
+
     async def notify(self, method: str, params_raw: bytes = b"") -> None:
         """Send a notification.
 
@@ -381,22 +393,40 @@ class Supervisor:
             logins = self._logins
             connection: Connection | None = None
             tasks = Tasks(f"upstream.{self.name}.live")
+            began_s = time.monotonic()
             try:
                 self._wake.clear()
                 self._acknowledged = 0
                 connection = await dialer.dial(lambda _: self._wake.set())
                 await self._live(config, connection, tasks)
             except HubError as fault:
+                ended = connection is not None and connection.gone == SESSION_ENDED
+                self._renewing = ended and time.monotonic() - began_s >= _LASTED_S
                 self._lost(fault)
             except Exception as fault:
                 _log.exception("%s: the supervisor stumbled", self.name)
+                self._renewing = False
                 self._lost(UpstreamDown(f"unexpected: {type(fault).__name__}"))
             finally:
                 self._unlink()
                 await tasks.close()
-                if connection is not None:
+                if connection is not None and self._renewing:
+                    self._tasks.spawn(self._close_when_idle(connection), "close")
+                elif connection is not None:
                     await connection.close(self._stopped or "the link was closed")
-            await self._rest(logins)
+            if not self._renewing:
+                await self._rest(logins)
+
+    async def _close_when_idle(self, connection: Connection) -> None:
+        """Close a link whose session is ended once each call on it has heard so itself: what the server did not take is
+        made again on the next one."""
+        try:
+            async with asyncio.timeout(_HEARD_S):
+                await connection.idle()
+        except TimeoutError:
+            pass
+        finally:
+            await connection.close()
 
     @property
     def _logins(self) -> int:
@@ -422,7 +452,7 @@ class Supervisor:
         await refresh.run()
         if connection.era is Era.HANDSHAKE:
             await self.log_level.link(connection)
-        self.connection = connection
+        self.connection, self._renewing = connection, False
         self._up.set()
         self._breaker.success()
         self._offered.take(refresh.offering)
@@ -437,7 +467,8 @@ class Supervisor:
     def _unlink(self) -> None:
         self.log_level.unlink(self.connection)
         self.connection = self._refresh = None
-        self._offered.clear()
+        if not self._renewing:
+            self._offered.clear()
 
     async def _watch(self, connection: Connection, refresh: Refresh) -> None:
         failures = 0
@@ -526,7 +557,10 @@ class Supervisor:
         _log.log(logging.WARNING if self._beside is None and not again else logging.DEBUG, "%s: %s", self.name, fault)
         self.fault = fault
         self._unlink()
-        self._tell(state, str(fault), attempt=self.status.attempt + 1)
+        if self._renewing:  # what it offers stays listed: calls wait for the next session
+            self._tell("degraded", str(fault))
+        else:
+            self._tell(state, str(fault), attempt=self.status.attempt + 1)
 
     def _tell(self, state: State, reason: str | None, *, attempt: int | None = None) -> None:
         old = self.status

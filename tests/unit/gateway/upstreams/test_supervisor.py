@@ -17,6 +17,7 @@ from msgspec import Raw
 from hub_gateway.catalog.entry import Offering
 from hub_gateway.config.server_model import InvalidServer, ServerConfig
 from hub_gateway.errors import UpstreamBusy, UpstreamDown, UpstreamTimeout, UpstreamUnauthorized
+from hub_gateway.upstreams import supervisor
 from hub_gateway.upstreams.hop import HeadersRefused
 from hub_gateway.upstreams.status import Outcome
 from hub_gateway.upstreams.supervisor import QUEUE, Ears, Supervisor
@@ -463,6 +464,40 @@ async def test_a_call_that_the_server_did_not_take_is_made_in_a_new_session() ->
         reply = plain(await call(watched.up, "t"))
         assert reply == {"content": []}
         assert (opened, ran) == (["s1", "s2"], ["s2"])
+
+
+async def test_all_calls_that_it_did_not_take_are_made_in_the_new_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "_LASTED_S", 0.0)
+    play, opened, ran = _forgetful(1)
+    async with scripted(play) as server, supervised(config(url=server.url)) as watched:
+        replies = await asyncio.gather(*(call(watched.up, "t") for _ in range(5)))
+        assert [plain(reply) for reply in replies] == [{"content": []}] * 5
+        assert (opened, ran) == (["s1", "s2"], ["s2"] * 5)
+
+
+async def test_what_it_offers_stays_while_a_new_session_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "_LASTED_S", 0.0)
+    play, opened, ran = _forgetful(1)
+    again = asyncio.Event()
+
+    async def slow(request: Request, write: Write) -> bool:
+        if b'"initialize"' in request.body and opened:
+            await again.wait()
+        return await play(request, write)
+
+    async with scripted(slow) as server, supervised(config(url=server.url)) as watched:
+        first = asyncio.ensure_future(call(watched.up, "t"))
+        await watched.state("degraded")
+        assert watched.up.connection is None
+        assert len(watched.up.offering.tools) == 1
+        waiting = asyncio.ensure_future(watched.up.renewed())
+        again.set()
+        await waiting
+        assert watched.up.connection is not None
+        assert plain(await first) == plain(await call(watched.up, "t")) == {"content": []}
+        assert (opened, ran) == (["s1", "s2"], ["s2", "s2"])
+        await watched.state("ready")
+        assert watched.states == ["connecting", "ready", "degraded", "ready"]
 
 
 async def test_it_is_made_again_once() -> None:

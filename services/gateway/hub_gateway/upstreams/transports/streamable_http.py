@@ -19,7 +19,15 @@ from hub_gateway.upstreams.transports.event_stream import EventStream
 from hub_gateway.upstreams.transports.http1 import Broken, Feed, Response, Unreachable
 from hub_gateway.upstreams.transports.pool import Pool
 from hub_gateway.upstreams.transports.refusals import error_in, excerpt, names_session
-from hub_gateway.upstreams.transports.transport import Access, Forgotten, Lost, Receive, Refused, bearer_line
+from hub_gateway.upstreams.transports.transport import (
+    SESSION_ENDED,
+    Access,
+    Forgotten,
+    Lost,
+    Receive,
+    Refused,
+    bearer_line,
+)
 from hub_gateway.wire import headers
 from hub_gateway.wire.revisions import CACHEABLE_METHODS, Era, era_of
 
@@ -89,6 +97,8 @@ class StreamableHttp:
         self._revision = ""
         self._stateless = False
         self._session_id: str | None = None
+        self._ended = False
+        """The server has ended the session, which requests under way then hear too."""
         self._heads: dict[tuple[str, str | None], bytes] = {}
 
     @property
@@ -235,10 +245,11 @@ class StreamableHttp:
                 f"it wants credentials (HTTP {status})",
                 {"challenge": response.challenge} if response.challenge else None,
             )
-        if self._session_id is not None and (status == 404 or (status == 400 and names_session(response.body))):
-            self._session_id = None
-            self._lost("the server ended the session")
-            raise Forgotten("the server ended the session")
+        in_session = self._session_id is not None or self._ended
+        if in_session and (status == 404 or (status == 400 and names_session(response.body))):
+            self._session_id, self._ended = None, True
+            self._lost(SESSION_ENDED)
+            raise Forgotten(SESSION_ENDED)
         if upstream_id is not None:
             error = error_in(response.body, upstream_id)
             if error is not None and self._receive(error, upstream_id):
@@ -306,7 +317,7 @@ class StreamableHttp:
                 return
             if response is not None and not response.streamed:
                 if response.status == 404 and self._session_id is not None and opened:
-                    self._lost("the server ended the session")
+                    self._lost(SESSION_ENDED)
                     return
                 if not _passes(response.status):
                     return

@@ -36,6 +36,10 @@ class Refused(UpstreamDown):
         self.status = status
 
 
+SESSION_ENDED = "the server ended the session"
+"""Why a link is lost whose HTTP session is known no more: the server itself answers."""
+
+
 class Forgotten(UpstreamDown):
     """The upstream does not know any more what the link stands on, its HTTP session (2025-11-25 transports §Session
     Management) or its revision (2026-07-28 basic/versioning): the link is gone, and the request has not run."""
