@@ -293,7 +293,7 @@ class StreamableHttp:
             why = "Last-Event-ID names no stream of this session, or the replica that kept it is gone"
             await send_body(send, 400, codec.error(b"", error_object(INVALID_REQUEST, why)))
             return
-        why = "The answer is lost with the replica that kept it; whether the request has run is not known"
+        why = "The answer is lost: the hub that kept it restarted or is gone; whether the request has run is not known"
         lost = encode_event(codec.error(id_raw, error_object(SERVER_ERROR, why)))
         await send({"type": "http.response.start", "status": 200, "headers": SSE_HEADERS})
         await send({"type": "http.response.body", "body": lost})
