@@ -29,6 +29,9 @@ WATCH_AFTER_S = 0.05
 STREAM_AFTER_S = 5.0
 """A silent call becomes a stream after this long, so that proxies and clients see a sign of life."""
 
+RESUMABLE_AFTER_S = 1.0
+"""A silent call becomes one sooner where its client could take the stream up again: what breaks before is lost."""
+
 GRACE_S = 30.0
 """How long a handshake client that lost a call's stream may come back for it before the call is cancelled."""
 
@@ -173,7 +176,8 @@ class Answering(msgspec.Struct, eq=False):
 
     async def _wait_for_disconnect(self, exchange: Exchange) -> None:
         try:
-            async with asyncio.timeout(STREAM_AFTER_S if self._streams else None):
+            after_s = RESUMABLE_AFTER_S if streaming.begins_with_an_id(self._session) else STREAM_AFTER_S
+            async with asyncio.timeout(after_s if self._streams else None):
                 await self._disconnected()
         except TimeoutError:
             self._open_stream()

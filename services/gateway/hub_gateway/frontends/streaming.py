@@ -178,13 +178,19 @@ def begin(send: Send, session: Session | None, id_raw: bytes, tasks: Tasks) -> S
         streaming = Streaming(send, None, tasks)
     else:
         outbox = session.open_stream(id_raw)
-        first = encode_event(b"", event_id=outbox.event_id(0)) if session.revision >= "2025-11-25" else b""
+        first = encode_event(b"", event_id=outbox.event_id(0)) if begins_with_an_id(session) else b""
         streaming = Streaming(send, session, tasks, outbox, outbox.reader(), first)
     if isinstance(send, Post):
         send.begin(200, SSE_HEADERS)
     else:
         streaming.follow()
     return streaming
+
+
+def begins_with_an_id(session: Session | None) -> bool:
+    """Whether a stream begins with an event id, by which its client can take it up though nothing was said on it
+    (2025-11-25 transports §Sending Messages to the Server, point 6)."""
+    return session is not None and session.revision >= "2025-11-25"
 
 
 async def until_disconnect(receive: Receive, writer: asyncio.Task[None], tasks: Tasks) -> None:

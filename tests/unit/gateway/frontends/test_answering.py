@@ -72,11 +72,27 @@ async def test_a_call_nobody_comes_back_for_is_cancelled(front: Front, monkeypat
     assert told["error"]["message"] == "The client was away for too long, and its call was cancelled"
 
 
+async def test_a_silent_call_that_broke_is_taken_up_before_anything_was_said(
+    front: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answering, "STREAM_AFTER_S", 3600)
+    monkeypatch.setattr(answering, "RESUMABLE_AFTER_S", 0.01)
+    client = await front.session()
+    async with raw_http.opened("POST", front.url, json.dumps(call_of("a__hold", "x")).encode(), naming(client)) as lost:
+        async for block in lost.blocks():
+            last = raw_http.event_id(block)
+            break
+    async with standing(front.house, client.session_id, **{"Last-Event-ID": last}) as stream:
+        front.release.set()
+        (answered,) = await stream.rest()
+    assert (answered["id"], answered["result"]["content"][0]["text"]) == ("x", "released")
+
+
 async def test_a_silent_call_becomes_a_stream_so_that_somebody_sees_it_live(
     front: Front, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(answering, "STREAM_AFTER_S", 0.01)
-    client = await front.session()
+    client = await front.session("2025-06-18")
     async with posted(front.house, json.dumps(call_of("a__hold")).encode(), naming(client)) as stream:
         assert stream.headers["content-type"] == "text/event-stream"
         front.release.set()
