@@ -101,6 +101,11 @@ class Answering(msgspec.Struct, eq=False):
         # Not kept here: an answering that holds a method of its own waits for the garbage collector.
         return self._put if self._streams else None
 
+    @property
+    def is_stream(self) -> bool:
+        """Whether the answer has become a stream."""
+        return self._stream is not None
+
     async def answer(self, exchange: Exchange, answered: Awaitable[Response], status_of: StatusOf) -> None:
         """Wait for the response and send it in whatever form the answer has taken by then."""
         self._task = asyncio.current_task(self._watches.loop)

@@ -7,7 +7,7 @@ era a request belongs to, its headers and its status. What the messages mean is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from contextlib import aclosing
 
 import msgspec
@@ -24,7 +24,7 @@ from hub_gateway.frontends.posts import Post
 from hub_gateway.frontends.stateless import Refusal, http_status, open_exchange, says_stateless
 from hub_gateway.frontends.streaming import KEEP_ALIVE_S, SSE_HEADERS, until_disconnect
 from hub_gateway.routing.elsewhere import Elsewhere, FarStream
-from hub_gateway.routing.exchange import Exchange, Response
+from hub_gateway.routing.exchange import Exchange, Outlet, Response
 from hub_gateway.routing.hello import Hello
 from hub_gateway.routing.router import Router
 from hub_gateway.routing.shared_sessions import SharedSessions
@@ -135,7 +135,7 @@ class StreamableHttp:
             message = codec.decode(body)
         except MalformedMessage as fault:
             if codec.is_batch(body):
-                return self._batch(headers, asked, view_name, body, send)
+                return self._batch(headers, asked, view_name, body, receive, send)
             return send_body(send, 400, fault.reply)
         if asked.stateless or (asked.stateless is None and says_stateless(message)):
             return self._stateless(headers, asked, view_name, message, receive, send)
@@ -216,8 +216,11 @@ class StreamableHttp:
         exchange = Exchange(message, era=Era.HANDSHAKE, caller=session.caller, session=session, outlet=answering.outlet)
         return answering.answer(exchange, self._router.answer(exchange, asked.traceparent), _ok)
 
-    async def _batch(self, headers: Headers, asked: Asked, view_name: str, body: bytes, send: Send) -> None:
-        """Several messages in one array: allowed to sessions of 2025-03-26, and gone since."""
+    async def _batch(
+        self, headers: Headers, asked: Asked, view_name: str, body: bytes, receive: Receive, send: Send
+    ) -> None:
+        """Several messages in one array: allowed to sessions of 2025-03-26, and gone since. What is said and asked
+        before the answers goes on the stream of the POST, as with a single request."""
         session = await self._session(headers, view_name, send)
         if session is None:
             return
@@ -230,11 +233,35 @@ class StreamableHttp:
         except MalformedMessage as fault:
             await send_body(send, 400, fault.reply)
             return
-        responses = await asyncio.gather(*(self._one_of_batch(session, raw, asked) for raw in parts))
-        answers = [response for response in responses if response is not None]
-        await send_body(send, 200 if answers else 202, b"[" + b",".join(answers) + b"]" if answers else b"")
+        answering = Answering(receive, send, session, asked.streams, self._tasks, self._watches)
+        whole = Exchange(Message(jsonrpc="2.0"), era=Era.HANDSHAKE, caller=session.caller, session=session, outlet=None)
+        await answering.answer(whole, self._answers(session, parts, asked, answering), _ok)
 
-    async def _one_of_batch(self, session: Session, raw: msgspec.Raw, asked: Asked) -> bytes | None:
+    async def _answers(
+        self, session: Session, parts: Sequence[msgspec.Raw], asked: Asked, answering: Answering
+    ) -> Response:
+        """The answers to a batch, in one array; on a stream each by itself, which fewer clients misread."""
+        outlet = answering.outlet
+
+        async def one(raw: msgspec.Raw) -> bytes | None:
+            answer = await self._one_of_batch(session, raw, asked, outlet)
+            if answer is None or outlet is None or not answering.is_stream:
+                return answer
+            return outlet(answer)
+
+        answers = [answer for answer in await asyncio.gather(*map(one, parts)) if answer is not None]
+        if not answers:  # nothing is left to be said
+            answering.cancel()
+            await asyncio.sleep(0)
+        if outlet is None or not answering.is_stream:
+            return Response(b"[" + b",".join(answers) + b"]")
+        for answer in answers[:-1]:
+            outlet(answer)
+        return Response(answers[-1])
+
+    async def _one_of_batch(
+        self, session: Session, raw: msgspec.Raw, asked: Asked, outlet: Outlet | None
+    ) -> bytes | None:
         try:
             message = codec.decode(raw)
         except MalformedMessage as fault:
@@ -242,7 +269,7 @@ class StreamableHttp:
         if not message.is_request:
             self._shared.take(session, message)
             return None
-        exchange = Exchange(message, era=Era.HANDSHAKE, caller=session.caller, session=session, outlet=session.tell)
+        exchange = Exchange(message, era=Era.HANDSHAKE, caller=session.caller, session=session, outlet=outlet)
         answered = self._tasks.spawn(self._router.answer(exchange, asked.traceparent), "batch")
         cancel = session.running[exchange.id_raw] = answered.cancel
         try:

@@ -12,7 +12,7 @@ import pytest
 from hub_gateway.frontends.streamable_http import MAX_BATCH
 from tests.support import raw_http
 from tests.support.clients import RawClient
-from tests.support.gateway import gateway, standing
+from tests.support.gateway import gateway, posted, standing
 from tests.unit.gateway.frontends.conftest import Front, call_of, lost_call, naming
 
 pytestmark = pytest.mark.anyio
@@ -204,6 +204,20 @@ async def test_a_batch_that_cannot_be_taken_is_refused_as_one(front: Front, body
 async def test_a_batch_needs_a_session(front: Front) -> None:
     assert (await front.send([PING])).status == 400
     assert (await front.send([PING], MCP_Protocol_Version="2026-07-28")).status == 400
+
+
+async def test_what_comes_before_the_answers_to_a_batch_comes_on_its_own_stream(front: Front) -> None:
+    client = await front.session("2025-03-26", roots={})
+    front.release.set()
+    batch = [call_of("a__steps", "x", _meta={"progressToken": "t"}), call_of("a__ask", "y"), PING]
+    async with posted(front.house, json.dumps(batch).encode(), naming(client)) as stream:
+        heard = await stream.until(lambda message: message.get("method") == "roots/list")
+        answer = {"jsonrpc": "2.0", "id": heard[-1]["id"], "result": {"roots": []}}
+        assert (await _in(front, client, answer)).status == 202
+        heard = [*heard[:-1], *await stream.rest()]
+    assert [each["params"]["progress"] for each in heard if "params" in each] == [1, 2, 3, 4]
+    assert {each["id"] for each in heard if "result" in each} == {"x", "y", 1}
+    assert not front.house.session(client.session_id).standing.has_unread
 
 
 async def test_one_of_a_batch_is_cancelled_and_the_others_are_answered(front: Front) -> None:
