@@ -24,7 +24,8 @@ from hub_gateway.upstreams.transports.transport import MESSAGE_LIMIT_BYTES
 from hub_gateway.wire.head_fields import Head, Heads
 
 Feed = Callable[[bytes], bool]
-"""Takes one piece of an event stream; True ends the exchange: what else comes on the stream is skipped."""
+"""Takes one piece of an event stream, an empty one as soon as it begins; True ends the exchange: what else comes on the
+stream is skipped."""
 
 _OK = b"HTTP/1.1 200 OK\r\n"
 _OK_BYTES = len(_OK)
@@ -289,6 +290,8 @@ class Link(asyncio.Protocol):
         self._parsing = self._streaming = True
         self._headers, self._body, self._size, self._status = list(meant.headers), [], 0, 200
         self._beside = 0
+        if self._feed is not None:
+            self._feed(b"")
         self._unparsed = data[:start]
         if rest := self._take_chunks(data[start:]):
             self._parse(rest)
@@ -341,6 +344,8 @@ class Link(asyncio.Protocol):
             size = len(name)
             if size == 12 and self._feed is not None and name.lower() == b"content-type":
                 self._streaming = value[:17].lower() == _EVENT_STREAM
+                if self._streaming:
+                    self._feed(b"")
             elif size == 10 and value != self._keep_alive_value and name.lower() == b"keep-alive":
                 self._heed(value)
 

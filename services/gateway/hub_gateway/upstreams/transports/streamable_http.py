@@ -7,6 +7,7 @@ streams (2025-11-25 transports §Streamable HTTP; 2026-07-28 transports/streamab
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -58,6 +59,7 @@ _RETRY_S = 1.0
 _LEAST_RETRY_S = 0.05
 _MAX_RETRY_S = 30.0
 _DELETE_S = 2.0
+_LISTENS_S = 0.5
 _MAX_REFUSALS = 3
 _RENEWALS = 2
 
@@ -215,7 +217,11 @@ class StreamableHttp:
         elif upstream_id is not None and not self._receive(response.body, upstream_id):
             raise self._no_answer(response)
         if method == "notifications/initialized":
-            self._tasks.spawn(self._listen(), "listen")
+            listening = asyncio.Event()
+            self._tasks.spawn(self._listen(listening), "listen")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LISTENS_S):
+                    await listening.wait()
 
     async def _admitted(
         self, response: Response, head: bytes, ask: Callable[[bytes], Awaitable[Response]]
@@ -291,7 +297,7 @@ class StreamableHttp:
             await asyncio.sleep(_pause_s(stream, failures))
             stream.restart()
             try:
-                response = await self._get(stream)
+                response = await self._get(stream, stream.feed)
             except Broken:
                 response = None
             opened = response is not None and response.streamed
@@ -299,14 +305,20 @@ class StreamableHttp:
                 raise Broken("the stream ended before the answer came, and the server does not carry it on")
             failures = 0 if opened or stream.heard else failures + 1
 
-    async def _listen(self) -> None:
-        """Keep the standing GET stream open, as long as the server offers one (§Listening for Messages)."""
+    async def _listen(self, listening: asyncio.Event) -> None:
+        """Keep the standing GET stream open, as long as the server offers one (§Listening for Messages). `listening` is
+        set once it is open, or there is none: what a server asks there before may be lost."""
         assert self._receive is not None and self._lost is not None
         stream = EventStream(self._receive, None)
         failures, opened = 0, False
+
+        def feed(chunk: bytes) -> bool:
+            listening.set()
+            return stream.feed(chunk)
+
         while opened or failures < _MAX_REFUSALS:
             try:
-                response = await self._get(stream)
+                response = await self._get(stream, feed)
             except Unreachable as fault:
                 self._lost(str(fault))
                 return
@@ -315,6 +327,8 @@ class StreamableHttp:
             except UpstreamGarbage as fault:
                 _log.debug("%s: no listening stream: %s", self._name, fault)
                 return
+            finally:
+                listening.set()
             if response is not None and not response.streamed:
                 if response.status == 404 and self._session_id is not None and opened:
                     self._lost(SESSION_ENDED)
@@ -326,22 +340,22 @@ class StreamableHttp:
             await asyncio.sleep(_pause_s(stream, failures))
             stream.restart()
 
-    async def _get(self, stream: EventStream) -> Response:
+    async def _get(self, stream: EventStream, feed: Feed) -> Response:
         extra = self._headers("text/event-stream")
         if stream.last_event_id is not None:
             extra += encode_headers({headers.LAST_EVENT_ID: stream.last_event_id})
         head = request_head("GET", self._address, extra)
-        response = await self._open_stream(head, stream)
+        response = await self._open_stream(head, feed)
         try:
-            return (await self._admitted(response, head, lambda again: self._open_stream(again, stream)))[1]
+            return (await self._admitted(response, head, lambda again: self._open_stream(again, feed)))[1]
         except UpstreamUnauthorized as fault:
             _log.debug("%s: no stream: %s", self._name, fault)
             return response
 
-    async def _open_stream(self, head: bytes, stream: EventStream) -> Response:
+    async def _open_stream(self, head: bytes, feed: Feed) -> Response:
         if self._pool is None:
             raise Broken("the link is closed")
-        return await self._pool.exchange(head, feed=stream.feed, own=True)
+        return await self._pool.exchange(head, feed=feed, own=True)
 
     # Heads
 

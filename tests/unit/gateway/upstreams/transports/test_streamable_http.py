@@ -149,6 +149,25 @@ async def test_the_standing_stream_brings_messages_and_is_opened_again_where_it_
         assert gets[1].headers["last-event-id"] == "e1"
 
 
+@pytest.mark.parametrize("head", [STREAM_HEAD, STREAM_HEAD.replace(b"HTTP/1.1 200 OK", b"HTTP/1.1 200 Fine"), b""])
+async def test_nothing_is_asked_before_the_standing_stream_is_open_or_is_late(head: bytes) -> None:
+    begun = list[str]()
+    usual = _session()
+
+    async def play(request: Request, write: Write) -> bool:
+        if request.method != "GET":
+            return await usual(request, write)
+        await write(head)
+        begun.append("stream")
+        await asyncio.Event().wait()
+        return False
+
+    async with scripted(play) as server, _Link(server.url) as link:
+        await _shake(link)
+        assert begun == ["stream"]
+        await link.call()
+
+
 async def test_a_standing_stream_that_is_refused_for_a_while_is_opened_again() -> None:
     stream = STREAM_HEAD + chunk(b"retry: 1\nid: e1\n\n") + STREAM_END
     refused = ("409 Conflict", "429 Too Many Requests", "502 Bad Gateway", "503 Service Unavailable")
