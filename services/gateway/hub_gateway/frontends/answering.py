@@ -7,7 +7,7 @@ transports/streamable-http). Does not know what is answered.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any
 
 import msgspec
@@ -50,6 +50,8 @@ class Watches:
         """Were young when the timer rang, so they have taken one to two times its pause when it rings again."""
         self._watched: set[Answering] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self.ended_why: str | None = None
+        """Why no call is made any more."""
 
     def __bool__(self) -> bool:
         return bool(self._young or self._older or self._watched)
@@ -62,6 +64,12 @@ class Watches:
         self._young[answering] = exchange
         if self._timer is None:
             self._timer = self.loop.call_later(WATCH_AFTER_S, self._sweep)
+
+    def end(self, why: str) -> None:
+        """Answer every call with an error that says why, and from now on whatever comes."""
+        self.ended_why = why
+        for answering in self:
+            answering.fail(why)
 
     def discard(self, answering: Answering) -> None:
         """The call has ended."""
@@ -116,7 +124,8 @@ class Answering(msgspec.Struct, eq=False):
             cancel = session.running[exchange.id_raw] = self.cancel
         try:
             try:
-                response = await answered
+                ended_why = self._watches.ended_why
+                response = await answered if ended_why is None else _refused(exchange, answered, ended_why)
             except asyncio.CancelledError:
                 if not self.cancelled or self._task is None:
                     raise
@@ -198,3 +207,10 @@ class Answering(msgspec.Struct, eq=False):
     async def _disconnected(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+
+
+def _refused(exchange: Exchange, answered: Awaitable[Response], why: str) -> Response:
+    """The answer to a call that is not made."""
+    if isinstance(answered, Coroutine):
+        answered.close()
+    return exchange.error(error_object(SERVER_ERROR, why))

@@ -83,9 +83,8 @@ class StreamableHttp:
         return bool(self._watches)
 
     def stop(self) -> None:
-        """The gateway stops: every call that is still running is answered with an error that says so."""
-        for answering in self._watches:
-            answering.fail("The hub is stopping")
+        """The gateway stops: every call that is still running, or comes, is answered with an error that says so."""
+        self._watches.end("The hub is stopping")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, asked: str = "") -> None:
         """Answer one HTTP request to the MCP endpoint, or to the URL of the view that is asked for."""

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import MutableMapping
 from typing import Any
 
 import pytest
 
+from hub_common.tasks import Tasks
 from hub_gateway.frontends import answering
+from hub_gateway.routing.exchange import Exchange, Response
+from hub_gateway.wire import codec
+from hub_gateway.wire.meta import Caller
+from hub_gateway.wire.revisions import Era
 from tests.support import raw_http
 from tests.support.clients import RawClient
 from tests.support.gateway import posted, standing
@@ -122,6 +128,30 @@ async def test_a_stream_whose_call_is_cancelled_ends_without_an_answer(front: Fr
         await _in(front, client, {**CANCEL, "params": {"requestId": "x"}})
         assert all(each["method"] == "notifications/progress" for each in await stream.rest())
     await (await front.running("steps")).cancelled.wait()
+
+
+async def test_once_calls_have_ended_one_that_comes_is_told_so_and_not_made() -> None:
+    watches, sent = answering.Watches(), list[MutableMapping[str, Any]]()
+    watches.end("The hub is stopping")
+    made = list[str]()
+
+    async def receive() -> dict[str, Any]:
+        return await asyncio.get_running_loop().create_future()
+
+    async def send(part: MutableMapping[str, Any]) -> None:
+        sent.append(part)
+
+    async def made_late() -> Response:
+        await asyncio.sleep(0)
+        made.append("call")
+        return Response(b"{}")
+
+    message = codec.decode(json.dumps(call_of("t", "x")).encode())
+    exchange = Exchange(message, era=Era.STATELESS, caller=Caller(b"{}", b"{}"), session=None, outlet=None)
+    answered = answering.Answering(receive, send, None, False, Tasks("test"), watches)
+    await answered.answer(exchange, made_late(), lambda _: 200)
+    said = json.loads(b"".join(part.get("body", b"") for part in sent))
+    assert (said["id"], said["error"]["message"], made) == ("x", "The hub is stopping", [])
 
 
 @pytest.mark.parametrize("stateless", (True, False))
