@@ -1,6 +1,7 @@
 """A hub that is asked to stop: calls under way end by themselves, for a while; then they are told."""
 
 import asyncio
+import json
 import signal
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
@@ -101,4 +102,21 @@ async def test_a_second_signal_ends_the_calls_which_are_told(hub: Hub, stateless
         await _stopping(hub)
         hub.process.send_signal(signal.SIGTERM)
         assert "stopping" in (await _answer(call))["error"]["message"]
+    assert await _ended(hub) == 0
+
+
+@proves("drains")
+async def test_a_call_whose_answer_is_a_stream_is_told_on_it(hub: Hub) -> None:
+    key = fresh_key()
+    async with _client(hub, False) as client:
+        params = {"name": f"{UPSTREAM}__slow", "arguments": {"key": key}}
+        fields = {"Content-Type": "application/json", "Accept": raw_http.ACCEPT, **client.headers("tools/call", params)}
+        async with raw_http.opened("POST", hub.url, client.body("tools/call", params, "c"), fields) as stream:
+            blocks = stream.blocks()
+            assert raw_http.event_id(await anext(blocks))
+            await _stopping(hub)
+            hub.process.send_signal(signal.SIGTERM)
+            async with asyncio.timeout(ENDED_S):
+                told = [json.loads(data) async for block in blocks if (data := raw_http.event_data(block))]
+    assert [(each["id"], each["error"]["message"]) for each in told] == [("c", "The hub is stopping")]
     assert await _ended(hub) == 0

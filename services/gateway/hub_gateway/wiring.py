@@ -84,6 +84,7 @@ SERVER_NAME = "mcp-hub"
 _EXPIRE_EVERY_S = 30.0
 _HEED_EVERY_S = 3.0
 _LOOK_EVERY_S = 0.05
+_TELL_S = 1.0
 _SHARE_EVERY_S = 3.0
 _KEY_S = 1.0
 _COLLECT_EVERY = 10_000
@@ -279,6 +280,7 @@ class Gateway:
         await self._subscriptions.close()
         await self._drained()
         self._mcp.stop()
+        await self._calls_told()
         await self.calls.holding.close()
         await self._log_levels.close()
         await self._roots.close()
@@ -300,6 +302,12 @@ class Gateway:
         await self.peers.close()
         await self.bus.close()
         await self.store.close()
+
+    async def _calls_told(self) -> None:
+        """Wait until every call has its answer that the hub stops: a stream whose session ends first takes none."""
+        ends_s = time.monotonic() + _TELL_S
+        while self._mcp.is_answering and time.monotonic() < ends_s:
+            await asyncio.sleep(_LOOK_EVERY_S)
 
     async def _drained(self) -> None:
         """Wait until no call is under way, and not for long. New ones are still answered: who balances the load hears
