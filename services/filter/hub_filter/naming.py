@@ -63,16 +63,14 @@ class Names:
                 # Most often words that follow each other: these need not be copied.
                 together = last - first < len(words)
                 (cosines[first : last + 1] if together else cosines.take(words, axis=0)).max(axis=0, out=row)
-        by_word = np.ascontiguousarray(_likeness(nearest).T)
-        by_word *= self._rarity
+        by_word = np.multiply(_likeness(nearest).T, self._rarity, order="C")
         said = np.zeros((len(self._places), len(texts)), dtype=np.float32)
         room = np.empty_like(said)
         for words in self._columns:
             # Into the same room each time, and unbuffered, which is what the mode is for: no place is out of range.
             said[: len(words)] += by_word.take(words, axis=0, out=room[: len(words)], mode="clip")
-        by_text = np.ascontiguousarray(said[self._places].T)
-        by_text *= self._shares
-        return by_text
+        said.take(self._places, axis=0, out=room, mode="clip")
+        return np.multiply(room.T, self._shares, order="C")
 
     def _remembered(self, words: Sequence[str]) -> Matrix:
         """The vectors of the words of prompts, which are much the same from prompt to prompt."""
@@ -88,7 +86,9 @@ class Names:
 
 
 def _likeness(cosines: Matrix) -> Matrix:
-    """How alike words are: the cube of the cosine, since words of one field are all a little alike, and that says
-    nothing."""
-    positive = np.maximum(cosines, 0)
-    return positive * positive * positive
+    """How alike words are, in place of their cosines: the cube of it, since words of one field are all a little alike,
+    and that says nothing."""
+    np.maximum(cosines, 0, out=cosines)
+    squares = cosines * cosines
+    cosines *= squares
+    return cosines

@@ -26,7 +26,7 @@ from hub_filter.capabilities import CAPABILITIES, implied, likely
 from hub_filter.cut import worth_showing
 from hub_filter.document import Analysed
 from hub_filter.pieces import Pieces, taken_apart, weigh
-from hub_filter.scores import Scores, best, best_of_group, deviations, falling, standard
+from hub_filter.scores import Scores, best, best_of_group, best_row, deviations, falling, standardised
 from hub_filter.signals import Chosen, Fit, Signals
 from hub_filter.vectors import Vectors, unit
 
@@ -120,7 +120,7 @@ class Ranking:
         )
         asked = [capability.asked_as for capability in CAPABILITIES]
         # The mean of nothing is not a number, and no search of an empty ranking comes so far as to want these.
-        self._capabilities = standard(self._fit(asked, [weigh(text) for text in asked])) if entries else None
+        self._capabilities = standardised(self._fit(asked, [weigh(text) for text in asked])) if entries else None
 
     def _fit(self, texts: Sequence[str], weights: Sequence[dict[str, float]]) -> Scores:
         return self._signals.fit(texts, weights, self._signals.embed(texts), slice(None)).total()
@@ -216,7 +216,7 @@ def _joined(total: Scores, pieces: Pieces, upstream_of: NDArray[np.intp], promin
     scores = np.zeros(total.shape[1], dtype=np.float32)
     for share, which in ((1.0, [0]), (_SENTENCES, pieces.sentences), (_PARTS, pieces.parts)):
         if which:
-            centred = _centred(total[which].max(axis=0))
+            centred = _centred(best_row(total, which))
             layers.append((share / float(deviations(centred)), which))
             scores += np.float32(layers[-1][0]) * centred
     scale = 1 / float(deviations(scores))

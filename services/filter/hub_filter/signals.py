@@ -19,7 +19,7 @@ from hub_filter import words
 from hub_filter.bm25 import Postings, Weights
 from hub_filter.document import Analysed
 from hub_filter.naming import Names
-from hub_filter.scores import Scores, standard
+from hub_filter.scores import Scores, standardised
 from hub_filter.vectors import Matrix, Vectors, unit
 
 _ENTRY_K1, _ENTRY_B = 1.4, 0.75
@@ -49,7 +49,9 @@ class Fit(NamedTuple):
     def total(self) -> Scores:
         """All signals together."""
         fit = self.terms + self.upstream
-        return fit if self.meaning is None else fit + self.meaning
+        if self.meaning is not None:
+            fit += self.meaning
+        return fit
 
 
 class Signals:
@@ -82,16 +84,17 @@ class Signals:
     def fit(self, texts: Sequence[str], weights: Sequence[Weights], embedded: Matrix | None, chosen: Chosen) -> Fit:
         """How well every piece, given as its text, its terms and its meaning, fits every chosen entry."""
         terms = self._terms.scores(weights)[:, chosen]
-        upstreams = standard(self._upstream_terms.scores(weights), _UPSTREAM_TERMS)
-        fits = np.logical_or.reduce(terms > 0)
+        upstreams = standardised(self._upstream_terms.scores(weights), _UPSTREAM_TERMS)
+        fits = terms.max(axis=0) > 0
         meaning = None
         if embedded is not None and self._meaning is not None:
             meaning = embedded @ self._meaning.vectors.entries[chosen].T
-            fits |= np.logical_or.reduce(meaning > (_MEANS_IT if fits.any() else _SURELY_MEANS_IT))
-            meaning = standard(meaning, _MEANING)
-            meaning += standard(self._meaning.names.said([words.plain_words(text) for text in texts])[:, chosen], _NAME)
-            upstreams += standard(embedded @ self._meaning.upstreams.T, _UPSTREAM_MEANING)
-        return Fit(standard(terms, _TERMS), meaning, upstreams.take(self.upstream_of[chosen], axis=1), fits)
+            fits |= meaning.max(axis=0) > (_MEANS_IT if fits.any() else _SURELY_MEANS_IT)
+            standardised(meaning, _MEANING)
+            said = self._meaning.names.said([words.plain_words(text) for text in texts])[:, chosen]
+            meaning += standardised(said, _NAME)
+            upstreams += standardised(embedded @ self._meaning.upstreams.T, _UPSTREAM_MEANING)
+        return Fit(standardised(terms, _TERMS), meaning, upstreams.take(self.upstream_of[chosen], axis=1), fits)
 
 
 def _prominence(entries: Sequence[Analysed]) -> Scores:
