@@ -2,8 +2,9 @@
 
 Owns the signs of such a need in a prompt and what an entry must talk about to serve it. Pure. Does not know scores.
 
-Some needs are sure enough to stand among the first hits, others only likely: whoever asks of what no entry speaks may
-have to look it up, and whoever says "tomorrow" may have to learn what day it is.
+Some needs are sure enough to stand among the first hits, others only likely: whoever asks where or what is near may
+need a map, whoever asks of what no entry speaks may have to look it up, and whoever says "tomorrow" may have to learn
+what day it is.
 
 "Save it to /root/report.md" says nothing of writing files, and its other words lead to tools about reports. The list is
 kept to what nearly every set of servers has a tool for, and every sign is one that a person would point at.
@@ -52,9 +53,19 @@ LOOK_UP = Capability(
     _groups("search", "article web internet encyclopedia"),
     READ_FOUND,
 )
+FIND_PLACE = Capability("search for a place on the map by keyword", _groups("search find", "place poi"))
 TELL_TIME = Capability("get the current date and time", _groups("current now today", "time date"))
 
-CAPABILITIES: Sequence[Capability] = (WRITE_FILE, READ_FILE, FETCH_PAGE, READ_NEWS, LOOK_UP, READ_FOUND, TELL_TIME)
+CAPABILITIES: Sequence[Capability] = (
+    WRITE_FILE,
+    READ_FILE,
+    FETCH_PAGE,
+    READ_NEWS,
+    FIND_PLACE,
+    LOOK_UP,
+    READ_FOUND,
+    TELL_TIME,
+)
 
 _FILE = re.compile(
     r"(?:^|[\s`'\"(])(?:\.{0,2}/|~/)[\w./-]+|\b[A-Za-z]:\\|\.(?:txt|md|csv|json|pdf|docx?|xlsx?|py|html|log|png|jpe?g)\b"
@@ -70,6 +81,12 @@ _RECENT = re.compile(r"\b(?:latest|recent\w*|news|trending|up-to-date)\b|最新|
 _DAY = re.compile(
     r"\b(?:today|tonight|tomorrow|yesterday|in \w+ days|(?:next|coming) (?:\w+ )?(?:days?|week|weekend|month))\b"
     r"|今天|今晚|明天|昨天|下周",
+    re.IGNORECASE,
+)
+
+_PLACE = re.compile(
+    r"\b(?:nearest(?! neighbo)|closest|nearby|near (?:me|my|the|here)|around here|where can (?:i|we)|street)\b"
+    r"|\bwhere\b[^?!\n]{0,80}\blocated\b|附近|周边",
     re.IGNORECASE,
 )
 
@@ -93,7 +110,9 @@ def likely(text: str, *, is_about_unknown: bool) -> list[int]:
         text: the prompt.
         is_about_unknown: it speaks of things that no entry speaks of.
     """
-    found = [LOOK_UP] if is_about_unknown else []
+    found = [FIND_PLACE] if _PLACE.search(text) else []
+    if is_about_unknown:
+        found.append(LOOK_UP)
     if _DAY.search(text):
         found.append(TELL_TIME)
     return [CAPABILITIES.index(capability) for capability in found]

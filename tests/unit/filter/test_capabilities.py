@@ -8,6 +8,7 @@ from hub_filter import words
 from hub_filter.capabilities import (
     CAPABILITIES,
     FETCH_PAGE,
+    FIND_PLACE,
     LOOK_UP,
     READ_FILE,
     READ_NEWS,
@@ -43,10 +44,15 @@ def test_signs_in_a_prompt_show_a_need(prompt: str, needs: list[Capability]) -> 
         ("who plays tomorrow?", True, [LOOK_UP, TELL_TIME]),
         ("remind me in three days", False, [TELL_TIME]),
         ("明天的天气", False, [TELL_TIME]),
+        ("Which pharmacy is closest to the station?", False, [FIND_PLACE]),
+        ("附近有没有书店", False, [FIND_PLACE]),
+        ("where is the Trisicosahedron café located?", True, [FIND_PLACE, LOOK_UP]),
+        ("the file located at /tmp/x", False, []),
+        ("plot the nearest neighbours", False, []),
         ("list the files", False, []),
     ],
 )
-def test_what_is_unknown_or_a_matter_of_days_is_likely_looked_up(
+def test_what_is_unknown_near_or_a_matter_of_days_is_likely_looked_up(
     prompt: str, unknown: bool, needs: list[Capability]
 ) -> None:
     assert [CAPABILITIES[index] for index in likely(prompt, is_about_unknown=unknown)] == needs
@@ -62,6 +68,8 @@ def test_what_is_unknown_or_a_matter_of_days_is_likely_looked_up(
         (FETCH_PAGE, "Fetch a row", False),
         (LOOK_UP, "Search articles", True),
         (LOOK_UP, "Search the rows of a table", False),
+        (FIND_PLACE, "Search for places by keyword", True),
+        (FIND_PLACE, "Replace text that a search finds", False),
         (TELL_TIME, "Get the current time", True),
         (READ_NEWS, "Search the web for recent news", False),
     ],

@@ -292,6 +292,23 @@ def test_what_no_entry_speaks_of_may_have_to_be_looked_up(by_meaning: bool) -> N
     assert not {"search_articles", "now"} & set(found("draw a chart"))
 
 
+STREETS = [
+    *(Document("trains", f"get_{kind}_stations", description=f"Lists {kind} metro stations.") for kind in "abcdefghij"),
+    Document("atlas", "text_search", description="Search POI by keyword."),
+]
+
+
+@pytest.mark.parametrize("by_meaning", [False, True])
+def test_who_asks_what_is_near_may_need_a_map(by_meaning: bool) -> None:
+    ranking = rank(STREETS, by_meaning=by_meaning)
+
+    def found(prompt: str) -> list[str]:
+        return [STREETS[hit.index].local_name for hit in ranking.search(prompt, limit=10).hits]
+
+    assert found("Which metro stations are nearest to the tower?")[8] == "text_search"
+    assert "text_search" not in found("Which metro stations are open?")
+
+
 def test_scores_do_not_rise_where_an_implied_entry_stands_before_a_better_one() -> None:
     scores = [hit.score for hit in rank(REPORTS).search("save the report a to /root/out.md", limit=14).hits]
     assert scores == sorted(scores, reverse=True)
