@@ -45,6 +45,9 @@ _ALIKE = 0.01
 
 _IMPLIED_SHARE = 0.25
 
+_IMPLIED_FITS = 3.0
+"""Standard deviations from which the fit to an implied capability makes a hit, whatever else the prompt says."""
+
 _USAGE_SHARE = 0.2
 """What the most called entry gains, in standard deviations: enough to decide between entries that fit alike."""
 
@@ -158,12 +161,15 @@ class Ranking:
         joined = _joined(total, pieces, self._signals.upstream_of[chosen], self._signals.prominence[chosen])
         needs = implied(query)
         of_needs = np.zeros(len(considered))
+        fits = fit.fits
         if needs:
-            of_needs += _IMPLIED_SHARE * np.maximum(self._capabilities[needs][:, considered].max(axis=0), 0)
+            fit_of_needs = self._capabilities[needs][:, considered].max(axis=0)
+            fits = fits | (fit_of_needs > _IMPLIED_FITS)
+            of_needs += _IMPLIED_SHARE * np.maximum(fit_of_needs, 0)
         of_use = _usage(used or {}, len(self.entries))[considered]
         # Rounded, so that the last bits of a sum, which differ from machine to machine, never decide.
         scores = np.round(joined.scores + of_needs + of_use, 4)
-        order = best(scores, fit.fits, limit)
+        order = best(scores, fits, limit)
         order = _with(order, _IMPLIED_PLACE, self._serving(needs, scores, considered))
         may_need = likely(query, is_about_unknown=self._signals.share_unknown(pieces.weights[0]) > _UNKNOWN_SHARE)
         place = _LIKELY_PLACE if len(pieces.sentences) < _MANY_SENTENCES else _LIKELY_PLACE_OF_MANY

@@ -272,6 +272,15 @@ def test_what_a_prompt_implies_has_a_place_without_being_named(by_meaning: bool)
     assert "write_file" not in found("put the report before me")
 
 
+@pytest.mark.parametrize("by_meaning", [False, True])
+def test_what_a_prompt_implies_is_hit_though_it_shares_nothing_with_it(by_meaning: bool) -> None:
+    news = Document("press", "headlines", description="Web news.")
+    glaciers = [Document("ice", f"measure_{at}", description="Measures a glacier.") for at in range(20)]
+    ranking = rank([news, *glaciers], by_meaning=by_meaning)
+    assert 0 in [hit.index for hit in ranking.search("has the glacier moved recently?", limit=21).hits]
+    assert 0 not in [hit.index for hit in ranking.search("has the glacier moved?", limit=21).hits]
+
+
 KNOWLEDGE = [
     *(Document("charts", f"draw_{kind}_chart", description=f"Draws a {kind} chart.") for kind in "abcdefghijkl"),
     Document("lexicon", "search_articles", description="Search articles of an encyclopedia."),
