@@ -47,7 +47,8 @@ class Names:
         self._shares = (1 / whole).astype(np.float32)
         self._embed = embed
         self._known: dict[str, Matrix] = {}
-        self._vectors = self._embedded(list(places))
+        # Number by number, as the ranking keeps those of its entries.
+        self._vectors = np.asfortranarray(self._embedded(list(places)))
 
     def said(self, texts: Sequence[Sequence[str]]) -> Scores:
         """Return a row per text, given as its words, and a column per name: 0 where nothing of it is said, below 1."""

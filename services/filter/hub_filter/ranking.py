@@ -271,7 +271,7 @@ def _parts(
     """Why each entry in `order` stands where it does; `beside` is what need and use add to each."""
     terms, meaning, upstream = np.zeros(len(order)), np.zeros(len(order)), joined.upstream[order].astype(np.float64)
     for share, which in joined.layers:
-        rows = np.array(which)[total[which][:, order].argmax(axis=0)]
+        rows = np.array(which)[total[np.ix_(which, order)].argmax(axis=0)]
         terms += share * fit.terms[rows, order]
         upstream += share * fit.upstream[rows, order]
         if fit.meaning is not None:
