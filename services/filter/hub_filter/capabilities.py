@@ -80,14 +80,12 @@ _RECENT = re.compile(r"\b(?:latest|recent\w*|news|trending|up-to-date)\b|最新|
 
 _DAY = re.compile(
     r"\b(?:today|tonight|tomorrow|yesterday|in \w+ days|(?:next|coming) (?:\w+ )?(?:days?|week|weekend|month))\b"
-    r"|今天|今晚|明天|昨天|下周",
-    re.IGNORECASE,
+    r"|今天|今晚|明天|昨天|下周"
 )
 
 _PLACE = re.compile(
     r"\b(?:nearest(?! neighbo)|closest|nearby|near (?:me|my|the|here)|around here|where can (?:i|we)|street)\b"
-    r"|\bwhere\b[^?!\n]{0,80}\blocated\b|附近|周边",
-    re.IGNORECASE,
+    r"|\bwhere\b[^?!\n]{0,80}\blocated\b|附近|周边"
 )
 
 
@@ -110,9 +108,11 @@ def likely(text: str, *, is_about_unknown: bool) -> list[int]:
         text: the prompt.
         is_about_unknown: it speaks of things that no entry speaks of.
     """
-    found = [FIND_PLACE] if _PLACE.search(text) else []
+    # A pattern that heeds no case takes half as long again.
+    small = text.lower()
+    found = [FIND_PLACE] if _PLACE.search(small) else []
     if is_about_unknown:
         found.append(LOOK_UP)
-    if _DAY.search(text):
+    if _DAY.search(small):
         found.append(TELL_TIME)
     return [CAPABILITIES.index(capability) for capability in found]

@@ -41,10 +41,10 @@ def test_signs_in_a_prompt_show_a_need(prompt: str, needs: list[Capability]) -> 
     ("prompt", "unknown", "needs"),
     [
         ("what is a dodecahedron", True, [LOOK_UP]),
-        ("who plays tomorrow?", True, [LOOK_UP, TELL_TIME]),
+        ("Who plays Tomorrow?", True, [LOOK_UP, TELL_TIME]),
         ("remind me in three days", False, [TELL_TIME]),
         ("明天的天气", False, [TELL_TIME]),
-        ("Which pharmacy is closest to the station?", False, [FIND_PLACE]),
+        ("Which pharmacy is CLOSEST to the station?", False, [FIND_PLACE]),
         ("附近有没有书店", False, [FIND_PLACE]),
         ("where is the Trisicosahedron café located?", True, [FIND_PLACE, LOOK_UP]),
         ("the file located at /tmp/x", False, []),
