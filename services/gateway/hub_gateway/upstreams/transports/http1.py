@@ -89,14 +89,13 @@ def _meant(head: Head) -> _Meant:
     return _Meant(size, in_chunks, tuple(head.fields.items()), head.fields.get(b"keep-alive"))
 
 
-def whole_chunks(data: bytes) -> tuple[list[bytes], int, bool]:
-    """Read the chunks at the beginning of `data` that are whole and of the usual shape (RFC 9112 §7.1).
+def whole_chunks(data: bytes, at: int = 0) -> tuple[list[bytes], int, bool]:
+    """Read the chunks from a place in `data` on that are whole and of the usual shape (RFC 9112 §7.1).
 
     Returns:
         What each carries, where the rest begins, and whether the last chunk was among them.
     """
     pieces: list[bytes] = []
-    at = 0
     while (found := _CHUNK.match(data, at)) is not None:
         start = found.end()
         end = start + int(found[1], 16)
@@ -277,12 +276,31 @@ class Link(asyncio.Protocol):
         if meant.keep_alive is not None and meant.keep_alive != self._keep_alive_value:
             self._heed(meant.keep_alive)
         if in_chunks:
-            self._take_stream(data, start, meant)
+            if not self._take_whole_stream(data, start, meant):
+                self._take_stream(data, start, meant)
             return True
         done, self._done, self._feed = self._done, None, None
         if done is not None and not done.done():
             done.set_result(Response(200, meant.headers, data[start:], False))
         self._pool.release(self)
+        return True
+
+    def _take_whole_stream(self, data: bytes, start: int, meant: _Meant) -> bool:
+        """Take an event stream that has come to its end already, as the answers to most calls; False where it has
+        not."""
+        if self._shared or len(data) > FLOOD_BYTES or (self._intake is not None and self._intake.is_behind):
+            return False
+        pieces, at, ended = whole_chunks(data, start)
+        if not ended or at < len(data):
+            return False
+        for piece in pieces:
+            if self._feed is None or self._feed(piece):
+                break
+        if self.failure is None:
+            done, self._done, self._feed = self._done, None, None
+            if done is not None and not done.done():
+                done.set_result(Response(200, meant.headers, b"", True))
+            self._pool.release(self)
         return True
 
     def _take_stream(self, data: bytes, start: int, meant: _Meant) -> None:
