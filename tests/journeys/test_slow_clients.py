@@ -122,7 +122,8 @@ async def watched(hub: Hub) -> AsyncGenerator[None]:
         await asyncio.wait((watching,))
     assert watching.cancelled(), watching.exception()
     assert rounds > 1
-    assert ROOM_BYTES / 2 < most_held_bytes < ROOM_BYTES + BEYOND_BYTES + MIB
+    # One more may be on its way to the task that writes a stream: it is counted again once its client is seen to stop.
+    assert ROOM_BYTES / 2 < most_held_bytes < ROOM_BYTES + BEYOND_BYTES + MESSAGE_BYTES
     assert most_bytes < MEMORY_BYTES
 
 
