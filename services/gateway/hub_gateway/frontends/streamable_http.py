@@ -22,7 +22,7 @@ from hub_gateway.frontends.guards import Headers, headers_of, read_body, send_bo
 from hub_gateway.frontends.http_sse import HttpSse
 from hub_gateway.frontends.posts import Post
 from hub_gateway.frontends.stateless import Refusal, http_status, open_exchange, says_stateless
-from hub_gateway.frontends.streaming import KEEP_ALIVE_S, SSE_HEADERS, until_disconnect
+from hub_gateway.frontends.streaming import KEEP_ALIVE_S, SSE_HEADERS, begins_with_an_id, until_disconnect
 from hub_gateway.routing.elsewhere import Elsewhere, FarStream
 from hub_gateway.routing.exchange import Exchange, Outlet, Response
 from hub_gateway.routing.hello import Hello
@@ -332,8 +332,8 @@ class StreamableHttp:
 
     async def _write(self, session: Session, stream: Outbox | FarStream, after: int | None, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": SSE_HEADERS})
-        primed = session.revision >= "2025-11-25"
-        first = encode_event(b"", event_id=stream.event_id(after or 0)) if primed else KEEP_ALIVE
+        named = begins_with_an_id(session)
+        first = encode_event(b"", event_id=stream.event_id(after or 0)) if named else KEEP_ALIVE
         await send({"type": "http.response.body", "body": first, "more_body": True})
         with self._shared.holding(session, stream):
             if isinstance(stream, Outbox):

@@ -251,7 +251,7 @@ class Holding:
             return outcome
         if held.missing is not None:
             held.drop()
-            raise _lacking(held.missing)
+            raise lacking(held.missing)
         return Reply(held.result_raw(self._hold(held)))
 
     def _hold(self, held: Held) -> str:
@@ -284,7 +284,7 @@ async def _unheld(held: Held) -> Reply:
     except asyncio.CancelledError:
         if held.missing is None or task is None or task.uncancel():
             raise
-        raise _lacking(held.missing) from None
+        raise lacking(held.missing) from None
     finally:
         held.task = None
 
@@ -297,7 +297,8 @@ def _can_be_asked(exchange: Exchange) -> bool:
     return any(needed in capabilities for needed in NEEDS.values())
 
 
-def _lacking(missing: dict[str, Any]) -> MissingCapability:
+def lacking(missing: dict[str, Any]) -> MissingCapability:
+    """The error for a client that does not declare these capabilities."""
     return MissingCapability(
         f"The server needs the client capability {', '.join(missing)}", {"requiredCapabilities": missing}
     )

@@ -14,7 +14,7 @@ from msgspec import Raw
 
 from hub_gateway.errors import UpstreamGarbage
 from hub_gateway.routing.exchange import Exchange
-from hub_gateway.routing.held import MAY_ASK, MissingCapability, declared
+from hub_gateway.routing.held import MAY_ASK, declared, lacking
 from hub_gateway.routing.task_handles import needs_extension
 from hub_gateway.sessions.reverse import NEEDS, can_answer, required
 from hub_gateway.wire import rewrite
@@ -46,8 +46,7 @@ def check(exchange: Exchange, upstream_name: str, result_raw: bytes) -> None:
         except (msgspec.MsgspecError, _NoQuestion) as fault:
             raise UpstreamGarbage(f"{upstream_name}: malformed input_required result: {fault}") from fault
         if missing:
-            why = f"The server needs the client capability {', '.join(missing)}"
-            raise MissingCapability(why, {"requiredCapabilities": missing})
+            raise lacking(missing)
         if exchange.message.method not in MAY_ASK:
             raise UpstreamGarbage(f"{upstream_name}: {exchange.message.method} may not be answered with questions")
 

@@ -24,8 +24,8 @@ from hub_gateway.upstreams.transports.transport import MESSAGE_LIMIT_BYTES
 from hub_gateway.wire.head_fields import Head, Heads
 
 Feed = Callable[[bytes], bool]
-"""Takes one piece of an event stream, an empty one as soon as it begins; True ends the exchange: what else comes on the
-stream is skipped."""
+"""Takes one piece of an event stream, an empty one as soon as a stream begins that is to stay open; True ends the
+exchange: what else comes on the stream is skipped."""
 
 _OK = b"HTTP/1.1 200 OK\r\n"
 _OK_BYTES = len(_OK)
@@ -279,9 +279,7 @@ class Link(asyncio.Protocol):
             if not self._take_whole_stream(data, start, meant):
                 self._take_stream(data, start, meant)
             return True
-        done, self._done, self._feed = self._done, None, None
-        if done is not None and not done.done():
-            done.set_result(Response(200, meant.headers, data[start:], False))
+        self._settle(Response(200, meant.headers, data[start:], False))
         self._pool.release(self)
         return True
 
@@ -297,9 +295,7 @@ class Link(asyncio.Protocol):
             if self._feed is None or self._feed(piece):
                 break
         if self.failure is None:
-            done, self._done, self._feed = self._done, None, None
-            if done is not None and not done.done():
-                done.set_result(Response(200, meant.headers, b"", True))
+            self._settle(Response(200, meant.headers, b"", True))
             self._pool.release(self)
         return True
 
@@ -308,7 +304,7 @@ class Link(asyncio.Protocol):
         self._parsing = self._streaming = True
         self._headers, self._body, self._size, self._status = list(meant.headers), [], 0, 200
         self._beside = 0
-        if self._feed is not None:
+        if self._shared and self._feed is not None:
             self._feed(b"")
         self._unparsed = data[:start]
         if rest := self._take_chunks(data[start:]):
@@ -362,7 +358,7 @@ class Link(asyncio.Protocol):
             size = len(name)
             if size == 12 and self._feed is not None and name.lower() == b"content-type":
                 self._streaming = value[:17].lower() == _EVENT_STREAM
-                if self._streaming:
+                if self._streaming and self._shared:
                     self._feed(b"")
             elif size == 10 and value != self._keep_alive_value and name.lower() == b"keep-alive":
                 self._heed(value)
@@ -436,9 +432,12 @@ class Link(asyncio.Protocol):
             self._skipping = None
 
     def _resolve(self, body: bytes) -> None:
+        self._settle(Response(self._status, self._headers, body, self._streaming))
+
+    def _settle(self, response: Response) -> None:
         done, self._done, self._feed = self._done, None, None
         if done is not None and not done.done():
-            done.set_result(Response(self._status, self._headers, body, self._streaming))
+            done.set_result(response)
 
     def _fail(self, fault: Exception) -> None:
         done, self._done, self._feed = self._done, None, None
