@@ -34,6 +34,10 @@ SLOW_BYTES_PER_S = 64 * 1024
 
 _LOOK_S = 0.25
 
+_PASSING_ROUNDS = 8
+"""Of the loop, until a message that came in whole is in its client's socket, or waits in a stream: the task of its call
+and that of its stream are woken in between, one after the other."""
+
 _trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
 """Gives memory that is free back to the system (glibc). Pieces of messages leave holes that only this returns."""
 
@@ -96,6 +100,8 @@ class Backlog:
         self._closed_s = float("-inf")
         """When the last one was."""
         self._taken_bytes = 0
+        self._passing_bytes = 0
+        """Of messages that were let go, and are not yet what their clients have not read."""
         self._waiting: deque[Claim] = deque()
         self._readers: dict[Mover, _Pace] = {}
         self._intakes: dict[Mover, _Pace] = {}
@@ -145,6 +151,18 @@ class Backlog:
             self._waiting.remove(claim)
         self._serve_soon()
 
+    def passing(self, message_bytes: int) -> None:
+        """A message whose room is given back is on its way to its client, where it takes room again."""
+        self._passing_bytes += message_bytes
+        self._after_rounds(_PASSING_ROUNDS, message_bytes)
+
+    def _after_rounds(self, rounds: int, message_bytes: int) -> None:
+        if rounds:
+            asyncio.get_running_loop().call_soon(self._after_rounds, rounds - 1, message_bytes)
+            return
+        self._passing_bytes -= message_bytes
+        self._serve_soon()
+
     def moving(self, intake: Mover) -> None:
         """A message that has room comes in, and may be too slow."""
         self._intakes[intake] = _Pace(asyncio.get_running_loop().time(), intake.moved_bytes)
@@ -155,7 +173,7 @@ class Backlog:
             self._serve_soon()
 
     def _fits(self, room_bytes: int) -> bool:
-        held_bytes = self.held_bytes
+        held_bytes = self.held_bytes + self._passing_bytes
         return not held_bytes or held_bytes + room_bytes <= self.limit_bytes
 
     def _take(self, claim: Claim) -> None:
@@ -167,7 +185,7 @@ class Backlog:
         claim.granted_to()
 
     def _serve_soon(self) -> None:
-        # Not at once: what came in whole is only now on its way to its client, where it takes room again.
+        # Not at once: whoever gives room back may have more to give.
         if self._waiting:
             asyncio.get_running_loop().call_soon(self._serve)
 
@@ -206,7 +224,7 @@ class Backlog:
         """Whether there would be no room either once all clients have read what is theirs, and nothing is coming in
         that would give any back."""
         no_room = self.held_bytes <= self.limit_bytes < self._taken_bytes + head.room_bytes
-        return no_room and not self._beyond and not self._intakes
+        return no_room and not (self._beyond or self._intakes or self._passing_bytes)
 
     def _cut(self, mover: Mover) -> None:
         self.closed += 1

@@ -102,9 +102,10 @@ class Intake:
     def gone_on(self) -> None:
         """The open message is no longer held here, or never will be whole. Idempotent."""
         claims, self._claims = self._claims, []
-        self.room_bytes = self.moved_bytes = 0
+        moved_bytes, self.room_bytes, self.moved_bytes = self.moved_bytes, 0, 0
         if claims:
             self._backlog.rests(self)
+            self._backlog.passing(moved_bytes)
             for claim in claims:
                 self._backlog.release(claim)
         self._waits = False

@@ -35,6 +35,18 @@ class Pipe:
         self.was_cut = True
 
 
+class Unread:
+    """A client's socket with what it does not read."""
+
+    moved_bytes = 0
+
+    def __init__(self, room_bytes: int) -> None:
+        self.room_bytes = room_bytes
+
+    def cut(self) -> None:
+        raise AssertionError("was cut off")
+
+
 async def rounds() -> None:
     """Let the loop go round until what is due has been done."""
     for _ in range(ROUNDS):
@@ -57,6 +69,24 @@ async def test_who_finds_no_room_is_not_read_until_it_is_his_turn() -> None:
     await rounds()
     assert (second.read, third.read) == (True, False)
     assert backlog.waiting == 1
+
+
+async def test_what_is_on_its_way_to_its_client_leaves_no_room_for_others() -> None:
+    backlog = Backlog(LIMIT_BYTES)
+    _, going = message(backlog, LIMIT_BYTES)
+    waiting, _ = message(backlog, LIMIT_BYTES)
+    going.came(LIMIT_BYTES)
+    going.gone_on()
+    for _ in range(3):  # the tasks of the call and of its stream
+        await asyncio.sleep(0)
+        assert not waiting.read
+    unread = Unread(LIMIT_BYTES)
+    backlog.blocked(unread)
+    await rounds()
+    assert not waiting.read
+    backlog.unblocked(unread)
+    await rounds()
+    assert waiting.read
 
 
 async def test_a_message_alone_always_has_room() -> None:
