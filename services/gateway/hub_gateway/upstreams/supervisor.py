@@ -1,7 +1,7 @@
 """The life of one upstream: connect, look after, notice the end, connect again.
 
-Owns the upstream's status and what stands before its connection: in-flight limit and breaker. Does not know how a
-connection is made (`dialer`) nor what its lists are for.
+Owns the upstream's status and which connection its calls take. Does not know how a connection is made (`dialer`), how
+it is looked after (`watch`), who is let in (`admission`), nor what its lists are for.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import NamedTuple
 
-from hub_common.breaker import Breaker
 from hub_common.tasks import Tasks
 from hub_gateway.catalog.entry import EntryKind, Offering
 from hub_gateway.config.placeholders import Context, resolve
@@ -28,22 +27,19 @@ from hub_gateway.errors import (
     UpstreamTimeout,
     UpstreamUnauthorized,
 )
-from hub_gateway.upstreams import subscription
+from hub_gateway.upstreams.admission import Admission
 from hub_gateway.upstreams.backoff import Backoff
 from hub_gateway.upstreams.connection import Connection
 from hub_gateway.upstreams.dialer import Dialer, has_authorization
-from hub_gateway.upstreams.gate import Gate
 from hub_gateway.upstreams.hop import EraChanged, HeadersRefused
-from hub_gateway.upstreams.inbound import ACKNOWLEDGED
-from hub_gateway.upstreams.life_sign import life_sign
 from hub_gateway.upstreams.log_level import LogLevel
 from hub_gateway.upstreams.oauth.credential import Credential
 from hub_gateway.upstreams.offered import Offered
 from hub_gateway.upstreams.pending import Listener, Owner, Reply, Ties
-from hub_gateway.upstreams.refresh import Refresh
 from hub_gateway.upstreams.starts import Starts
 from hub_gateway.upstreams.status import Observe, Outcome, State, Stats, Status
 from hub_gateway.upstreams.transports.transport import SESSION_ENDED, Forgotten
+from hub_gateway.upstreams.watch import ABOUT_LISTS, Tells, Watch
 from hub_gateway.wire import meta, rewrite
 from hub_gateway.wire.message import Message
 from hub_gateway.wire.revisions import Era
@@ -56,18 +52,7 @@ _HEARD_S = 5.0
 _LASTED_S = 5.0
 """A session that the server ends sooner is opened again after a pause: nothing would come of the next one either."""
 
-_RECHECK_S = 2.0
-_SOONEST = 0.9
-"""The part of the time between two regular checks that passes at least."""
-_LIST_S = 60.0
-_RELIST_S = 5.0
 _RELINK_S = 15.0
-_QUEUE_S = 30.0
-QUEUE = 1024
-"""Calls that may wait for their turn on one upstream."""
-_BREAKER_THRESHOLD, _BREAKER_OPEN_S = 5, 30.0
-
-_LIST_CHANGED = {f"notifications/{kind.capability}/list_changed": kind.capability for kind in EntryKind}
 
 
 class Ears(NamedTuple):
@@ -105,7 +90,6 @@ class Supervisor:
         self.connection: Connection | None = None
         self.fault: HubError | None = None
         """What ended the last link, or the last attempt to make one."""
-        self.stats = Stats() if beside is None else beside.stats
         self.log_level = LogLevel(config.name) if beside is None else beside.log_level
         self._beside = beside
         self._context = context
@@ -116,17 +100,15 @@ class Supervisor:
         self._stopped: str | None = None
         """Why it was stopped; None while it is not."""
         self._offered = Offered(Offering() if beside is None else beside._offered.known)
-        self._refresh: Refresh | None = None
+        self._watch: Watch | None = None
         self._wake = asyncio.Event()
         self._up = asyncio.Event()
         """Set with each link that comes up."""
         self._renewing = False
         """The server ended the session, which is no fault of either side, and another one is being opened at once."""
-        self._acknowledged = 0
         self._pause = Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S, random.random)
-        self._breaker = Breaker(_BREAKER_THRESHOLD, _BREAKER_OPEN_S, time.monotonic)
         limit = 1 if isinstance(config, InvalidServer) else config.max_in_flight
-        self._gate = Gate(limit, _QUEUE_S, QUEUE) if beside is None else beside._gate
+        self._admission = Admission(config.name, limit, ears.observe, None if beside is None else beside._admission)
         self._timeout_s = 0.0 if isinstance(config, InvalidServer) else config.timeout_s
         self.isolated = isinstance(config, ServerConfig) and config.isolation == "session"
         """Whether each session is to have a connection of its own."""
@@ -148,14 +130,19 @@ class Supervisor:
         return isinstance(self.config, ServerConfig) and self.config.is_stdio
 
     @property
+    def stats(self) -> Stats:
+        """What its calls came to."""
+        return self._admission.stats
+
+    @property
     def in_flight(self) -> int:
         """Calls running on the upstream now."""
-        return self._gate.inside
+        return self._admission.inside
 
     @property
     def breaker(self) -> str:
         """State of the circuit breaker: closed, open or half-open."""
-        return self._breaker.state
+        return self._admission.breaker
 
     def start(self) -> None:
         """Connect, and stay connected, from now on. Nothing to do when it is running or its entry is invalid."""
@@ -209,15 +196,14 @@ class Supervisor:
             UpstreamDown: there is no connection, or it broke.
             UpstreamUnauthorized: it refuses to show any list.
         """
-        refresh = self._refresh
-        if refresh is None:
+        if self._watch is None:
             raise self.absence()
-        await self._relist(refresh, kinds)
+        await self._watch.relist(kinds)
 
     def adopt(self, config: ServerConfig) -> None:
         """Take a config that differs in nothing the connection depends on."""
         self.config = config
-        self._gate.limit = config.max_in_flight
+        self._admission.limit(config.max_in_flight)
         self._timeout_s = config.timeout_s
 
     async def request(
@@ -246,21 +232,13 @@ class Supervisor:
             UpstreamTimeout, UpstreamDown, UpstreamUnauthorized, UpstreamGarbage, HeadersRefused: as the connection
                 says, with the name.
         """
-        connection = self.connection
+        connection, admission = self.connection, self._admission
         if connection is None:
             raise self.absence()
-        breaker = self._breaker
-        if not breaker.allow():
-            wait_s = max(1, round(breaker.retry_after_s))
-            raise UpstreamBusy(f"{self.name}: it failed {breaker.failures} times in a row; next try in {wait_s} s")
-        gate = self._gate
-        if not gate.enter():
-            try:
-                await gate.wait(client)
-            except UpstreamBusy as fault:
-                raise self._named(fault) from fault
+        if not admission.enter():
+            await admission.wait(client)
             if self.connection is None:
-                gate.leave()
+                admission.give_up()
                 raise self.absence()
             connection = self.connection
         started_s = time.perf_counter()
@@ -277,7 +255,7 @@ class Supervisor:
                 mirrored=mirrored,
             )
             outcome = "error" if reply.error_raw else "ok"
-            breaker.success()
+            admission.answered()
             return reply
         except Forgotten as fault:
             outcome = "failed"
@@ -286,13 +264,12 @@ class Supervisor:
             if link.era is not connection.era:
                 raise EraChanged(f"{self.name}: {fault}") from fault
         except UpstreamError as fault:
-            outcome = self._failed_call(fault)
+            outcome = admission.failed(fault)
+            if not isinstance(fault, UpstreamBusy | HeadersRefused):
+                self._wake.set()  # the link is looked at now, not at the next regular check
             raise self._named(fault) from fault
         finally:
-            gate.leave()
-            self.stats.count(outcome)
-            if self._ears.observe is not None:
-                self._ears.observe(self.name, time.perf_counter() - started_s, outcome)
+            admission.leave(outcome, time.perf_counter() - started_s)
         return await self.request(
             method,
             params,
@@ -329,20 +306,6 @@ class Supervisor:
         return UpstreamUnauthorized(text, None if url is None else {"authorizationUrl": url})
 
     # Calls
-
-    def _failed_call(self, fault: UpstreamError) -> Outcome:
-        if isinstance(fault, UpstreamBusy):
-            return "failed"
-        if isinstance(fault, HeadersRefused):
-            self._breaker.success()
-            return "error"
-        if isinstance(fault, UpstreamUnauthorized):
-            self._breaker.success()  # it answers
-            self._wake.set()
-            return "failed"
-        self._breaker.failure()
-        self._wake.set()  # the link is looked at now, not at the next regular check
-        return "timeout" if isinstance(fault, UpstreamTimeout) else "failed"
 
     async def _linked_anew(self) -> Connection | None:
         """Wait for the link that follows one that the upstream does not know any more; None where none comes in
@@ -396,7 +359,6 @@ class Supervisor:
             began_s = time.monotonic()
             try:
                 self._wake.clear()
-                self._acknowledged = 0
                 connection = await dialer.dial(lambda _: self._wake.set())
                 await self._live(config, connection, tasks)
             except HubError as fault:
@@ -445,106 +407,61 @@ class Supervisor:
 
     async def _live(self, config: ServerConfig, connection: Connection, tasks: Tasks) -> None:
         """One connection from its handshake to its end, which is always an exception."""
-        if connection.era is Era.STATELESS:
-            # Before the first list, so that no change falls in between.
-            tasks.spawn(subscription.listen(connection), "listen")
-        self._refresh = refresh = Refresh(connection, self._offered.known, min(_LIST_S, config.timeout_s))
-        await refresh.run()
+        self._watch = watch = Watch(
+            connection,
+            self._offered.known,
+            Tells(self._listed, self._well, self._unwell, self._unasked),
+            ping_interval_s=self._ping_interval_s,
+            timeout_s=config.timeout_s,
+            busy=lambda: self._admission.inside > 0,
+            wake=self._wake,
+            tasks=tasks,
+        )
+        await watch.begin()
         if connection.era is Era.HANDSHAKE:
             await self.log_level.link(connection)
         self.connection, self._renewing = connection, False
         self._up.set()
-        self._breaker.success()
-        self._offered.take(refresh.offering)
-        self._healthy(refresh)
+        self._admission.answered()
+        self._offered.take(watch.offering)
+        self._well(watch.list_faults)
         began_s = time.monotonic()
         try:
-            await self._watch(connection, refresh)
+            await watch.keep()
         finally:
             if time.monotonic() - began_s >= _STEADY_S:
                 self._pause.reset()
 
     def _unlink(self) -> None:
         self.log_level.unlink(self.connection)
-        self.connection = self._refresh = None
+        self.connection = self._watch = None
         if not self._renewing:
             self._offered.clear()
-
-    async def _watch(self, connection: Connection, refresh: Refresh) -> None:
-        failures = 0
-        while True:
-            if failures:
-                pause_s = _RECHECK_S
-            else:
-                pause_s = self._ping_interval_s() if not refresh.faults else min(_RELIST_S, self._ping_interval_s())
-                # Stale lists are asked for then, and who polls is not to do so in step (2026-07-28 utilities/caching).
-                pause_s *= random.uniform(_SOONEST, 1)
-            try:
-                async with asyncio.timeout(pause_s):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
-            self._wake.clear()
-            if connection.gone is not None:
-                raise UpstreamDown(connection.gone)
-            fault = await life_sign(connection)
-            if fault is None:
-                failures = 0
-                # Failed calls bring checks too, and those list nothing anew that the last one did.
-                if due := {*refresh.faults, *refresh.stale(self._ping_interval_s() / 2)}:
-                    await self._relist(refresh, due)
-                self._healthy(refresh)
-                continue
-            failures += 1
-            if failures == 1:
-                _log.warning("%s: %s", self.name, fault)
-            # A server busy with calls may be too busy to answer; the calls have deadlines of their own.
-            if connection.gone is not None or (failures > 1 and self._gate.inside == 0):
-                raise UpstreamDown(connection.gone or str(fault))
-            self._tell("degraded", str(fault))
 
     def _ping_interval_s(self) -> float:
         return self.config.ping_interval_s if isinstance(self.config, ServerConfig) else _LONGEST_PAUSE_S
 
     def _hear(self, message: Message) -> None:
         """A notification that belongs to no call."""
-        refresh = self._refresh
-        if (capability := _LIST_CHANGED.get(message.method)) is not None:
-            if refresh is not None:
-                kinds = [kind for kind in EntryKind if kind.capability == capability]
-                self._tasks.spawn(self._relist_quietly(refresh, kinds, message.method), "refresh")
-        elif message.method == ACKNOWLEDGED:
-            self._acknowledged += 1
-            if self._acknowledged > 1 and refresh is not None:
-                # While the stream was away nobody told of changes.
-                self._tasks.spawn(self._relist_quietly(refresh, EntryKind), "refresh")
-        else:
-            self._ears.unasked(self.name, message)
+        if self._watch is not None:
+            self._watch.hear(message)
+        elif message.method not in ABOUT_LISTS:
+            self._unasked(message)
 
-    async def _relist_quietly(self, refresh: Refresh, kinds: Iterable[EntryKind], said: str | None = None) -> None:
-        try:
-            await self._relist(refresh, kinds)
-        except (UpstreamDown, UpstreamUnauthorized) as fault:
-            _log.debug("%s: not refreshed: %s", self.name, fault)
-            self._wake.set()
-            return
-        if said is not None:
-            # Also where the lists came out the same: the upstream said it, so its clients are to hear it.
-            self._ears.unasked(self.name, Message(jsonrpc="2.0", method=said))
+    def _unasked(self, message: Message) -> None:
+        self._ears.unasked(self.name, message)
 
-    async def _relist(self, refresh: Refresh, kinds: Iterable[EntryKind]) -> None:
-        await refresh.run(kinds)
-        if refresh is self._refresh and self.connection is not None and self._offered.take(refresh.offering):
+    def _listed(self, watch: Watch) -> None:
+        if watch is self._watch and self.connection is not None and self._offered.take(watch.offering):
             self._ears.changed(self.name)
 
     # Status
 
-    def _healthy(self, refresh: Refresh) -> None:
-        if refresh.faults:
-            faults = "; ".join(f"{kind.list_method}: {fault}" for kind, fault in refresh.faults.items())
-            self._tell("degraded", faults, attempt=0)
-        else:
-            self._tell("ready", None, attempt=0)
+    def _well(self, list_faults: str | None) -> None:
+        self._tell("degraded" if list_faults else "ready", list_faults, attempt=0)
+
+    def _unwell(self, reason: str) -> None:
+        self._tell("degraded", reason)
 
     def _lost(self, fault: HubError) -> None:
         state: State = "connecting"

@@ -18,9 +18,10 @@ from hub_gateway.catalog.entry import Offering
 from hub_gateway.config.server_model import InvalidServer, ServerConfig
 from hub_gateway.errors import UpstreamBusy, UpstreamDown, UpstreamTimeout, UpstreamUnauthorized
 from hub_gateway.upstreams import supervisor
+from hub_gateway.upstreams.admission import QUEUE
 from hub_gateway.upstreams.hop import HeadersRefused
 from hub_gateway.upstreams.status import Outcome
-from hub_gateway.upstreams.supervisor import QUEUE, Ears, Supervisor
+from hub_gateway.upstreams.supervisor import Ears, Supervisor
 from hub_gateway.wire.message import Message
 from tests.support import processes
 from tests.unit.gateway.upstreams.everything import CALLER, CONTEXT, Ear, call, config, plain, serving, text
