@@ -30,9 +30,11 @@ class EventStream:
         self._other = other
 
     def feed(self, chunk: bytes) -> bool:
-        """Take a piece of the stream; True once the response has come."""
+        """Take a piece of the stream; True once the response has come, or what cannot be read."""
         if self._events is None:
             self._events = EventBuffer(MESSAGE_LIMIT_BYTES)
+        elif self.fault is not None:
+            return True
         try:
             for event in self._events.feed(chunk):
                 self.heard = True
@@ -45,11 +47,10 @@ class EventStream:
                         self._other(event)
                 elif event.data and self._receive(event.data, self._upstream_id):
                     self.answered = True
-                    return True
         except FrameTooLarge as fault:
             self.fault = UpstreamGarbage(str(fault))
             return True
-        return False
+        return self.answered
 
     def restart(self) -> None:
         """A new socket carries the stream on: half an event from the old one is void."""

@@ -24,14 +24,14 @@ from hub_gateway.upstreams.transports.transport import MESSAGE_LIMIT_BYTES
 from hub_gateway.wire.head_fields import Head, Heads
 
 Feed = Callable[[bytes], bool]
-"""Takes one piece of an event stream, an empty one as soon as a stream begins that is to stay open; True ends the
-exchange: what else comes on the stream is skipped."""
+"""Takes one piece of an event stream, an empty one as soon as a stream begins that is to stay open; True settles the
+exchange. It still gets what comes on the stream after that, for a while."""
 
 _OK = b"HTTP/1.1 200 OK\r\n"
 _OK_BYTES = len(_OK)
 _EVENT_STREAM = b"text/event-stream"
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,7})\r\n")
-_SKIP_S = 2.0
+_REST_S = 2.0
 _TRUST_IDLE_S = 0.5
 HEAD_LIMIT_BYTES = 256 * 1024
 """What a response may say besides its body: its head, other heads before it, and what follows the body."""
@@ -148,7 +148,7 @@ class Link(asyncio.Protocol):
         self._unparsed = b""
         """The head of that response, where it comes in chunks of the usual shape: the parser has seen nothing of it."""
         self._streaming = False
-        self._skipping: asyncio.TimerHandle | None = None
+        self._resting: asyncio.TimerHandle | None = None
         self._headers: list[tuple[bytes, bytes]] = []
         self._status = 0
         self._body: list[bytes] = []
@@ -233,12 +233,12 @@ class Link(asyncio.Protocol):
             self._fail(UpstreamGarbage(f"the head of its answer is longer than {HEAD_LIMIT_BYTES} bytes"))
             self.abort("the head of its answer has no end")
             return
-        self._skip_rest()
+        self._await_rest()
 
-    def _skip_rest(self) -> None:
-        """What a stream still brings after its response is nobody's: wait for its end, for a while."""
-        if self._done is None and self._streaming and self._skipping is None and self.failure is None:
-            self._skipping = asyncio.get_running_loop().call_later(_SKIP_S, self.abort)
+    def _await_rest(self) -> None:
+        """What a stream brings after the response belongs to no call any more: wait for its end, for a while."""
+        if self._done is None and self._streaming and self._resting is None and self.failure is None:
+            self._resting = asyncio.get_running_loop().call_later(_REST_S, self.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._intake is not None:
@@ -248,8 +248,8 @@ class Link(asyncio.Protocol):
         if self.failure is None:
             self.failure = f"the connection broke: {exc}" if exc else "the connection was closed by the server"
         self._fail(Broken(self.failure))
-        if self._skipping is not None:
-            self._skipping.cancel()
+        if self._resting is not None:
+            self._resting.cancel()
         self._socket = None
         # The parser and this hold each other, so that what is kept here would stay until the collector comes.
         self._headers, self._body = [], []
@@ -280,7 +280,7 @@ class Link(asyncio.Protocol):
                 self._take_stream(data, start, meant)
             return True
         self._settle(Response(200, meant.headers, data[start:], False))
-        self._pool.release(self)
+        self._release()
         return True
 
     def _take_whole_stream(self, data: bytes, start: int, meant: _Meant) -> bool:
@@ -292,11 +292,11 @@ class Link(asyncio.Protocol):
         if not ended or at < len(data):
             return False
         for piece in pieces:
-            if self._feed is None or self._feed(piece):
-                break
+            if self._feed is not None:
+                self._feed(piece)
         if self.failure is None:
             self._settle(Response(200, meant.headers, b"", True))
-            self._pool.release(self)
+            self._release()
         return True
 
     def _take_stream(self, data: bytes, start: int, meant: _Meant) -> None:
@@ -329,7 +329,7 @@ class Link(asyncio.Protocol):
                 self.abort("the server sent what was not asked for")
         if self.failure is not None:
             return b""
-        self._skip_rest()
+        self._await_rest()
         return data[at:]
 
     def _heed(self, keep_alive_value: bytes) -> None:
@@ -367,7 +367,7 @@ class Link(asyncio.Protocol):
         self._beside = 0
         self._size += len(body)
         if self._streaming:
-            if self._done is not None and self._feed is not None and self._feed(body):
+            if self._feed is not None and self._feed(body) and self._done is not None:
                 self._resolve(b"")
             if self._size > LONG_BYTES:
                 self._size_up_event(body)
@@ -383,7 +383,7 @@ class Link(asyncio.Protocol):
     def _size_up_event(self, body: bytes) -> None:
         """Take room for the event that is open, and give back that of the one before."""
         end = max(body.rfind(b"\n\n"), body.rfind(b"\r\n\r\n"))
-        if end >= 0 or self._done is None:
+        if end >= 0:
             self._size = len(body) - end
             if self._intake is not None:
                 self._intake.gone_on()
@@ -415,7 +415,7 @@ class Link(asyncio.Protocol):
         if self.failure is not None:
             return
         if keep:
-            self._pool.release(self)
+            self._release()
         else:
             self.failure = "the server wants a new connection"
             if self._socket is not None:
@@ -427,17 +427,21 @@ class Link(asyncio.Protocol):
         self._body = []
         if self._intake is not None:
             self._intake.gone_on()
-        if self._skipping is not None:
-            self._skipping.cancel()
-            self._skipping = None
+        if self._resting is not None:
+            self._resting.cancel()
+            self._resting = None
 
     def _resolve(self, body: bytes) -> None:
         self._settle(Response(self._status, self._headers, body, self._streaming))
 
     def _settle(self, response: Response) -> None:
-        done, self._done, self._feed = self._done, None, None
+        done, self._done = self._done, None
         if done is not None and not done.done():
             done.set_result(response)
+
+    def _release(self) -> None:
+        self._feed = None
+        self._pool.release(self)
 
     def _fail(self, fault: Exception) -> None:
         done, self._done, self._feed = self._done, None, None

@@ -99,6 +99,8 @@ class StreamableHttp:
         self._revision = ""
         self._stateless = False
         self._session_id: str | None = None
+        self._listens = False
+        """Whether the standing GET stream is open, or is being asked for again."""
         self._ended = False
         """The server has ended the session, which requests under way then hear too."""
         self._heads: dict[tuple[str, str | None], bytes] = {}
@@ -214,14 +216,10 @@ class StreamableHttp:
                 await self._resume(stream)
         elif not 200 <= response.status < 300:
             self._refuse(response, upstream_id)
-        elif upstream_id is not None and not self._receive(response.body, upstream_id):
+        elif upstream_id is not None and not self._is_answer(response, upstream_id):
             raise self._no_answer(response)
         if method == "notifications/initialized":
-            listening = asyncio.Event()
-            self._tasks.spawn(self._listen(listening), "listen")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LISTENS_S):
-                    await listening.wait()
+            await self._begin_to_listen()
 
     async def _admitted(
         self, response: Response, head: bytes, ask: Callable[[bytes], Awaitable[Response]]
@@ -264,6 +262,13 @@ class StreamableHttp:
             raise UpstreamBusy("it asks for fewer requests (HTTP 429)")
         raise Refused(f"HTTP {status}{excerpt(response.body)}", status)
 
+    def _is_answer(self, response: Response, upstream_id: int) -> bool:
+        """Receive what came instead of a stream; whether it is the response, or promises it."""
+        if response.body and self._receive is not None and self._receive(response.body, upstream_id):
+            return True
+        # Some servers answer on the GET stream, against the specification, and clients of the SDKs find it there.
+        return response.status == 202 and self._listens
+
     def _no_answer(self, response: Response) -> UpstreamGarbage:
         kind = response.header(b"content-type") or "no content type"
         if coding := response.header(b"content-encoding"):
@@ -305,9 +310,22 @@ class StreamableHttp:
                 raise Broken("the stream ended before the answer came, and the server does not carry it on")
             failures = 0 if opened or stream.heard else failures + 1
 
+    async def _begin_to_listen(self) -> None:
+        """Ask for the standing GET stream, and wait a moment until it is open: what is asked before may be lost."""
+        opened = asyncio.Event()
+        self._listens = True
+        listening = self._tasks.spawn(self._listen(opened), "listen")
+        listening.add_done_callback(lambda _: self._listens_no_more())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LISTENS_S):
+                await opened.wait()
+
+    def _listens_no_more(self) -> None:
+        self._listens = False
+
     async def _listen(self, listening: asyncio.Event) -> None:
         """Keep the standing GET stream open, as long as the server offers one (§Listening for Messages). `listening` is
-        set once it is open, or there is none: what a server asks there before may be lost."""
+        set once it is open, or there is none."""
         assert self._receive is not None and self._lost is not None
         stream = EventStream(self._receive, None)
         failures, opened = 0, False

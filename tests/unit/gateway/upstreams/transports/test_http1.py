@@ -228,7 +228,7 @@ async def test_a_cancelled_exchange_closes_its_socket_and_frees_its_place() -> N
         await pool.close()
 
 
-async def test_a_feed_that_has_enough_ends_the_exchange_and_keeps_the_socket() -> None:
+async def test_a_feed_that_has_enough_settles_the_exchange_gets_the_rest_and_keeps_the_socket() -> None:
     heard: list[bytes] = []
 
     def feed(data: bytes) -> bool:
@@ -247,7 +247,7 @@ async def test_a_feed_that_has_enough_ends_the_exchange_and_keeps_the_socket() -
             heard.clear()
             response = await pool.exchange(head, BODY, feed)
             assert response.streamed
-            assert b"".join(heard) == b"someenough"
+            assert b"".join(heard) == b"someenoughmore"
         assert server.links == 1
         await pool.close()
 

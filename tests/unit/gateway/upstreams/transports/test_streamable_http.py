@@ -84,6 +84,74 @@ async def test_a_stream_is_received_message_by_message_up_to_the_response() -> N
         assert link.received == [(NOTE, 1), (REPLY, 1)]
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_what_follows_the_response_on_its_stream_is_received_too(at_once: bool) -> None:
+    last = chunk(b"data: " + NOTE + b"\n\n") + STREAM_END
+    answered = asyncio.Event()
+
+    async def play(_request: Request, write: Write) -> bool:
+        first = STREAM_HEAD + chunk(b"data: " + REPLY + b"\n\n")
+        if at_once:
+            await write(first + last)
+        else:
+            await write(first)
+            await answered.wait()
+            await write(last)
+        return True
+
+    async with scripted(play) as server, _Link(server.url) as link:
+        await link.call()
+        assert link.received[0] == (REPLY, 1)
+        link.arrived.clear()
+        answered.set()
+        if len(link.received) == 1:
+            async with asyncio.timeout(10):
+                await link.arrived.wait()
+        assert link.received[1:] == [(NOTE, 1)]
+        await link.call()
+        assert {request.link for request in server.requests} == {1}, "the socket carries the next call"
+
+
+async def test_an_answer_may_come_on_the_standing_stream() -> None:
+    accepted = asyncio.Event()
+
+    async def play(request: Request, write: Write) -> bool:
+        if request.method == "GET":
+            await write(STREAM_HEAD)
+            await accepted.wait()
+            await write(chunk(b"data: " + REPLY + b"\n\n"))
+            await asyncio.Event().wait()
+        elif b'"tools/call"' in request.body and "mcp-session-id" in request.headers:
+            await write(answer(b"", status="202 Accepted"))
+        else:
+            await write(answer(REPLY, "Mcp-Session-Id: s1"))
+        return True
+
+    async with scripted(play) as server, _Link(server.url) as link:
+        await _shake(link)
+        await link.call()
+        link.arrived.clear()
+        accepted.set()
+        async with asyncio.timeout(10):
+            await link.arrived.wait()
+        assert link.received[-1] == (REPLY, None)
+
+
+async def test_where_there_is_no_standing_stream_accepted_is_no_answer() -> None:
+    async def play(request: Request, write: Write) -> bool:
+        if request.method == "GET":
+            await write(answer(b"", status="405 Method Not Allowed"))
+        else:
+            known = "mcp-session-id" in request.headers
+            await write(answer(b"", status="202 Accepted") if known else answer(REPLY, "Mcp-Session-Id: s1"))
+        return True
+
+    async with scripted(play) as server, _Link(server.url) as link:
+        await _shake(link)
+        with pytest.raises(UpstreamGarbage, match="HTTP 202"):
+            await link.call()
+
+
 async def test_standard_headers_of_the_stateless_era() -> None:
     async with scripted(_play(answer(REPLY), answer(REPLY))) as server:
         async with _Link(server.url, {"Authorization": "Bearer x", "Mcp-Method": "evil", "Accept": "no"}) as link:
