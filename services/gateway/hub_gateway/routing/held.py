@@ -213,7 +213,8 @@ class Holding:
         held = self._waiting.get(token)
         if held is None:
             raise CallerError(f"Invalid requestState: {GONE}")
-        if _asked(held.exchange) != _asked(exchange):
+        if _asked(held.exchange) != _asked(exchange) or not _same_arguments(held.exchange, exchange):
+            # The call goes on with what was asked first: its result is no answer to anything else.
             raise CallerError("Invalid requestState: it belongs to another request")
         try:
             responses = rewrite.members(exchange.params.get("inputResponses", Raw(b"")))
@@ -323,6 +324,15 @@ def _as_asked_now(params_raw: bytes) -> bytes:
 def _asked(exchange: Exchange) -> tuple[str, str, bytes]:
     params = exchange.params
     return exchange.requestor, exchange.message.method, bytes(params.get("name") or params.get("uri") or b"")
+
+
+def _same_arguments(one: Exchange, other: Exchange) -> bool:
+    """Whether two requests have the same arguments, however they spell them."""
+    raws = [bytes(each.params.get("arguments", b"{}")) for each in (one, other)]
+    try:
+        return raws[0] == raws[1] or msgspec.json.decode(raws[0]) == msgspec.json.decode(raws[1])
+    except msgspec.DecodeError:
+        return False
 
 
 def declared(exchange: Exchange) -> dict[str, Any]:

@@ -97,6 +97,18 @@ async def test_when_too_many_wait_the_oldest_goes() -> None:
     assert reply == Reply(b'{"action": "decline"}')
 
 
+async def test_a_call_goes_on_for_the_arguments_it_was_made_with_and_for_no_others() -> None:
+    upstream = Upstream()
+    async with holding() as held:
+        state = state_of(await held.call(exchange(arguments={"to": "Ada", "n": 1}), upstream.request))
+        retry = {"requestState": state, "inputResponses": {"elicitation-1": {"action": "decline"}}}
+        for others in ({"to": "Eve", "n": 1}, {"to": "Ada"}, {}):
+            with pytest.raises(CallerError, match="another request"):
+                await held.resume(exchange(arguments=others, **retry))
+        reply = await held.resume(exchange(arguments={"n": 1, "to": "Ada"}, **retry))
+    assert reply == Reply(b'{"action": "decline"}')
+
+
 async def test_a_state_of_another_gateway_is_refused() -> None:
     upstream = Upstream()
     async with holding() as here, holding() as there:
