@@ -60,6 +60,8 @@ class Index:
         """Return the ranking, made once whoever asks. Cancelling a waiter stops nothing for the others."""
         self.prepare()
         assert self._ranking is not None
+        if self._ranking.done():
+            return self._ranking.result()  # nothing to wait for, and to wait would cost a round of the loop
         return await asyncio.shield(asyncio.wrap_future(self._ranking))
 
 

@@ -75,6 +75,8 @@ def encode_event(
     data: bytes, *, event_id: str | None = None, name: str | None = None, retry_ms: int | None = None
 ) -> bytes:
     """Encode one event. Empty data is written as an empty `data:` field, the priming event of 2025-11-25."""
+    if event_id is None and name is None and retry_ms is None:
+        return b"data: " + one_line(data) + b"\r\n\r\n"
     head = b""
     if name is not None:
         head = b"event: " + name.encode() + b"\r\n"
@@ -89,7 +91,7 @@ KEEP_ALIVE = b": \r\n\r\n"
 """A comment: no event, but a byte on the wire that keeps proxies from closing a quiet stream."""
 
 
-def _usual_event(chunk: bytes, at: int) -> tuple[bytes, int] | None:
+def usual_event(chunk: bytes, at: int) -> tuple[bytes, int] | None:
     """Read one whole event as nearly all are, a name that says nothing and one line of data: the data, and where the
     next event begins. None where it is another."""
     start = at
@@ -141,7 +143,7 @@ class EventBuffer:
             self._fresh, chunk = False, chunk.removeprefix(b"\xef\xbb\xbf")
         if not (self._after_cr or self._open or self._is_begun):
             at = 0
-            while (usual := _usual_event(chunk, at)) is not None:
+            while (usual := usual_event(chunk, at)) is not None:
                 data, at = usual
                 if len(data) > self._limit:
                     raise FrameTooLarge(f"an event is longer than {self._limit} bytes")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from hub_gateway.errors import UpstreamGarbage
 from hub_gateway.upstreams.transports.transport import MESSAGE_LIMIT_BYTES, Receive
-from hub_gateway.wire.framing import Event, EventBuffer, FrameTooLarge
+from hub_gateway.wire.framing import Event, EventBuffer, FrameTooLarge, usual_event
 
 
 class EventStream:
@@ -32,6 +32,10 @@ class EventStream:
     def feed(self, chunk: bytes) -> bool:
         """Take a piece of the stream; True once the response has come, or what cannot be read."""
         if self._events is None:
+            # Most streams are of usual events alone, which need nothing to be remembered.
+            chunk = self._take_usual(chunk)
+            if not chunk:
+                return self.answered
             self._events = EventBuffer(MESSAGE_LIMIT_BYTES)
         elif self.fault is not None:
             return True
@@ -51,6 +55,16 @@ class EventStream:
             self.fault = UpstreamGarbage(str(fault))
             return True
         return self.answered
+
+    def _take_usual(self, chunk: bytes) -> bytes:
+        """Take what a piece begins with of usual events; the rest is another's to read."""
+        at = 0
+        while (usual := usual_event(chunk, at)) is not None:
+            data, at = usual
+            self.heard = True
+            if data and self._receive(data, self._upstream_id):
+                self.answered = True
+        return chunk[at:]
 
     def restart(self) -> None:
         """A new socket carries the stream on: half an event from the old one is void."""
