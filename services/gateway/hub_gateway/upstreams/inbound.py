@@ -227,7 +227,8 @@ class Inbound:
             return
         if call is not None:
             call.prolong()
-        message.params = msgspec.Raw(rewrite.join({**params, meta.PROGRESS_TOKEN: token_raw}))
+        params[meta.PROGRESS_TOKEN] = msgspec.Raw(token_raw)
+        message.params = msgspec.Raw(rewrite.join(params))
         listener.relay(message)
 
     def _take_acknowledged(self, message: Message, upstream_id: int | None) -> None:
