@@ -16,7 +16,6 @@ first search after one upstream changed.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import hashlib
 import math
 import statistics
@@ -30,6 +29,7 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 import numpy as np
+import uvloop
 
 from hub.filter.v1 import filter_pb2, filter_pb2_grpc
 from hub_common import rpc_channel
@@ -284,7 +284,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.rpc:
         print()
         for folder in folders:
-            asyncio.run(print_rpc(folder))
+            uvloop.run(print_rpc(folder))
     return 0
 
 

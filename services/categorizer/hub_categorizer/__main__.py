@@ -11,6 +11,8 @@ import signal
 import sys
 from pathlib import Path
 
+import uvloop
+
 from hub_categorizer.servicer import start
 from hub_categorizer.settings import Settings, load
 from hub_common import logs, telemetry
@@ -51,7 +53,7 @@ def main() -> int:
         return 2
     logs.configure(settings.log_level, settings.log_style, settings.secrets)
     try:
-        asyncio.run(run(settings))
+        uvloop.run(run(settings))
     except (OSError, ValueError) as fault:
         sys.stderr.write(f"categorizer: {fault}\n")
         return 1

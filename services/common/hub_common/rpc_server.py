@@ -13,7 +13,7 @@ import inspect
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -100,11 +100,11 @@ async def serve(
     Raises:
         OSError: the address cannot be listened on.
     """
-    server = grpc.aio.server(interceptors=[*interceptors, _FaultsInside(name)], options=_OPTIONS)
-    recorder = _Recorder(server)
-    register(cast(grpc.aio.Server, recorder))
-    health = _Health(recorder.service_names)
-    _pb_grpc.add_HealthServicer_to_server(health, server)
+    server = grpc.aio.server(interceptors=interceptors, options=_OPTIONS)
+    registrar = _Registrar(server, name)
+    register(cast(grpc.aio.Server, registrar))
+    health = _Health(registrar.service_names)
+    _pb_grpc.add_HealthServicer_to_server(health, registrar)
     try:
         port = server.add_insecure_port(address)
     except RuntimeError as fault:
@@ -139,19 +139,20 @@ def _dialable_host(host: str) -> str:
     return {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "": "127.0.0.1"}.get(host, host)
 
 
-class _Recorder:
-    """Passes registrations on to the server and remembers the services' names, which health answers for."""
+class _Registrar:
+    """Passes registrations on to the server, guarded, and remembers the services' names, which health answers for."""
 
-    def __init__(self, server: grpc.aio.Server) -> None:
+    def __init__(self, server: grpc.aio.Server, name: str) -> None:
         self._server: Any = server
+        self._name = name
         self.service_names: list[str] = []
 
     def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
         self.service_names += [h.service_name() for h in handlers if isinstance(h, grpc.ServiceRpcHandler)]
-        self._server.add_generic_rpc_handlers(handlers)
+        self._server.add_generic_rpc_handlers([_FaultsInside(handler, self._name) for handler in handlers])
 
     def add_registered_method_handlers(self, service_name: str, handlers: dict[str, Any]) -> None:
-        self._server.add_registered_method_handlers(service_name, handlers)
+        """Do nothing: generated code registers the same methods as generic handlers too, and those are guarded."""
 
 
 class _Health(_pb_grpc.HealthServicer):
@@ -195,20 +196,25 @@ class _Health(_pb_grpc.HealthServicer):
             await changed.wait()
 
 
-class _FaultsInside(grpc.aio.ServerInterceptor):
-    """An unexpected exception is logged here and told to the peer as INTERNAL without its text."""
+class _FaultsInside(grpc.GenericRpcHandler):
+    """An unexpected exception is logged here and told to the peer as INTERNAL without its text.
 
-    def __init__(self, name: str) -> None:
+    It wraps each handler once, where an interceptor would wrap it anew for every call.
+    """
+
+    def __init__(self, handler: grpc.GenericRpcHandler, name: str) -> None:
+        self._handler = handler
         self._name = name
+        self._guarded: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        handler = await continuation(handler_call_details)
-        if handler is None:
-            return None
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
+        method = handler_call_details.method
+        guarded = self._guarded.get(method)
+        if guarded is None and (handler := self._handler.service(handler_call_details)) is not None:
+            guarded = self._guarded[method] = self._guard(handler, method)
+        return guarded
+
+    def _guard(self, handler: grpc.RpcMethodHandler[Any, Any], method: str) -> grpc.RpcMethodHandler[Any, Any]:
         kind = ("stream" if handler.request_streaming else "unary") + (
             "_stream" if handler.response_streaming else "_unary"
         )
@@ -216,7 +222,7 @@ class _FaultsInside(grpc.aio.ServerInterceptor):
         wrap = self._stream if inspect.isasyncgenfunction(behavior) else self._unary
         make = getattr(grpc, f"{kind}_rpc_method_handler")
         return make(
-            wrap(behavior, handler_call_details.method),
+            wrap(behavior, method),
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 
+import uvloop
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
 from hub_common import logs, telemetry
@@ -68,7 +69,7 @@ def main() -> int:
         return 2
     logs.configure(settings.log_level, settings.log_style)
     try:
-        asyncio.run(run(settings))
+        uvloop.run(run(settings))
     except OSError as fault:
         sys.stderr.write(f"filter: {fault}\n")
         return 1
