@@ -7,6 +7,7 @@ requests on the client's stream, and the call is made again with the answers. No
 from __future__ import annotations
 
 import asyncio
+import random
 import secrets
 from collections.abc import Awaitable, Callable
 
@@ -15,12 +16,16 @@ from msgspec import Raw
 
 from hub_gateway.errors import UpstreamGarbage
 from hub_gateway.routing.exchange import Exchange
+from hub_gateway.upstreams.backoff import Backoff
 from hub_gateway.upstreams.pending import Answer, Reply
 from hub_gateway.wire import rewrite
 from hub_gateway.wire.message import Message
 
 MAX_ROUNDS = 32
 """An upstream that asks more often than this is going round in circles."""
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
+"""Before a call is made again for which nothing was asked: its upstream wants time, and rounds are counted."""
 
 Again = Callable[[rewrite.Members], Awaitable[Reply]]
 """Makes the same call again with these params."""
@@ -34,24 +39,35 @@ async def answered(exchange: Exchange, params: rewrite.Members, reply: Reply, ag
     Raises:
         UpstreamGarbage: the questions are malformed, or never end.
     """
+    pause = Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S, random.random)
     for _ in range(MAX_ROUNDS):
         if reply.result_raw.find(b"input_required") < 0:
             return reply
         result = _members(reply.result_raw)
         if rewrite.text(result.get("resultType")) != "input_required":
             return reply
-        asked = _members(result.get("inputRequests", Raw(b"{}")))
-        questions = {key: _question(_members(raw)) for key, raw in asked.items()}
-        answers = await asyncio.gather(*(_ask(exchange, question) for question in questions.values()))
-        refused = next((answer for answer in answers if answer.error_raw), None)
-        if refused is not None:
-            return refused
-        responses = {key: answer.result_raw for key, answer in zip(questions, answers, strict=True)}
-        retry = {**params, "inputResponses": Raw(rewrite.join(responses))}
+        retry = dict(params)
+        if asked := _members(result.get("inputRequests", Raw(b"{}"))):
+            answers = await _answers(exchange, {key: _question(_members(raw)) for key, raw in asked.items()})
+            if isinstance(answers, Reply):
+                return answers
+            retry["inputResponses"] = Raw(rewrite.join(answers))
+            pause.reset()
+        else:
+            await asyncio.sleep(pause.next_s())
         if "requestState" in result:
             retry["requestState"] = result["requestState"]
         reply = await again(retry)
     raise UpstreamGarbage(f"{exchange.message.method}: still asking after {MAX_ROUNDS} rounds")
+
+
+async def _answers(exchange: Exchange, questions: dict[str, Message]) -> dict[str, bytes] | Reply:
+    """The client's results by the upstream's keys, or its first error, after which no other answer is waited for."""
+    asked = [_ask(exchange, question) for question in questions.values()]
+    for each in asyncio.as_completed(asked):
+        if (answer := await each).error_raw:
+            return answer
+    return {key: each.result().result_raw for key, each in zip(questions, asked, strict=True)}
 
 
 def _question(question: rewrite.Members) -> Message:

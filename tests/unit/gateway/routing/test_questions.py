@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator
 from typing import Any
 
+import anyio
 import pytest
 
 from hub_gateway.routing.questions import MAX_ROUNDS
@@ -17,6 +19,8 @@ from tests.support.small_server import STATELESS, Answer, Call, SmallServer, sma
 pytestmark = pytest.mark.anyio
 ROOTS: dict[str, Any] = {"method": "roots/list", "params": {"n": 1e5}}
 VISIT: dict[str, Any] = {"method": "elicitation/create", "params": {"mode": "url", "url": "https://x", "message": "go"}}
+WORKS_S = 0.5
+"""Longer than as many rounds as there may be take without a pause."""
 ABLE: dict[str, Any] = {"roots": {}, "elicitation": {"form": {}, "url": {}}}
 
 
@@ -96,6 +100,36 @@ async def test_a_client_that_refuses_is_the_answer(asking: Asking) -> None:
     assert answered["error"] == {"code": -1, "message": "not now"}
 
 
+async def test_the_first_refusal_is_the_answer_and_takes_the_other_questions_back(asking: Asking) -> None:
+    asking.will_ask({"first": ROOTS, "second": VISIT})
+    client = await asking.session(ABLE)
+    params: dict[str, Any] = {"name": "a__ask", "arguments": {}}
+    async with posted(asking.house, client.body("tools/call", params), client.headers("tools/call", params)) as stream:
+        left = await stream.next()
+        await _answer(asking, client, stream, error={"code": -1, "message": "not now"})
+        taken_back, answered = await stream.rest()
+    assert taken_back["method"] == "notifications/cancelled"
+    assert taken_back["params"]["requestId"] == left["id"]
+    assert answered["error"] == {"code": -1, "message": "not now"}
+
+
+async def test_an_upstream_that_only_wants_its_state_back_gets_time(asking: Asking) -> None:
+    done = anyio.Event()
+    retries: list[dict[str, Any]] = []
+
+    async def works(call: Call) -> Answer:
+        if "requestState" in call.params:
+            retries.append(call.params)
+        else:
+            asyncio.get_running_loop().call_later(WORKS_S, done.set)
+        return text("done") if done.is_set() else {"resultType": "input_required", "requestState": "working"}
+
+    asking.server.handlers["ask"] = works
+    answer = await _called(asking, await asking.session(ABLE))
+    assert answer["result"]["content"][0]["text"] == "done"
+    assert not any("inputResponses" in each for each in retries), "nothing was asked"
+
+
 async def test_a_client_that_cannot_be_asked_is_the_answer_too(asking: Asking) -> None:
     asking.will_ask({"first": ROOTS})
     assert (await _called(asking, await asking.session({})))["error"]["code"] == -32601
@@ -112,8 +146,13 @@ async def test_malformed_questions_are_the_upstream_s_fault(asking: Asking, aske
 
 
 async def test_questions_that_never_end_are_ended(asking: Asking) -> None:
-    asking.will_ask(*[None] * (MAX_ROUNDS + 1))
-    answer = await _called(asking, await asking.session(ABLE))
+    asking.will_ask(*[{"again": ROOTS}] * (MAX_ROUNDS + 1))
+    client = await asking.session(ABLE)
+    params: dict[str, Any] = {"name": "a__ask", "arguments": {}}
+    async with posted(asking.house, client.body("tools/call", params), client.headers("tools/call", params)) as stream:
+        for _ in range(MAX_ROUNDS):
+            await _answer(asking, client, stream, result={"roots": []})
+        (answer,) = await stream.rest()
     assert answer["error"]["code"] == -32000
     assert "rounds" in answer["error"]["message"]
 
