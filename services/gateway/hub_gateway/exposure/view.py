@@ -46,6 +46,12 @@ class Look(msgspec.Struct, frozen=True):
         return head
 
 
+def invalid_cursor(method: str, cursor: str) -> CallerError:
+    """The error for a cursor that the list of this method gave nobody, or that it gave before it changed (2025-11-25
+    utilities/pagination §Error Handling)."""
+    return CallerError(f"Invalid cursor for {method}: start again without one", {"cursor": cursor[:100]})
+
+
 class View:
     """The visible entries of one audience."""
 
@@ -99,7 +105,7 @@ class View:
         """The list result, ready to be sent.
 
         Raises:
-            CallerError: the cursor is none of this list's (2025-11-25 utilities/pagination §Error Handling).
+            CallerError: the cursor is none of this list's.
         """
         if cursor is None and (whole := self._lists.get((kind, era))) is not None:
             return whole
@@ -136,7 +142,5 @@ class View:
         generation, _, offset = cursor.partition("-")
         start = int(offset) if offset.isdecimal() and len(offset) <= _OFFSET_DIGITS else -1
         if start not in starts or generation != self._generation(kind, era):
-            raise CallerError(
-                f"Invalid cursor for {kind.list_method}: start again without one", {"cursor": cursor[:100]}
-            )
+            raise invalid_cursor(kind.list_method, cursor)
         return start

@@ -18,8 +18,17 @@ def answer_list(calls: Calls, exchange: Exchange) -> Response:
         CallerError: the cursor is none of this list's.
     """
     kind = KINDS[exchange.message.method]
+    return exchange.result(calls.view(exchange).page(kind, exchange.era, cursor_of(exchange)))
+
+
+def cursor_of(exchange: Exchange) -> str | None:
+    """The cursor of a request for a list; None where it asks for the first page.
+
+    Raises:
+        CallerError: it is no string.
+    """
     cursor_raw = exchange.params.get("cursor")
     cursor = rewrite.text(cursor_raw)
     if cursor is None and cursor_raw is not None and bytes(cursor_raw) != b"null":
         raise CallerError(f"Invalid params of {exchange.message.method}: cursor must be a string")
-    return exchange.result(calls.view(exchange).page(kind, exchange.era, cursor))
+    return cursor

@@ -12,13 +12,14 @@ from functools import partial
 from hub_common.telemetry import Telemetry, context_from
 from hub_gateway.catalog.entry import EntryKind
 from hub_gateway.errors import CallerError, HubError
+from hub_gateway.exposure.view import invalid_cursor
 from hub_gateway.routing.calls import Calls
 from hub_gateway.routing.discovery import Discovery
 from hub_gateway.routing.elsewhere import Elsewhere
 from hub_gateway.routing.exchange import Exchange, Response
 from hub_gateway.routing.extensions import Extensions
 from hub_gateway.routing.hello import Hello
-from hub_gateway.routing.lists import answer_list
+from hub_gateway.routing.lists import answer_list, cursor_of
 from hub_gateway.routing.subscriptions import Subscriptions
 from hub_gateway.satellites.letters import PeerAbsent
 from hub_gateway.wire import rewrite
@@ -146,6 +147,8 @@ class Router:
         return await self._calls.handles.forward(exchange)
 
     async def _tasks(self, exchange: Exchange) -> Response:
+        if (cursor := cursor_of(exchange)) is not None:  # all of them are on one page
+            raise invalid_cursor("tasks/list", cursor)
         others = await self._elsewhere.answers(exchange) if exchange.bound is None else ()
         return await self._calls.handles.list_all(exchange, others)
 

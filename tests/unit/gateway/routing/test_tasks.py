@@ -226,3 +226,12 @@ async def test_tasks_are_listed_to_the_last_page_and_no_further(
         answer = (await client.request("tasks/list")).json()["result"]["tasks"]
     assert answer == [{**TASK, "taskId": task_id}] * listed
     assert cursors == [None, "2"][:asked]
+
+
+@pytest.mark.parametrize("cursor", ["2", "", 5])
+async def test_a_cursor_that_no_list_of_tasks_gave_is_refused(working: Working, cursor: object) -> None:
+    async with raw_session(working.house.url) as client:
+        error = (await client.request("tasks/list", {"cursor": cursor})).json()["error"]
+        assert error["code"] == -32602
+        assert "cursor" in error["message"]
+        assert "result" in (await client.request("tasks/list", {"cursor": None})).json()
