@@ -39,6 +39,10 @@ class Manners:
     """A scope that is needed is refused even when it was granted."""
     life_s: float | None = 3600.0
     refreshes: bool = True
+    refreshing_s: float = 0.0
+    """How long refreshing takes; the refresh token is used up before."""
+    refresh_error: tuple[int, str] | None = None
+    """Status and error that refreshing is answered with."""
     login_error: dict[str, str] | None = None
     """What the authorization endpoint answers instead of a code."""
 

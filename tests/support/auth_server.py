@@ -6,6 +6,7 @@ Everything that was asked is kept in `seen`.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import secrets
@@ -129,8 +130,12 @@ class AuthorizationServer:
                 proof = base64.urlsafe_b64encode(hashlib.sha256(form["code_verifier"].encode()).digest())
                 good = grant is not None and grant.challenge == proof.rstrip(b"=").decode()
                 good = good and grant is not None and grant.redirect_uri == form["redirect_uri"]
+            case "refresh_token" if self.manners.refresh_error is not None:
+                status, error = self.manners.refresh_error
+                return JSONResponse({"error": error}, status)
             case "refresh_token":
                 grant, good = self.refresh_tokens.pop(form["refresh_token"], None), True
+                await asyncio.sleep(self.manners.refreshing_s)
             case "client_credentials":
                 grant, good = Grant(client_id, form.get("scope", ""), form["resource"]), True
             case _:

@@ -33,6 +33,8 @@ class ResourceServer:
         self.authorization_server = issuer
         """Whose tokens are good; may be changed."""
         self.seen = Seen()
+        self.lets_in = True
+        """Whether any token is good."""
 
     @property
     def url(self) -> str:
@@ -78,7 +80,12 @@ class ResourceServer:
         await self.seen.add(method, {"authorization": authorization})
         token = (authorization or "").removeprefix("Bearer ")
         grant = self.authorization_server.tokens.get(token)
-        if grant is None or grant.ends_at < time.time() or grant.resource not in (self.url, self.base):
+        if (
+            not self.lets_in
+            or grant is None
+            or grant.ends_at < time.time()
+            or grant.resource not in (self.url, self.base)
+        ):
             return self._refusal(401, self.manners.challenge_scope, None)
         needed = self.manners.needs.get(params.get("name", "") if method == "tools/call" else method)
         if needed is not None and (self.manners.never_enough or needed not in grant.scope.split()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -13,6 +14,7 @@ import pytest
 from tests.support import raw_http
 from tests.support.auth_manners import Manners
 from tests.support.protected_server import authorization_server, site
+from tests.support.redis_server import redis_url  # noqa: F401 - a fixture
 from tests.unit.gateway.upstreams.logins import Desk, desk
 
 pytestmark = pytest.mark.anyio
@@ -129,6 +131,83 @@ async def test_a_token_whose_time_is_over_is_renewed_before_the_first_message(hu
         await hub.ready(up)
         first = protected.resource.seen.all[before]
         assert first.with_["authorization"].removeprefix("Bearer ") in protected.issuer.tokens
+
+
+async def test_a_token_that_is_refused_soon_is_refreshed_too(hub: Desk) -> None:
+    async with site() as protected:
+        up = await hub.add(protected)
+        await hub.log_in(up)
+        for _ in range(3):
+            protected.issuer.revoke()
+            assert (await hub.call())[0] == 200
+        used = [each["refresh_token"] for each in protected.issuer.seen.of("token")[1:]]
+        assert len(set(used)) == 3
+        assert len(protected.issuer.seen.of("authorize")) == 1
+
+
+async def test_where_every_new_token_is_refused_a_person_is_asked(hub: Desk) -> None:
+    async with site() as protected:
+        await hub.log_in(await hub.add(protected))
+        protected.resource.lets_in = False
+        status, body = await hub.call()
+        assert (status, body["code"]) == (502, "UNAUTHORIZED")
+        assert body["data"]["authorizationUrl"].startswith(protected.issuer.base)
+        assert len(protected.issuer.seen.of("token")) == 2
+
+
+@pytest.mark.parametrize("refresh_error", [(503, ""), (429, "slow_down"), (400, "temporarily_unavailable")])
+async def test_an_authorization_server_that_is_busy_costs_no_login(hub: Desk, refresh_error: tuple[int, str]) -> None:
+    async with site(refresh_error=refresh_error) as protected:
+        up = await hub.add(protected)
+        await hub.log_in(up)
+        protected.issuer.revoke()
+        status, body = await hub.call()
+        assert (status, body["code"]) == (502, "UNAUTHORIZED")
+        assert body["data"]["authorizationUrl"].startswith(protected.issuer.base), "or somebody may be quicker"
+        protected.issuer.manners.refresh_error = None
+        await hub.ready(up)
+        assert (await hub.call())[0] == 200
+        assert (await hub.server())["authorizationUrl"] is None
+        assert len(protected.issuer.seen.of("authorize")) == 1
+
+
+async def test_a_refusal_with_status_200_is_one(hub: Desk) -> None:
+    async with site(refresh_error=(200, "bad_refresh_token")) as protected:
+        up = await hub.add(protected)
+        await hub.log_in(up)
+        _make_old(hub)
+        protected.issuer.revoke()
+        assert (await hub.call())[1]["code"] == "UNAUTHORIZED"
+        await hub.until(lambda: up.status.state == "unauthorized", "the server is unauthorized")
+        await hub.log_in(up)
+
+
+async def test_a_refresh_token_is_used_once_by_all_hubs_of_one_store(
+    redis_url: str,  # noqa: F811 - the fixture
+    tmp_path: Path,
+) -> None:
+    ways = [tmp_path / name for name in ("one", "other")]
+    for way in ways:
+        way.mkdir()
+    async with (
+        site(refreshing_s=0.5) as protected,
+        desk(ways[0], redis_url=redis_url) as one,
+        desk(ways[1], redis_url=redis_url) as other,
+    ):
+        await one.log_in(await one.add(protected))
+        await other.ready(await other.add(protected))
+        protected.issuer.revoke()
+        statuses: list[int] = []
+
+        async def call(way: Desk) -> None:
+            statuses.append((await way.call())[0])
+
+        async with anyio.create_task_group() as calls:
+            for way in (one, other):
+                calls.start_soon(call, way)
+        assert statuses == [200, 200]
+        grants = [each["grant_type"] for each in protected.issuer.seen.of("token")]
+        assert grants == ["authorization_code", "refresh_token"]
 
 
 async def test_where_refreshing_fails_a_person_is_asked_again(hub: Desk) -> None:

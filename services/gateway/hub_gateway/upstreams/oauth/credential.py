@@ -31,9 +31,11 @@ _MARGIN_S = 30.0
 """This long before its end, up to twice that, a token is renewed; a short-lived one after four fifths of its life."""
 
 _YOUNG_S = 10.0
-"""A token refused at this age is not refreshed: another one would be refused too."""
+"""A refreshed token that was never accepted and is refused at this age is not refreshed again: another one would be
+refused too."""
 
 _AGAIN_S = 30.0
+_LOOK_S = 0.2
 _SHORTEST_TIMER_S, _LONGEST_TIMER_S = 1.0, 86_400.0
 _STEP_UPS = 2
 
@@ -54,6 +56,8 @@ class Credential:
         self._pending: Pending | None = None
         self._challenge = Challenge()
         self._step_ups: dict[str, int] = {}
+        self._untried = b""
+        """The header that a refresh made of a refused one, until it is accepted."""
         self._failure = ""
         self._watchers: list[Callable[[], None]] = []
         self._tasks = Tasks(f"oauth.{name}")
@@ -110,6 +114,11 @@ class Credential:
         fault = await asyncio.shield(self._renewal)
         if fault is not None and self.header == refused:
             raise UpstreamUnauthorized(str(fault), fault.data)
+
+    def accepted(self, header: bytes) -> None:
+        """A request with this header, which took the place of a refused one, was let in."""
+        if header == self._untried:
+            self._untried = b""
 
     async def authorize(self, forget: bool = False) -> str:
         """Begin a login, unless one is under way, and return what a person has to open. With `forget` everything that
@@ -193,11 +202,17 @@ class Credential:
         if refreshable and kept.tokens is not None:
             kept = msgspec.structs.replace(kept, token_endpoint=found.server.token_endpoint)
             try:
-                await self._keep(await self._applicant.again(kept))
-                return
+                kept = await self._again(kept)
             except Refused as fault:
                 _log.info("%s: the token is not refreshed: %s", self.name, fault)
                 kept = msgspec.structs.replace(await self._latest(), tokens=None)
+            except UpstreamUnauthorized as fault:  # it may be another time: a login is only another way in
+                _log.info("%s: the token is not refreshed yet: %s", self.name, fault)
+            if self.header != refused:
+                self._untried = self.header
+                if self._pending is not None and self._pending.challenged is None:
+                    self._pending = None
+                return
         if self._applicant.oauth.grant == "client_credentials":
             kept = await self._applicant.take_own(found, kept, challenge)
             self._count(challenged)
@@ -211,7 +226,22 @@ class Credential:
         tokens = kept.tokens
         if tokens is None or tokens.refresh_token is None or kept.client is None:
             return False
-        return self._shared.clock() - tokens.obtained_at >= _YOUNG_S
+        return self.header != self._untried or self._shared.clock() - tokens.obtained_at >= _YOUNG_S
+
+    async def _again(self, kept: Kept) -> Kept:
+        """Use another token from now on, made here or by another process of the hub, and return what is kept then: a
+        refresh token is used by one alone, since a second use is taken for theft (RFC 9700 §4.14.2). Raises what
+        `Applicant.again` does."""
+        tokens, vault = kept.tokens, self._shared.vault
+        while tokens is not None and tokens.refresh_token and not await vault.may_refresh(tokens):
+            await asyncio.sleep(_LOOK_S)
+            latest = await self._latest()
+            if latest.tokens != tokens:
+                self._use(latest)
+                return latest
+        again = await self._applicant.again(kept)
+        await self._keep(again)
+        return again
 
     def _challenged(self, challenge: Challenge) -> str:
         """The scopes of a 403, in one order.
@@ -329,7 +359,7 @@ class Credential:
             self._use(kept)
             return
         try:
-            await self._keep(await self._applicant.again(kept))
+            await self._again(kept)
         except Refused as fault:
             _log.info("%s: the token is not renewed: %s", self.name, fault)
         except UpstreamUnauthorized as fault:

@@ -17,11 +17,14 @@ import msgspec
 from hub_common.logs import add_secret
 from hub_gateway.errors import UpstreamUnauthorized
 from hub_gateway.upstreams.oauth.registration import Client
-from hub_gateway.upstreams.oauth.web import Web
+from hub_gateway.upstreams.oauth.web import Answer, Web
 
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
 _WORD = re.compile(r"[\x20-\x7e]{1,100}")
+_NO_TOKEN = "its authorization server answers with no token"
+_PASSING_STATUSES = (408, 425, 429)
+_PASSING_ERRORS = ("temporarily_unavailable", "server_error", "slow_down")
 
 
 class Refused(UpstreamUnauthorized):
@@ -76,7 +79,7 @@ class TokenEndpoint:
 
         Raises:
             Refused: the code or the client is not accepted.
-            UpstreamUnauthorized: the server cannot be asked, or answers with no token.
+            UpstreamUnauthorized: the server cannot be asked now, or answers with no token.
         """
         form = {"grant_type": "authorization_code", "code": code, "code_verifier": verifier}
         return await self._ask({**form, "redirect_uri": redirect_uri}, asked)
@@ -95,18 +98,28 @@ class TokenEndpoint:
         headers, own = _proof(self._client)
         body = urlencode({**form, **own, "resource": self._resource}).encode()
         answer = await self._web.post(self._url, body, {**_FORM, **headers})
-        if answer.status != 200:
-            error = (answer.decoded(_Error) or _Error()).error
-            shown = f": {error}" if _WORD.fullmatch(error) else ""
-            raise Refused(f"its authorization server gives no token (HTTP {answer.status}{shown})", error)
-        granted = answer.decoded(_Granted)
-        if granted is None or not _HEADER_SAFE.fullmatch(granted.access_token):
-            raise UpstreamUnauthorized("its authorization server answers with no token")
+        granted = answer.decoded(_Granted) if answer.status == 200 else None
+        if granted is None:
+            raise _no_token(answer)
+        if not _HEADER_SAFE.fullmatch(granted.access_token):
+            raise UpstreamUnauthorized(_NO_TOKEN)
         if granted.token_type is not None and granted.token_type.lower() != "bearer":
             raise UpstreamUnauthorized("its authorization server gives tokens of another type than Bearer")
         now, lives_s = self._clock(), granted.expires_in
         expires_at = now + lives_s if lives_s is not None and math.isfinite(lives_s) and lives_s > 0 else None
         return Tokens(granted.access_token, granted.refresh_token or None, granted.scope or asked, now, expires_at)
+
+
+def _no_token(answer: Answer) -> UpstreamUnauthorized:
+    """Why an answer holds no token. Some servers refuse with status 200; and one that is busy, or broken, refuses
+    nothing."""
+    error = (answer.decoded(_Error) or _Error()).error
+    if answer.status == 200 and not error:
+        return UpstreamUnauthorized(_NO_TOKEN)
+    shown = f": {error}" if _WORD.fullmatch(error) else ""
+    text = f"its authorization server gives no token (HTTP {answer.status}{shown})"
+    passes = answer.status >= 500 or answer.status in _PASSING_STATUSES or error in _PASSING_ERRORS
+    return UpstreamUnauthorized(text) if passes else Refused(text, error)
 
 
 def _proof(client: Client) -> tuple[dict[str, str], dict[str, str]]:

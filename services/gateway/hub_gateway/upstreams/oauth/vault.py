@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import secrets
 
 import msgspec
 
@@ -16,8 +17,12 @@ from hub_common.store import Store, StoreUnavailable
 from hub_gateway.config.server_model import OAuth
 from hub_gateway.upstreams.oauth.registration import Client
 from hub_gateway.upstreams.oauth.tokens import Tokens
+from hub_gateway.upstreams.oauth.web import TIMEOUT_S
 
 SPACE = "oauth"
+
+REFRESHES, REFRESH_S = "oauth-refreshes", TIMEOUT_S + 5.0
+"""Space of the store: which process refreshes a token, by its hash, and for how long nobody else does."""
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +55,7 @@ class Vault:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._seen: dict[str, Kept] = {}
+        self._process = secrets.token_bytes(8)
 
     @staticmethod
     def key(name: str, url: str, oauth: OAuth) -> str:
@@ -72,6 +78,16 @@ class Vault:
             add_secret((client.client_secret if client is not None else None) or "")
         self._seen[key] = kept
         return kept
+
+    async def may_refresh(self, tokens: Tokens) -> bool:
+        """Whether this process may refresh a token; False while another one does."""
+        told = f"{tokens.access_token}\n{tokens.refresh_token}"
+        try:
+            key = hashlib.sha256(told.encode()).hexdigest()
+            return await self._store.claim(REFRESHES, key, self._process, REFRESH_S) == self._process
+        except StoreUnavailable as fault:
+            _log.debug("a token is refreshed unasked: %s", fault)
+            return True
 
     async def put(self, key: str, kept: Kept) -> None:
         """Keep this instead of what was there."""

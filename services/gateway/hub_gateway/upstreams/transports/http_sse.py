@@ -92,6 +92,8 @@ class HttpSse:
             response = await self._pool.exchange(self._head, message)
         if not 200 <= response.status < 300:
             raise _refusal(response)
+        if self._access is not None:
+            self._access.accepted(shown)
 
     async def close(self) -> None:
         """End the stream and close every socket."""

@@ -232,6 +232,8 @@ class StreamableHttp:
             await self._access.renew(refused, response.status, response.challenge)
             head = (head.replace(refused, b"", 1) if refused else head) + self._access.header
             response = await ask(head)
+            if response.status not in (401, 403):
+                self._access.accepted(bearer_line(head))
         return head, response
 
     async def _exchange(self, head: bytes, message: bytes, feed: Feed | None) -> Response:

@@ -65,6 +65,10 @@ class Access(Protocol):
         """
         ...
 
+    def accepted(self, header: bytes) -> None:
+        """A request with the header that `renew` brought was let in."""
+        ...
+
 
 def bearer_line(head: bytes) -> bytes:
     """The header line of an `Access` in an encoded request head; b"" where there is none."""

@@ -26,6 +26,7 @@ class Numbered:
     def __init__(self, last: int) -> None:
         self.header = b""
         self.asked: list[tuple[bytes, int, str | None]] = []
+        self.let_in = b""
         self._last = last
         self._watchers: list[Callable[[], None]] = []
 
@@ -38,6 +39,9 @@ class Numbered:
         if len(self.asked) > self._last:
             raise UpstreamUnauthorized("no more tokens")
         self.swap(b"Authorization: Bearer %d\r\n" % len(self.asked))
+
+    def accepted(self, header: bytes) -> None:
+        self.let_in = header
 
     def swap(self, header: bytes) -> None:
         self.header = header
@@ -86,6 +90,7 @@ async def test_a_refused_message_is_sent_again_with_the_next_token(revision: str
         await transport.close()
         assert received == [REPLY, REPLY]
         assert [refused for refused, _, _ in access.asked] == [b"", b"Authorization: Bearer 1\r\n"]
+        assert access.let_in == b"Authorization: Bearer 2\r\n"
         assert access.asked[0][1:] == (401, 'Basic realm="x", Bearer')
         shown = [request.headers.get("authorization") for request in server.requests if request.method == "POST"]
         assert shown == [None, "Bearer 1", "Bearer 2", "Bearer 2", "Bearer 2"]
@@ -102,6 +107,7 @@ async def test_a_server_that_refuses_every_token_is_not_asked_for_ever() -> None
         with pytest.raises(UpstreamUnauthorized, match="HTTP 401"):
             await transport.send(ASK, upstream_id=1, method="tools/call", name="t")
         assert len(server.requests) == 3
+        assert access.let_in == b""
         await transport.close()
 
 
@@ -132,6 +138,7 @@ async def test_the_event_stream_and_its_messages_carry_the_token() -> None:
             ("POST", "Bearer stale"),
             ("POST", "Bearer 1"),
         ]
+        assert access.let_in == b"Authorization: Bearer 1\r\n"
     assert access.watched == 0
 
 
