@@ -332,8 +332,10 @@ class StreamableHttp:
 
     async def _write(self, session: Session, stream: Outbox | FarStream, after: int | None, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": SSE_HEADERS})
+        # What was read before is not sent again to who comes back with this first id.
+        begun = after or (stream.unread_from if after is None and isinstance(stream, Outbox) else 0)
         named = begins_with_an_id(session)
-        first = encode_event(b"", event_id=stream.event_id(after or 0)) if named else KEEP_ALIVE
+        first = encode_event(b"", event_id=stream.event_id(begun)) if named else KEEP_ALIVE
         await send({"type": "http.response.body", "body": first, "more_body": True})
         with self._shared.holding(session, stream):
             if isinstance(stream, Outbox):

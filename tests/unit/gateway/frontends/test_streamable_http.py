@@ -156,6 +156,20 @@ async def test_a_standing_stream_begins_where_the_last_one_ended(front: Front) -
             assert session.attached == 1
 
 
+async def test_the_first_id_of_a_standing_stream_is_after_what_was_read(front: Front) -> None:
+    client = await front.session()
+    session = front.house.session(client.session_id)
+    session.tell(b'{"method":"one"}')
+    async with standing(front.house, client.session_id) as stream:
+        assert await stream.next() == {"method": "one"}
+    fields = {"Accept": "text/event-stream", **naming(client)}
+    async with raw_http.opened("GET", front.url, headers=fields) as exchange:
+        first = raw_http.event_id(await anext(exchange.blocks()))
+    session.tell(b'{"method":"two"}')
+    async with standing(front.house, client.session_id, **{"Last-Event-ID": first}) as stream:
+        assert await stream.next() == {"method": "two"}
+
+
 async def test_a_get_that_takes_no_stream_is_refused(front: Front) -> None:
     client = await front.session()
     answer = await front.send(b"", "GET", Mcp_Session_Id=client.session_id or "", Accept="application/json")
