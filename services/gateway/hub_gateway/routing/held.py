@@ -220,6 +220,9 @@ class Holding:
             responses = rewrite.members(exchange.params.get("inputResponses", Raw(b"")))
         except msgspec.MsgspecError as fault:
             raise CallerError("Invalid params: inputResponses must be an object") from fault
+        for key in held.questions:
+            if key in responses and bytes(responses[key])[:1] != b"{":  # no result: the upstream might hear nothing
+                raise CallerError(f"Invalid params: inputResponses.{key} must be an object")
         del self._waiting[token]
         if held.expiry is not None:
             held.expiry.cancel()

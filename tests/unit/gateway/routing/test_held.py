@@ -97,6 +97,17 @@ async def test_when_too_many_wait_the_oldest_goes() -> None:
     assert reply == Reply(b'{"action": "decline"}')
 
 
+@pytest.mark.parametrize("wrong", [None, "accept", 5, [{"action": "accept"}]])
+async def test_a_response_that_is_no_result_is_refused_and_the_call_waits_on(wrong: object) -> None:
+    async with holding() as held:
+        state = state_of(await held.call(exchange(), Upstream().request))
+        with pytest.raises(CallerError, match="inputResponses.elicitation-1 must be an object"):
+            await held.resume(exchange(requestState=state, inputResponses={"elicitation-1": wrong}))
+        good = {"elicitation-1": {"action": "decline"}, "unknown": 5}
+        reply = await held.resume(exchange(requestState=state, inputResponses=good))
+    assert reply == Reply(b'{"action": "decline"}')
+
+
 async def test_a_call_goes_on_for_the_arguments_it_was_made_with_and_for_no_others() -> None:
     upstream = Upstream()
     async with holding() as held:
