@@ -127,7 +127,6 @@ class Call:
         """Whether the hub may have it: what it has is cancelled there, what it has not is cancelled here."""
         self.cancelled = False
         self.answered = False
-        self.failed = False
         self.ended = asyncio.Event()
         self.noticed: Callable[[Message], object] | None = None
         """Sees every message on the way to the client."""
@@ -158,7 +157,6 @@ class Call:
 
     def fail(self, why: str) -> None:
         """Answer with an error in these words: there will be none from the hub."""
-        self.failed = True
         self.refuse(error_object(SERVER_ERROR, why))
 
     def _answer(self, data: bytes) -> None:

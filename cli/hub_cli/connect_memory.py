@@ -72,6 +72,8 @@ class Memory:
         """Take note of what the hub sent: for this call, or for none."""
         if message.kind is Kind.REQUEST:
             self._questions[key_of(own(message.id))] = call
+        elif message.method == "notifications/cancelled":
+            self._take_back(message)
         elif message.kind is Kind.RESPONSE and call is not None and len(message.result):
             self._done(call)
 
@@ -86,6 +88,15 @@ class Memory:
         for key in gone:
             del self._questions[key]
         return [_cancellation(key) for key in gone]
+
+    def _take_back(self, message: Message) -> None:
+        """The hub wants no answer to a question any more, and has told the client so."""
+        try:
+            id_raw = rewrite.members(message.params).get("requestId")
+            if id_raw is not None:
+                self._questions.pop(key_of(own(id_raw)), None)
+        except (msgspec.MsgspecError, TypeError):
+            return
 
     def _done(self, call: Call) -> None:
         if call.method == "logging/setLevel":

@@ -78,8 +78,8 @@ class Session:
                 await asyncio.wait((self._tail,))
             await carry(call, lambda: self._attempt(call, patience), patience)
         finally:
-            cancellations = self._memory.forget(call)
-            for each in cancellations if call.failed else ():
+            # A hub takes its questions back before it answers: what is open still is of one that is gone.
+            for each in self._memory.forget(call):
                 self._stdout.write(each)
 
     def send(self, line: bytes, message: Message) -> None:

@@ -317,6 +317,27 @@ def _once_forgotten(forgotten: asyncio.Event, revision: str = HANDSHAKE) -> Any:
     return play
 
 
+@pytest.mark.parametrize("takes_back", [False, True])
+async def test_a_question_of_an_answered_call_is_taken_back_once(tmp_path: Path, takes_back: bool) -> None:
+    """A hub that was restarted says that the answer is lost, and knows nothing of the question."""
+    taken_back = b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"q1"}}'
+
+    async def play(request: Request, write: Write) -> bool:
+        if method_of(request) != "tools/call":
+            return await usual(request, write)
+        said = [b'{"jsonrpc":"2.0","id":"q1","method":"roots/list"}', *([taken_back] if takes_back else [])]
+        said.append(b'{"jsonrpc":"2.0","id":"lost","error":{"code":-32000,"message":"The answer is lost"}}')
+        await write(STREAM_HEAD + b"".join(chunk(b"data: " + each + b"\n\n") for each in said))
+        return False
+
+    async with scripted(play) as server, connected(server.url, tmp_path / "log") as client:
+        await client.shake_hands()
+        assert (await client.ask("tools/call", call("x"), "lost"))["error"]["message"] == "The answer is lost"
+        assert (await client.told("notifications/cancelled"))["params"]["requestId"] == "q1"
+        assert "result" in await client.ask("tools/list")
+        assert [each.get("method") for each in client.messages].count("notifications/cancelled") == 1
+
+
 async def test_a_question_of_a_lost_call_is_cancelled(tmp_path: Path) -> None:
     forgotten = asyncio.Event()
     async with scripted(_once_forgotten(forgotten)) as server, connected(server.url, tmp_path / "log") as client:
