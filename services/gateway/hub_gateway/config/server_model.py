@@ -167,7 +167,7 @@ class ServerEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         Seconds,
         Meta(
             description="How long one request may take, in seconds. Progress and questions begin that anew, up to "
-            "twelve times."
+            "twelve times. The result of a task may be waited for until the task has ended."
         ),
     ] = field(default=300.0, name="timeoutSeconds")
     connect_timeout_s: Annotated[

@@ -48,6 +48,10 @@ MAKERS, MAKERS_KEPT_S = "task-makers", 86_400.0
 MAX_EARLY = 256
 """Statuses kept that came before the answer that made their task: a stdio server may write both at once."""
 
+RESULT_S = 86_400.0
+"""How long the result of a task may be waited for: a server that blocks until the task has ended is not late
+(2025-11-25 basic/utilities/tasks §Result Retrieval)."""
+
 _log = logging.getLogger(__name__)
 
 _Task = tuple[str, str]
@@ -158,6 +162,7 @@ class TaskHandles:
             method,
             self.addressed(upstream_name, {**exchange.params, "taskId": local_raw}),
             caller=exchange.caller,
+            timeout_s=RESULT_S if method == "tasks/result" else None,
             listener=exchange,
             progress_token_raw=exchange.progress_token_raw,
             name=local_id,

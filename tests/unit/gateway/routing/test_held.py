@@ -101,7 +101,7 @@ async def test_when_too_many_wait_the_oldest_goes() -> None:
 async def test_a_response_that_is_no_result_is_refused_and_the_call_waits_on(wrong: object) -> None:
     async with holding() as held:
         state = state_of(await held.call(exchange(), Upstream().request))
-        with pytest.raises(CallerError, match="inputResponses.elicitation-1 must be an object"):
+        with pytest.raises(CallerError, match=r"inputResponses\.elicitation-1 must be an object"):
             await held.resume(exchange(requestState=state, inputResponses={"elicitation-1": wrong}))
         good = {"elicitation-1": {"action": "decline"}, "unknown": 5}
         reply = await held.resume(exchange(requestState=state, inputResponses=good))

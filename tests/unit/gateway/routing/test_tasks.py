@@ -17,6 +17,7 @@ from tests.support.gateway import House, gateway, posted, standing
 from tests.support.small_server import WAIT_S, Answer, Call, SmallServer, small_server, text, tool
 
 pytestmark = pytest.mark.anyio
+TIMEOUT_S = 1.0
 RELATED = "io.modelcontextprotocol/related-task"
 FORM: dict[str, Any] = {"message": "Who?", "requestedSchema": {"type": "object", "properties": {}}}
 ABLE: dict[str, Any] = {"elicitation": {}}
@@ -88,6 +89,24 @@ async def test_progress_of_a_task_goes_on_after_the_answer_that_made_it(working:
             told = await stream.next()
             assert told["method"] == "notifications/progress"
             assert told["params"] == {"progressToken": token, "progress": step, **related(task_id)}
+
+
+async def test_the_result_of_a_task_is_waited_for_longer_than_a_call_is(tmp_path: Path) -> None:
+    async def ends(_: Call) -> Answer:
+        await asyncio.sleep(1.5 * TIMEOUT_S)
+        return text("done")
+
+    async with small_server(tool("work"), tool("wait")) as server:
+        _serve(server)
+        server.handlers |= {"wait": ends, "tasks/result": ends}
+        async with (
+            gateway({"a": {"url": server.url, "timeoutSeconds": TIMEOUT_S}}, tmp_path) as house,
+            raw_session(house.url) as client,
+        ):
+            task_id = await Working(house, server).made(client)
+            assert "no answer within" in (await client.call("a__wait")).json()["error"]["message"]
+            answer = await client.request("tasks/result", {"taskId": task_id})
+    assert answer.json()["result"] == text("done")
 
 
 async def test_what_a_task_asks_reaches_its_maker_whoever_else_calls(working: Working) -> None:
