@@ -318,7 +318,7 @@ class Calls:
                 raise  # it goes on with what the server had begun, and knows no more
             return await self._ask(exchange, upstream_name, given, name, mirrored, again=True)
         if reply.error_raw:
-            return _refused(exchange, era, reply.error_raw)
+            return _refused(exchange, upstream_name, era, reply.error_raw)
         result_raw = reply.result_raw
         if bare and not says_complete(result_raw):
             undeclared.check(exchange, upstream_name, result_raw)
@@ -419,12 +419,12 @@ def _request(
     )
 
 
-def _refused(exchange: Exchange, era: Era, error_raw: bytes) -> Response:
+def _refused(exchange: Exchange, upstream_name: str, era: Era, error_raw: bytes) -> Response:
     """Answer with an upstream's error. Pages it wants visited are remembered, so that their end is told."""
     if visits := visits_of(error_raw):
         if exchange.session is not None:
             for elicitation_id in visits:
-                exchange.session.reverse.note_visit(elicitation_id)
+                exchange.session.reverse.note_visit(upstream_name, elicitation_id)
         elif exchange.message.method in MAY_ASK:
             asked = ("elicitation/create", msgspec.Raw(next(iter(visits.values()))))
             if not can_answer(declared(exchange), *asked):

@@ -158,7 +158,10 @@ class Exchange(msgspec.Struct, eq=False):
             answer(Reply(error_raw=error_object(METHOD_NOT_FOUND, f"The client cannot be asked: {message.method}")))
             return
         question = self.session.reverse.ask(
-            message, lambda result_raw, error_raw: answer(Reply(result_raw, error_raw)), answer.progress
+            message,
+            lambda result_raw, error_raw: answer(Reply(result_raw, error_raw)),
+            answer.progress,
+            asker=answer.asker,
         )
         if question is not None:
             self.asked[question.id_raw] = own(message.id)

@@ -66,7 +66,7 @@ class StandingClient:
             self._asked.pop(upstream_id_raw, None)
             answer(Reply(result_raw, error_raw))
 
-        question = self._session.reverse.ask(message, answered, answer.progress)
+        question = self._session.reverse.ask(message, answered, answer.progress, asker=answer.asker)
         if question is not None:
             self._asked[upstream_id_raw] = question.id_raw
             self._session.tell(question.message)

@@ -51,7 +51,7 @@ class Relay:
             elif message.method == TASK_STATUS:
                 self._handles.status(upstream_name, message)
             elif message.method == VISITED:
-                self._visited(message)
+                self._visited(upstream_name, message)
             elif message.method == "notifications/message":
                 self._log(upstream_name, message)
             else:
@@ -73,16 +73,16 @@ class Relay:
                 self._subscriptions.updated(upstream_name, message, session_id)
             elif message.method == TASK_STATUS:
                 self._handles.status(upstream_name, message)
-            elif _is_for(session, message.method, members):
+            elif _is_for(session, upstream_name, message.method, members):
                 session.tell(codec.notification(message.method, message.params))
         except msgspec.MsgspecError:
             return
 
-    def _visited(self, message: Message) -> None:
+    def _visited(self, upstream_name: str, message: Message) -> None:
         elicitation_id = rewrite.text(rewrite.members(message.params).get("elicitationId"))
         encoded = codec.notification(message.method, message.params)
         for session in self._sessions:
-            if session.reverse.was_sent_to(elicitation_id):
+            if session.reverse.was_sent_to(upstream_name, elicitation_id):
                 session.tell(encoded)
 
     def _unknown(self, upstream_name: str, message: Message) -> None:
@@ -104,10 +104,10 @@ class Relay:
                 session.tell(encoded)
 
 
-def _is_for(session: Session, method: str, members: rewrite.Members) -> bool:
+def _is_for(session: Session, upstream_name: str, method: str, members: rewrite.Members) -> bool:
     """Whether a session is told what came on its own connection."""
     if method == VISITED:
-        return session.reverse.was_sent_to(rewrite.text(members.get("elicitationId")))
+        return session.reverse.was_sent_to(upstream_name, rewrite.text(members.get("elicitationId")))
     if method == "notifications/message":
         return session.wants_log(rewrite.text(members.get("level")))
     return method != TASKS and not method.endswith("/list_changed")

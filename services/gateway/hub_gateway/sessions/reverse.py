@@ -63,11 +63,13 @@ class Reverse:
         self._waiting: dict[bytes, _Waiting] = {}
         self._asked = 0
         self._closed = False
-        self._visits: dict[str, None] = {}
+        self._visits: dict[tuple[str, str], None] = {}
 
-    def ask(self, message: Message, answer: Answer, progress: Progress | None = None) -> Question | None:
-        """Register an upstream's request and return it as it goes to the client: under another id, which is the token
-        of its progress too, since two upstreams may have chosen the same one.
+    def ask(
+        self, message: Message, answer: Answer, progress: Progress | None = None, *, asker: str = ""
+    ) -> Question | None:
+        """Register a request of the upstream of that name and return it as it goes to the client: under another id,
+        which is the token of its progress too, since two upstreams may have chosen the same one.
 
         Returns None where the client cannot be asked; the upstream then has its error already (2025-11-25
         client/sampling and client/roots §Error Handling: method not found).
@@ -89,17 +91,17 @@ class Reverse:
             answer(b"", error_object(SERVER_ERROR, _GONE))
             return None
         if message.method == "elicitation/create":
-            self.note_visit(_text(message.params, "elicitationId"))
+            self.note_visit(asker, _text(message.params, "elicitationId"))
         self._asked += 1
         id_raw = b'"hub-%s%d"' % (self._epoch.encode(), self._asked)
         params_raw, token_raw = _retokened(message.params, id_raw)
         self._waiting[id_raw] = _Waiting(answer, progress, token_raw)
         return Question(id_raw, codec.request(id_raw, message.method, params_raw))
 
-    def was_sent_to(self, elicitation_id: str | None) -> bool:
-        """Whether this client was asked to visit the page of that id: nobody else is told of its end (2025-11-25
-        client/elicitation §Completion Notifications)."""
-        return elicitation_id in self._visits
+    def was_sent_to(self, upstream_name: str, elicitation_id: str | None) -> bool:
+        """Whether that upstream asked this client to visit the page of that id: nobody else is told of its end
+        (2025-11-25 client/elicitation §Completion Notifications)."""
+        return (upstream_name, elicitation_id) in self._visits
 
     def withdraw(self, id_raw: bytes) -> bool:
         """Forget a question; False where it is answered already."""
@@ -131,10 +133,10 @@ class Reverse:
         for each in waiting.values():
             each.answer(b"", error_object(SERVER_ERROR, _GONE))
 
-    def note_visit(self, elicitation_id: str | None) -> None:
-        """Remember that the client is sent to the page of that id."""
+    def note_visit(self, upstream_name: str, elicitation_id: str | None) -> None:
+        """Remember that an upstream sends the client to the page of that id, which another one may have too."""
         if elicitation_id is not None:
-            self._visits[elicitation_id] = None
+            self._visits[upstream_name, elicitation_id] = None
             if len(self._visits) > MAX_VISITS:
                 del self._visits[next(iter(self._visits))]
 

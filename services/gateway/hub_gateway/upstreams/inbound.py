@@ -170,7 +170,7 @@ class Inbound:
             if id_raw in self.asked:
                 self._progress(id_raw, inward(params_raw))
 
-        listener.ask(message, Answer(answer, progress))
+        listener.ask(message, Answer(answer, progress, self._name))
 
     def asks(self, listener: Listener) -> bool:
         """Whether the upstream waits for an answer to what it asked during this call."""

@@ -25,7 +25,11 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
 class Answer:
     """The way back to an upstream that asked. Calling it answers, once; a second answer is dropped."""
 
-    def __init__(self, settle: Callable[[Reply], None], progress: Callable[[bytes], None] | None = None) -> None:
+    def __init__(
+        self, settle: Callable[[Reply], None], progress: Callable[[bytes], None] | None = None, asker: str = ""
+    ) -> None:
+        self.asker = asker
+        """The name of the upstream that asked with a request of its own; "" where none did."""
         self._settle = settle
         self._progress = progress
 

@@ -246,6 +246,25 @@ async def test_a_session_gets_the_error_as_it_is_and_hears_of_the_end(tmp_path: 
             assert (await stream.next())["params"] == {"elicitationId": "e1"}
 
 
+@pytest.mark.parametrize("asks", (False, True))
+async def test_the_end_of_another_server_s_visit_of_the_same_id_is_not_told(tmp_path: Path, asks: bool) -> None:
+    async def ask(call: Call) -> Answer:
+        call.send_request("elicitation/create", {**PAGE, "elicitationId": "e1"})
+        return text("asked")
+
+    async with (
+        house_of(tmp_path, HANDSHAKE, HANDSHAKE) as (house, (asker, other)),
+        raw_session(house.url, capabilities=URL) as client,
+        standing(house, client.session_id) as stream,
+    ):
+        asker.handlers["work"] = ask if asks else _visit_first
+        await client.call("a__work")
+        other.tell("notifications/elicitation/complete", elicitationId="e1", of="b")
+        await client.call("b__work")
+        asker.tell("notifications/elicitation/complete", elicitationId="e1", of="a")
+        assert (await stream.next())["params"] == {"elicitationId": "e1", "of": "a"}
+
+
 @pytest.mark.parametrize(
     ("method", "params", "declared", "required"),
     (
