@@ -14,7 +14,7 @@ from msgspec import Raw
 from hub_gateway.errors import UpstreamGarbage
 from hub_gateway.upstreams.pending import Reply
 from hub_gateway.wire import rewrite
-from hub_gateway.wire.errors import METHOD_NOT_FOUND, read_error
+from hub_gateway.wire.errors import INVALID_PARAMS, METHOD_NOT_FOUND, read_error
 from hub_gateway.wire.message import own
 
 MAX_PAGES = 1_000
@@ -36,17 +36,22 @@ async def pages(ask: Ask, member: str) -> AsyncGenerator[Page]:
     """Yield what stands in this member of each page; nothing where the upstream does not know the list. A page without
     items is not the last one where it has a cursor. Whoever reads closes it.
 
+    An empty cursor is one (2026-07-28 server/utilities/pagination §Implementation Guidelines). Some write it where
+    there is none: then it is refused, or leads to the first page again, and the list has ended before.
+
     Raises:
         UpstreamGarbage: it refuses a page, a page is no list, or the list has no end.
         UpstreamError: as `ask` says.
     """
     params: rewrite.Members = {}
     seen: set[bytes] = set()
+    first: Page | None = None
+    emptily = False
     for _ in range(MAX_PAGES):
         reply = await ask(params)
         if reply.error_raw:
             error = read_error(reply.error_raw)
-            if error.code == METHOD_NOT_FOUND and not seen:
+            if (error.code == METHOD_NOT_FOUND and not seen) or (error.code == INVALID_PARAMS and emptily):
                 return
             raise UpstreamGarbage(f"it answered {error.code} {error.message}")
         try:
@@ -54,6 +59,9 @@ async def pages(ask: Ask, member: str) -> AsyncGenerator[Page]:
             found = Page(rewrite.items(page.get(member, Raw(b"[]"))), _fresh_s(page.get("ttlMs")))
         except msgspec.MsgspecError as fault:
             raise UpstreamGarbage(f"its answer is no list of {member}: {fault}") from fault
+        first = first or found
+        if emptily and sorted(map(bytes, found.items)) == sorted(map(bytes, first.items)):
+            return
         cursor = page.get("nextCursor")
         if cursor is None or rewrite.text(cursor) is None:  # `null`, which some write where there is none
             yield found
@@ -63,7 +71,7 @@ async def pages(ask: Ask, member: str) -> AsyncGenerator[Page]:
             raise UpstreamGarbage("its pages go round in a circle")
         seen.add(cursor_raw)
         yield found
-        params = {"cursor": Raw(cursor_raw)}
+        params, emptily = {"cursor": Raw(cursor_raw)}, not rewrite.text(cursor)
     raise UpstreamGarbage(f"its list has more than {MAX_PAGES} pages")
 
 

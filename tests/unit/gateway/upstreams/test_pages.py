@@ -15,6 +15,7 @@ from hub_gateway.wire import rewrite
 
 pytestmark = pytest.mark.anyio
 UNKNOWN = Reply(error_raw=b'{"code":-32601,"message":"no"}')
+NO_SUCH_CURSOR = Reply(error_raw=b'{"code":-32602,"message":"invalid cursor"}')
 DOWN = Reply(error_raw=b'{"code":-32603,"message":"down"}')
 
 
@@ -40,6 +41,17 @@ async def test_a_list_ends_where_no_cursor_is_and_not_with_an_empty_page(last: d
     assert await _read(answers) == ([b"1", b"2"], [None, "x", "y"])
 
 
+@pytest.mark.parametrize("again", (_page(2, 1, nextCursor=""), NO_SUCH_CURSOR))
+async def test_an_empty_cursor_that_leads_nowhere_ends_the_list(again: Reply) -> None:
+    assert await _read(iter([_page(1, 2, nextCursor=""), again])) == ([b"1", b"2"], [None, ""])
+    pages_ = [_page(1, 2, nextCursor="x"), _page(3, nextCursor=""), again]
+    assert await _read(iter(pages_)) == ([b"1", b"2", b"3"], [None, "x", ""])
+
+
+async def test_an_empty_cursor_may_lead_on() -> None:
+    assert await _read(iter([_page(1, nextCursor=""), _page(2)])) == ([b"1", b"2"], [None, ""])
+
+
 async def test_a_list_that_is_not_known_is_empty() -> None:
     assert await _read(iter([UNKNOWN])) == ([], [None])
 
@@ -49,6 +61,8 @@ async def test_a_list_that_is_not_known_is_empty() -> None:
     (
         ([DOWN], "-32603 down"),
         ([_page(1, nextCursor="x"), UNKNOWN], "-32601 no"),
+        ([_page(1, nextCursor="x"), NO_SUCH_CURSOR], "-32602 invalid cursor"),
+        ([_page(1, nextCursor=""), DOWN], "-32603 down"),
         ([Reply(b"7")], "no list of a"),
         ([Reply(b'{"a":{}}')], "no list of a"),
         ([_page(nextCursor=each) for each in "xyx"], "circle"),
