@@ -32,10 +32,12 @@ def wanted(exchange: Exchange) -> Wanted:
     """What a `subscriptions/listen` asks for.
 
     Raises:
-        CallerError: its params are of another shape.
+        CallerError: its params are of another shape (2026-07-28 schema, SubscriptionsListenRequestParams).
     """
+    if "notifications" not in exchange.params:
+        raise CallerError("Invalid params of subscriptions/listen: notifications is missing")
     try:
-        return msgspec.json.decode(exchange.params.get("notifications", b"{}"), type=Wanted)
+        return msgspec.json.decode(exchange.params["notifications"], type=Wanted)
     except msgspec.MsgspecError as fault:
         raise CallerError(f"Invalid params of subscriptions/listen: notifications: {fault}") from fault
 

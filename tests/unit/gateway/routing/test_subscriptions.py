@@ -187,6 +187,14 @@ async def test_who_does_not_declare_tasks_is_told_what_is_missing(tmp_path: Path
         assert at.listens() == []
 
 
+@pytest.mark.parametrize("params", ({}, {"notifications": 5}, {"notifications": {"resourceSubscriptions": [5]}}))
+async def test_a_subscription_that_does_not_say_to_what_is_refused(tmp_path: Path, params: dict[str, Any]) -> None:
+    async with place(tmp_path, STATELESS) as at:
+        answer = await RawClient(at.house.url).request("subscriptions/listen", params)
+        assert (answer.status, answer.json()["error"]["code"]) == (400, -32602)
+        assert "notifications" in answer.json()["error"]["message"]
+
+
 async def test_a_session_that_ends_gives_back_what_only_it_wanted(tmp_path: Path) -> None:
     async with place(tmp_path) as at, raw_session(at.house.url) as stays:
         async with raw_session(at.house.url) as leaves, standing(at.house, stays.session_id) as heard:
