@@ -18,14 +18,22 @@ TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504, 529})
 KEY_STATUS = frozenset({401, 403})
 """What says that the key is not taken."""
 
+QUESTION_STATUS = frozenset({400, 413, 422})
+"""What says that this question is not taken, whenever it is asked."""
+
 
 class LlmFault(Exception):
-    """The LLM gave no usable answer. The text says why and holds no secret."""
+    """The LLM gave no usable answer. The text says why and holds no secret. `may_pass` says that the same question may
+    be answered some other time."""
+
+    may_pass = False
 
 
 class LlmTransient(LlmFault):
     """It may answer next time. `retry_after_s` is the provider's own wish, None where it has none; `status` the HTTP
     status, None where no HTTP answer came."""
+
+    may_pass = True
 
     def __init__(self, message: str, retry_after_s: float | None = None, status: int | None = None) -> None:
         super().__init__(message)
@@ -34,13 +42,14 @@ class LlmTransient(LlmFault):
 
 
 class LlmRefused(LlmFault):
-    """It will refuse this question, or this key, every time. `of_key` says that it is the key; `status` is the HTTP
-    status, None where no HTTP answer came."""
+    """It will refuse this question, or this key, until somebody does something about it. `of_key` says that it is the
+    key; `status` is the HTTP status, None where no HTTP answer came."""
 
     def __init__(self, message: str, status: int | None = None, *, of_key: bool = False) -> None:
         super().__init__(message)
         self.status = status
         self.of_key = of_key
+        self.may_pass = of_key or status not in QUESTION_STATUS
 
 
 class LlmGarbage(LlmFault):
@@ -49,6 +58,8 @@ class LlmGarbage(LlmFault):
 
 class LlmPaused(LlmFault):
     """It has failed so often that it is left alone for now; it was not asked."""
+
+    may_pass = True
 
 
 class ProviderAbsent(Exception):

@@ -63,14 +63,18 @@ class Refinement:
         self._claims = claims
         self._deadline_s = deadline_s
         self._clock = clock
+        self.unanswered = 0
+        """Definitions of which the LLM said nothing, and may say something later."""
+        self._is_paused = False
 
     async def decide(self, batch: Sequence[Known], categories: Sequence[str]) -> list[pb.Assignment]:
         """Ask for one batch, or wait for whoever asks for a part of it already, at most as long as a question may take.
 
-        An LLM that does not answer, or not usably, leaves the batch as it was.
+        An LLM that does not answer, or not usably, leaves the batch as it was. One that refuses a question may take
+        that of another server.
 
         Raises:
-            LlmRefused, LlmPaused: asking on is no use.
+            LlmRefused: asking on is no use: it is the key that is refused.
         """
         assignments: list[pb.Assignment] = []
         open_ones = list(batch)
@@ -93,6 +97,7 @@ class Refinement:
             if not open_ones:
                 break
             await asyncio.sleep(LOOK_S)
+        self.unanswered += len(open_ones)
         return assignments
 
     async def _ask(self, undecided: Sequence[Known], categories: Sequence[str]) -> list[pb.Assignment]:
@@ -101,10 +106,12 @@ class Refinement:
             answers = await self._llm.ask(
                 question, lambda text: prompts.read_categories(text, len(undecided), categories), self._deadline_s
             )
-        except (LlmRefused, LlmPaused):
-            raise
         except LlmFault as fault:
-            _log.warning("%d categories are not refined: %s: %s", len(undecided), self._llm.provider, fault)
+            if isinstance(fault, LlmRefused) and fault.of_key:
+                raise
+            if fault.may_pass:
+                self.unanswered += len(undecided)
+            self._tell(fault, len(undecided))
             return []
         decisions: dict[str, Decision] = {}
         assignments: list[pb.Assignment] = []
@@ -115,6 +122,15 @@ class Refinement:
                 assignments.append(messages.decided(one.definition, decision, cached=False))
         await self._cache.keep(decisions)
         return assignments
+
+    def _tell(self, fault: LlmFault, count: int) -> None:
+        """Say why definitions are not refined; that the LLM is left alone, once for all of them: it goes on with its
+        probe, and nothing is asked for the others."""
+        if not isinstance(fault, LlmPaused):
+            _log.warning("%d categories are not refined: %s: %s", count, self._llm.provider, fault)
+        elif not self._is_paused:
+            self._is_paused = True
+            _log.warning("categories are not refined further: %s: %s", self._llm.provider, fault)
 
     def _decision(self, answer: prompts.Answer) -> Decision:
         category, confidence, keywords = answer

@@ -26,7 +26,7 @@ from hub_categorizer.cache import Analyzed, Cache, key_of
 from hub_categorizer.claims import Claims
 from hub_categorizer.described import llm_stats, provider_status
 from hub_categorizer.key import Status
-from hub_categorizer.llm import Llm, LlmFault, LlmPaused, LlmRefused
+from hub_categorizer.llm import Llm, LlmFault, LlmRefused
 from hub_categorizer.llm_faults import ProviderAbsent
 from hub_categorizer.providers import open_llm
 from hub_categorizer.queue import Queue, QueueFull
@@ -108,11 +108,15 @@ class Categorizer(categorizer_pb2_grpc.CategorizerServiceServicer):
                 async for assignments in results:
                     for assignment in assignments:
                         yield assignment
-        except (LlmRefused, LlmPaused) as fault:
+        except LlmRefused as fault:
             _log.warning("categories are not refined further: %s: %s", asking.llm.provider, fault)
+            await context.abort(grpc.StatusCode.UNAVAILABLE, f"the LLM gave no answer: {fault}", _DO_NOT_RETRY)
         except QueueFull as fault:
             _log.warning("some categories are refined later: %s", fault)
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"the LLM's queue is full: {fault}")
+        if refinement.unanswered:
+            why = f"the LLM gave no answer for {refinement.unanswered} definitions"
+            await context.abort(grpc.StatusCode.UNAVAILABLE, why, _DO_NOT_RETRY)
 
     async def AnalyzePrompt(  # noqa: N802
         self, request: pb.AnalyzePromptRequest, context: _Context

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from functools import partial
 from typing import Any
 
 import grpc
@@ -14,6 +15,7 @@ import pytest
 from hub.categorizer.v1 import categorizer_pb2 as pb
 from hub_categorizer.settings import Settings
 from hub_common.store import Store
+from tests.support.waiting import until
 from tests.unit.categorizer.conftest import categorizer, llm_settings
 from tests.unit.categorizer.gemini_stand_in import (
     KEY,
@@ -44,6 +46,18 @@ def asking(*names: str, **taxonomy: Any) -> pb.CategorizeRequest:
 
 async def refine(stub: Any, request: pb.CategorizeRequest) -> dict[str, pb.Assignment]:
     return {one.hash: one async for one in stub.Refine(request, timeout=TIMEOUT_S)}
+
+
+async def breaker_state(stub: Any) -> str:
+    return (await stub.Describe(pb.DescribeRequest(), timeout=TIMEOUT_S)).llm.breaker_state
+
+
+async def refine_in_vain(stub: Any, request: pb.CategorizeRequest) -> str:
+    """Refine what the LLM does not answer; what the service says of it."""
+    with pytest.raises(grpc.aio.AioRpcError) as fault:
+        await refine(stub, request)
+    assert fault.value.code() is grpc.StatusCode.UNAVAILABLE
+    return str(fault.value.details())
 
 
 async def categorize(stub: Any, request: pb.CategorizeRequest) -> list[pb.Assignment]:
@@ -155,23 +169,27 @@ async def test_an_answer_outside_the_list_is_no_answer(gemini: GeminiStandIn, st
 
 
 @pytest.mark.parametrize(
-    ("reply", "questions"),
+    ("reply", "questions", "later"),
     [
-        (error_reply(401, "UNAUTHENTICATED", "bad key"), 1),
-        (REFUSED, 1),
-        (error_reply(429, "RESOURCE_EXHAUSTED", "quota"), 8),
-        (error_reply(500, "INTERNAL", "oops"), 8),
-        (text_reply("I cannot do that"), 4),
+        (error_reply(401, "UNAUTHENTICATED", "bad key"), 1, True),
+        (REFUSED, 1, True),
+        (error_reply(429, "RESOURCE_EXHAUSTED", "quota"), 8, True),
+        (error_reply(500, "INTERNAL", "oops"), 8, True),
+        (error_reply(400, "INVALID_ARGUMENT", "no such question"), 4, False),
+        (text_reply("I cannot do that"), 4, False),
     ],
 )
 async def test_whatever_the_llm_does_the_patterns_stand(
-    gemini: GeminiStandIn, store: Store, reply: Any, questions: int
+    gemini: GeminiStandIn, store: Store, reply: Any, questions: int, later: bool
 ) -> None:
     gemini.replies = [reply] * 100
     names = ("read_file", "git_commit", "send_email", "web_search")
     settings = llm_settings(gemini, llm_batch=1, llm_concurrency=1, llm_retries=1, breaker_threshold=50)
     async with categorizer(settings, store) as stub:
-        assert await refine(stub, asking(*names)) == {}
+        if later:
+            assert "the LLM gave no answer" in await refine_in_vain(stub, asking(*names))
+        else:
+            assert await refine(stub, asking(*names)) == {}
         answers = await categorize(stub, asking(*names))
         assert [one.category for one in answers] == ["filesystem", "version-control", "communication", "search"]
         described = await stub.Describe(pb.DescribeRequest(), timeout=TIMEOUT_S)
@@ -185,8 +203,36 @@ async def test_refining_stops_when_the_llm_is_left_alone(gemini: GeminiStandIn, 
     gemini.replies = [error_reply(500, "INTERNAL", "oops")] * 100
     settings = llm_settings(gemini, llm_batch=1, llm_concurrency=1, llm_retries=0, breaker_threshold=3)
     async with categorizer(settings, store) as stub:
-        assert await refine(stub, asking(*(f"tool_{number}" for number in range(20)))) == {}
+        await refine_in_vain(stub, asking(*(f"tool_{number}" for number in range(20))))
     assert len(gemini.requests) == 3
+
+
+async def test_the_one_question_after_a_pause_goes_on_beside_those_that_are_not_asked(
+    gemini: GeminiStandIn, store: Store
+) -> None:
+    gemini.answer = all_as("cloud")
+    gemini.replies = [error_reply(500, "INTERNAL", "oops")]
+    settings = llm_settings(gemini, llm_concurrency=4, llm_retries=0, breaker_threshold=1, breaker_open_s=0.5)
+    each_of_its_own = pb.CategorizeRequest(definitions=[definition("tool", upstream) for upstream in "abcd"])
+    async with categorizer(settings, store) as stub:
+        await refine_in_vain(stub, asking("read_file"))
+        await until(partial(breaker_state, stub), lambda state: state == "half-open", TIMEOUT_S, "one may be asked")
+        asked = len(gemini.requests)
+        assert "for 3 definitions" in await refine_in_vain(stub, each_of_its_own)
+        assert len(gemini.requests) == asked + 1
+        assert sum(one.source == pb.SOURCE_LLM for one in await categorize(stub, each_of_its_own)) == 1
+        assert len(await refine(stub, each_of_its_own)) == 4
+
+
+async def test_a_question_that_is_refused_stands_in_no_other_server_s_way(gemini: GeminiStandIn, store: Store) -> None:
+    gemini.answer = all_as("cloud")
+    gemini.replies = [error_reply(400, "INVALID_ARGUMENT", "this text is not welcome")]
+    settings = llm_settings(gemini, llm_concurrency=1)
+    both = [definition(f"tool_{number}", upstream) for upstream in ("one", "two") for number in range(2)]
+    async with categorizer(settings, store) as stub:
+        answered = await refine(stub, pb.CategorizeRequest(definitions=both))
+    assert len(answered) == 2
+    assert len({one.hash.split("-")[2] for one in answered.values()}) == 1
 
 
 async def test_a_caller_that_leaves_ends_its_questions(gemini: GeminiStandIn, store: Store) -> None:
@@ -256,7 +302,7 @@ async def test_the_key_is_never_logged_or_answered(
     wrong = "wrong-key-8842"
     with caplog.at_level(logging.DEBUG):
         async with categorizer(llm_settings(gemini, gemini_api_key=wrong), store) as stub:
-            await refine(stub, asking("read_file"))
+            assert wrong not in await refine_in_vain(stub, asking("read_file"))
             with pytest.raises(grpc.aio.AioRpcError) as fault:
                 await stub.AnalyzePrompt(shortlist(), timeout=TIMEOUT_S)
     assert "401" in caplog.text

@@ -68,8 +68,9 @@ class CategorizerServiceServicer:
 
     def Refine(self, request, context):
         """Asks the LLM for the entries it has not categorized yet and streams each answer as it comes. Ends at once, with
-        nothing sent, where no LLM is configured. RESOURCE_EXHAUSTED where the queue had no room for all of them: ask again
-        later for those that got no answer.
+        nothing sent, where no LLM is configured. RESOURCE_EXHAUSTED where the queue had no room for all of them, UNAVAILABLE
+        where the LLM did not answer for all of them: ask again later for those that got no answer. What it answered in a way
+        that is of no use, or refuses to be asked, is not worth asking again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

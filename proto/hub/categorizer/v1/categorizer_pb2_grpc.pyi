@@ -35,8 +35,9 @@ class CategorizerServiceStub:
     """Categories from overrides, custom mappings, the cache and the patterns. Answers at once, never asks an LLM."""
     Refine: _grpc.UnaryStreamMultiCallable[_categorizer_pb2.CategorizeRequest, _categorizer_pb2.Assignment]
     """Asks the LLM for the entries it has not categorized yet and streams each answer as it comes. Ends at once, with
-    nothing sent, where no LLM is configured. RESOURCE_EXHAUSTED where the queue had no room for all of them: ask again
-    later for those that got no answer.
+    nothing sent, where no LLM is configured. RESOURCE_EXHAUSTED where the queue had no room for all of them, UNAVAILABLE
+    where the LLM did not answer for all of them: ask again later for those that got no answer. What it answered in a way
+    that is of no use, or refuses to be asked, is not worth asking again.
     """
     AnalyzePrompt: _grpc.UnaryUnaryMultiCallable[_categorizer_pb2.AnalyzePromptRequest, _categorizer_pb2.AnalyzePromptResponse]
     """Picks what fits a prompt from a shortlist, and says what the prompt asks for in words that can be searched. UNAVAILABLE
@@ -54,8 +55,9 @@ class CategorizerServiceAsyncStub(CategorizerServiceStub):
     """Categories from overrides, custom mappings, the cache and the patterns. Answers at once, never asks an LLM."""
     Refine: _aio.UnaryStreamMultiCallable[_categorizer_pb2.CategorizeRequest, _categorizer_pb2.Assignment]  # type: ignore[assignment]
     """Asks the LLM for the entries it has not categorized yet and streams each answer as it comes. Ends at once, with
-    nothing sent, where no LLM is configured. RESOURCE_EXHAUSTED where the queue had no room for all of them: ask again
-    later for those that got no answer.
+    nothing sent, where no LLM is configured. RESOURCE_EXHAUSTED where the queue had no room for all of them, UNAVAILABLE
+    where the LLM did not answer for all of them: ask again later for those that got no answer. What it answered in a way
+    that is of no use, or refuses to be asked, is not worth asking again.
     """
     AnalyzePrompt: _aio.UnaryUnaryMultiCallable[_categorizer_pb2.AnalyzePromptRequest, _categorizer_pb2.AnalyzePromptResponse]  # type: ignore[assignment]
     """Picks what fits a prompt from a shortlist, and says what the prompt asks for in words that can be searched. UNAVAILABLE
@@ -82,8 +84,9 @@ class CategorizerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_categorizer_pb2.Assignment], _abc.AsyncIterator[_categorizer_pb2.Assignment]]:
         """Asks the LLM for the entries it has not categorized yet and streams each answer as it comes. Ends at once, with
-        nothing sent, where no LLM is configured. RESOURCE_EXHAUSTED where the queue had no room for all of them: ask again
-        later for those that got no answer.
+        nothing sent, where no LLM is configured. RESOURCE_EXHAUSTED where the queue had no room for all of them, UNAVAILABLE
+        where the LLM did not answer for all of them: ask again later for those that got no answer. What it answered in a way
+        that is of no use, or refuses to be asked, is not worth asking again.
         """
 
     @_abc_1.abstractmethod

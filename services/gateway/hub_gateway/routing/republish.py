@@ -54,7 +54,11 @@ UP = frozenset({"ready", "degraded"})
 """States in which an upstream's entries are listed."""
 
 REFINE_AGAIN_S = 30.0
-"""When entries are refined again after the categorizer went away in between."""
+"""When entries are refined again after the categorizer, or its LLM, went away in between; later, after
+as long as nothing was refined by then."""
+
+MAX_REFINE_AGAIN_S = 900.0
+"""The longest such pause."""
 
 MAX_CATEGORIES = 50_000
 """Categories remembered; past that, those of entries that are not offered now are forgotten."""
@@ -86,6 +90,7 @@ class Republish:
         self._unsettled: set[tuple[str, str]] = set()
         self._last: dict[str, tuple[Policy, Verdicts]] = {}
         self._warned: set[str] = set()
+        self._unrefined_since_s: float | None = None
         self._tasks = Tasks("republish")
         current.swap(_exposed(Exposure(current.exposure.catalog, policy=effective(filtering, 0), settling=True)))
 
@@ -259,10 +264,13 @@ class Republish:
                 # Two upstreams may have the same definition and different categories: which is whose, only the answer
                 # to `categorize` tells, and it costs no LLM call any more.
                 self._unsettled |= left.pop(digest, set())
+                self._unrefined_since_s = None
                 self.notice()
         except SatelliteError as fault:
             _log.warning("%s: %d definitions are not refined yet", fault, len(left))
-            await asyncio.sleep(REFINE_AGAIN_S)
+            now_s = asyncio.get_running_loop().time()
+            self._unrefined_since_s = self._unrefined_since_s or now_s
+            await asyncio.sleep(min(max(REFINE_AGAIN_S, now_s - self._unrefined_since_s), MAX_REFINE_AGAIN_S))
             self._unsettled |= {key for keys in left.values() for key in keys}
             self.notice()
 

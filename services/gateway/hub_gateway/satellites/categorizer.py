@@ -78,18 +78,18 @@ class Categorizer:
         return [_assigned(assignment) for assignment in answer.assignments]
 
     async def refine(self, entries: Sequence[Entry], policy: ToolFiltering) -> AsyncIterator[str]:
-        """Yield the digest of each entry as the LLM has decided on it. Ends early where the LLM does not go on.
+        """Yield the digest of each entry as the LLM has decided on it. One that is not among them when it ends is not
+        worth asking for again.
 
         Raises:
-            SatelliteError: the service went away.
+            SatelliteError: the service went away, or the LLM does not go on now.
         """
         request = pb.CategorizeRequest(definitions=map(_definition, entries), taxonomy=_taxonomy(policy))
         try:
             async for assignment in self._stub.Refine(request):
                 yield assignment.hash
         except grpc.aio.AioRpcError as fault:
-            self.reason = f"categorizer: {fault.code().name}"
-            raise SatelliteError(self.reason) from fault
+            raise self._failed(fault) from fault
 
     async def analyze_prompt(
         self, prompt: str, context: str, shortlist: Mapping[Entry, str], policy: ToolFiltering
@@ -142,15 +142,19 @@ class Categorizer:
         try:
             answer = await method(request, timeout=timeout_s)
         except grpc.aio.AioRpcError as fault:
-            reason = f"categorizer: {fault.code().name}"
-            # UNAVAILABLE with this text is the service's own word that no LLM is there, not its absence.
-            self.reason = None if "LLM" in str(fault.details()) else reason
-            raise SatelliteError(reason) from fault
+            raise self._failed(fault) from fault
         except SatelliteError as fault:
             self.reason = str(fault)
             raise
         self.reason = None
         return answer
+
+    def _failed(self, fault: grpc.aio.AioRpcError) -> SatelliteError:
+        """What a call's end means; what is said of the LLM is the service's own word, and not its absence."""
+        of_llm = str(fault.details()) if "LLM" in str(fault.details()) else ""
+        reason = f"categorizer: {of_llm or fault.code().name}"
+        self.reason = None if of_llm else reason
+        return SatelliteError(reason)
 
 
 def _definition(entry: Entry) -> pb.Definition:

@@ -17,7 +17,7 @@ from tests.support.clients import RawClient, raw_session
 from tests.support.gateway import House, Stream, heard_before, posted, standing
 from tests.support.small_server import tool
 from tests.unit.categorizer.conftest import llm_settings
-from tests.unit.categorizer.gemini_stand_in import NEVER, GeminiStandIn, all_as, gemini_stand_in
+from tests.unit.categorizer.gemini_stand_in import NEVER, GeminiStandIn, all_as, error_reply, gemini_stand_in
 from tests.unit.gateway.routing.menu import ALL, ANALYZE, MENU, OWN, Menu, analyzed, listed, menu
 
 pytestmark = pytest.mark.anyio
@@ -328,4 +328,21 @@ async def test_what_was_not_refined_when_the_categorizer_went_is_refined_later(
         await house.house.stop_categorizer()
         gemini.replies.clear()
         await house.house.start_categorizer()
+        await house.house.published(lambda _: _tools(house) == ALL, "every tool is refined after all")
+
+
+@pytest.mark.parametrize("status", [403, 429])
+async def test_what_the_llm_did_not_answer_is_refined_once_it_does(
+    gemini: GeminiStandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setattr(republish, "REFINE_AGAIN_S", 0.05)
+    gemini.answer = all_as("cloud")
+    gemini.replies = [error_reply(status, "NO", "not now")] * 1_000
+    policy = {**CATEGORIES, "categoryFilter": {"categories": ["cloud"]}}
+    settings = llm_settings(gemini, llm_retries=0, breaker_threshold=2, breaker_open_s=0.05)
+    async with menu(tmp_path, categorizing=settings, filtering=policy) as house:
+        await house.house.published(lambda _: len(gemini.requests) > 3, "the LLM is asked, and asked again")
+        assert _tools(house) < ALL
+        assert house.house.gateway.categorizer.reason is None, "the service itself is there"
+        gemini.replies.clear()
         await house.house.published(lambda _: _tools(house) == ALL, "every tool is refined after all")
