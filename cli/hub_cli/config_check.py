@@ -42,7 +42,7 @@ def check(paths: Sequence[Path], console: Console | None = None) -> int:
         _line(console, "warning", "yellow", warning)
     for server in document.invalid.values():
         for fault in server.faults:
-            _line(console, "fault", "red", f"{server.config_source}: {fault}")
+            _line(console, "fault", "red", fault)
     _summary(console, document)
     return UNUSABLE if document.invalid else OK
 
@@ -52,7 +52,14 @@ def _unset(document: Document) -> list[str]:
     load_dotenv(Path(".env"), environ)
     context = Context.from_environ(environ, Path.cwd())
     enabled = [server for server in document.servers.values() if not server.disabled]
+    llm = document.tool_filtering.llm_categorization
+    of_llm = {"apiKey": llm.api_key, "model": llm.model, "baseURL": llm.base_url} if llm and llm.enabled else {}
     unset = [
+        f"toolFiltering.llmCategorization.{key}: {sentence}"
+        for key, text in of_llm.items()
+        for sentence in unset_variables(text or "", context)
+    ]
+    unset += [
         f"views.{view.name}.credentials[{place}]: {sentence}"
         for view in document.views.values()
         for place, text in enumerate(view.credentials or ())

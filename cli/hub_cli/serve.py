@@ -41,6 +41,8 @@ SETTLED_AFTER_S = 45.0
 _KEYS = ("gemini_api_key", "openai_api_key", "anthropic_api_key")
 """The categorizer's settings that are also read from variables that other programs know."""
 
+_PATTERNS_ALONE = "categories come from patterns alone"
+
 _MARKS = {
     "ready": ("✓", "green"),
     "degraded": ("!", "yellow"),
@@ -214,7 +216,7 @@ async def _with_llm(settings: CategorizerSettings, gateway: Gateway) -> Categori
             try:
                 resolved[name] = await resolve_text(text, context, f"toolFiltering.llmCategorization.{name}")
             except ConfigError as fault:
-                _log.warning("%s: categories come from patterns alone", fault)
+                _log.warning("%s: %s", fault, _PATTERNS_ALONE)
                 return msgspec.structs.replace(settings, **dict.fromkeys(("llm_api_key", *_KEYS)))
     if settings.provider != llm.provider:
         # What the environment says of another provider's model does not concern this one.
@@ -234,4 +236,7 @@ async def _with_llm(settings: CategorizerSettings, gateway: Gateway) -> Categori
     if llm.anthropic_version:
         resolved["anthropic_version"] = llm.anthropic_version
     given = {name: value or None for name, value in resolved.items()}
-    return msgspec.structs.replace(settings, provider=llm.provider, **given, **patience)
+    told = msgspec.structs.replace(settings, provider=llm.provider, **given, **patience)
+    if not told.key:
+        _log.warning("toolFiltering.llmCategorization: no key of %s is given: %s", llm.provider, _PATTERNS_ALONE)
+    return told

@@ -45,3 +45,9 @@ async def test_keys_for_other_programs_turn_nothing_on(tmp_path: Path) -> None:
 async def test_a_key_that_is_not_there_leaves_the_patterns(tmp_path: Path) -> None:
     said = {"enabled": True, "provider": "anthropic", "apiKey": "${NO_SUCH_VARIABLE_AT_ALL}"}
     assert (await started_with(Settings(), said, tmp_path)).key is None
+
+
+async def test_that_no_key_is_given_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    said = {"enabled": True, "provider": "openai"}
+    assert (await started_with(Settings(gemini_api_key="another provider's"), said, tmp_path)).key is None
+    assert "llmCategorization: no key of openai is given: categories come from patterns alone" in caplog.text

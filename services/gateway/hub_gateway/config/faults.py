@@ -43,14 +43,23 @@ class Findings:
         """Note what a person should know of the value at `path`."""
         self.warnings.append(f"{path}: {sentence}" if path else sentence)
 
-    def unknown_keys(self, value: Iterable[str], known: Iterable[str], path: str, *, refused: bool = False) -> None:
-        """Warn of keys the hub does not read, each with the nearest key it does; or refuse them."""
+    def unknown_keys(
+        self,
+        value: Iterable[str],
+        known: Iterable[str],
+        path: str,
+        *,
+        refused: bool = False,
+        hiding: Iterable[str] = (),
+    ) -> None:
+        """Warn of keys the hub does not read, each with the nearest key it does; or refuse them: all, or those that are
+        nearly one of `hiding`."""
         names = list(known)
         for key in value:
             if key in names or _REMARK.fullmatch(key):
                 continue
             hint = did_you_mean(key, names)
-            if refused or self.strict or (self.slips and did_you_mean(key, names, SLIP)):
+            if refused or self.strict or did_you_mean(key, names if self.slips else hiding, SLIP):
                 self.fault(member(path, key), f"unknown key{hint}")
             else:
                 self.warn(member(path, key), f"unknown key, ignored{hint}")
@@ -65,6 +74,17 @@ def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     by_folded = {each.casefold(): each for each in known}
     near = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=cutoff)
     return f"; did you mean {by_folded[near[0]]!r}?" if near else ""
+
+
+def line_of(finding: str, lines: Mapping[str, int]) -> int | None:
+    """The line of what a finding is about, "path: sentence", or of the nearest thing around it that is written.
+
+    `lines` are by path, as `json5_text.places` gives them.
+    """
+    around = [
+        path for path in lines if path and finding.startswith(path) and finding[len(path) :][:1] in (".", "[", ":")
+    ]
+    return lines[max(around, key=len)] if around else None
 
 
 def member(path: str, key: str) -> str:

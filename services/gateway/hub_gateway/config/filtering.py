@@ -17,6 +17,8 @@ from hub_gateway.config.filter_model import CATEGORIES, CategoryFilter, ToolFilt
 _UNSAFE = re.compile(r"[^A-Za-z0-9]")
 _PREFIX = re.compile(r"[A-Za-z0-9_-]+")
 _DELIMITER = "__"
+_EMPTY = ("zero", "meta-only")
+"""What a session begins with that opens no tool of a server."""
 
 
 class Servers(NamedTuple):
@@ -48,6 +50,10 @@ def policy_of(written: Any, servers: Servers, path: str, own: Findings) -> ToolF
         before = len(own.faults)
         check(filtering, servers, filtering.category_filter, path, own)
         check_mode(filtering, path, own)
+        if filtering.enabled is None and filtering.mode not in (None, "auto"):
+            limit = filtering.auto_enable_threshold
+            until = f" until there are more than {limit} tools" if limit else ""
+            own.warn(f"{path}.mode", f'is off{until}; `"enabled": true` turns it on')
         return filtering if len(own.faults) == before else None
     return None
 
@@ -76,16 +82,24 @@ def check(
 
 
 def check_mode(filtering: ToolFiltering, path: str, own: Findings) -> None:
-    """Note a mode that has no rule."""
+    """Note a mode that has no rule, rules that have no mode, and what would hide every tool for good."""
+    by_server, by_category = filtering.server_filter is not None, filtering.category_filter is not None
     if filtering.enabled is not False:
-        if filtering.mode == "server-allowlist" and filtering.server_filter is None:
+        if filtering.mode == "server-allowlist" and not by_server:
             own.warn(path, 'mode "server-allowlist" has no rule without "serverFilter"')
-        if filtering.mode == "category" and filtering.category_filter is None:
+        if filtering.mode == "category" and not by_category:
             own.warn(path, 'mode "category" has no rule without "categoryFilter"')
+        if filtering.mode == "hybrid" and not by_server and not by_category:
+            own.warn(path, 'mode "hybrid" has no rule without "serverFilter" or "categoryFilter"')
+        prompt = filtering.prompt_based_filtering
+        if filtering.mode == "prompt-based" and not prompt.enable_meta_tools and prompt.default_exposure in _EMPTY:
+            own.warn(f"{path}.promptBasedFiltering.enableMetaTools", "without them no client ever sees a tool")
     if filtering.enabled and filtering.mode is None:
-        for key, rule in (("serverFilter", filtering.server_filter), ("categoryFilter", filtering.category_filter)):
-            if rule is not None:
+        for key, is_given in (("serverFilter", by_server), ("categoryFilter", by_category)):
+            if is_given:
                 own.warn(f"{path}.{key}", 'decides nothing without a "mode"')
+        if not (by_server or by_category or filtering.tools or filtering.annotations):
+            own.warn(f"{path}.enabled", 'decides nothing without a "mode", "tools" or "annotations"')
 
 
 def _check_categories(chosen: CategoryFilter, mappings: CategoryFilter | None, path: str, findings: Findings) -> None:
@@ -110,6 +124,9 @@ def _check_mappings(chosen: CategoryFilter, servers: Servers, path: str, finding
                 findings.fault(f"{path}.{word}", "a pattern must not be empty")
                 continue
             place = member(f"{path}.{word}", pattern)
+            if word == "categoryOverrides" and ":" not in pattern and globs.literal_start(pattern) != pattern:
+                findings.fault(place, "is to be the whole name of one entry; patterns stand in `customMappings`")
+                continue
             _check_prefix(pattern, place, servers, findings)
             known = category in CATEGORIES or category in chosen.categories
             if not known and (hint := did_you_mean(category, CATEGORIES, SLIP)):

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 from hub_gateway.config import json5_text
-from hub_gateway.config.faults import Findings, checked, member, url_fault
+from hub_gateway.config.faults import Findings, checked, line_of, member, url_fault
 from hub_gateway.config.filter_model import ToolFiltering
 from hub_gateway.config.filtering import Servers, own_prefix, policy_of, servers_of
 from hub_gateway.config.model import Document, Place, ViewConfig
@@ -32,6 +32,9 @@ from hub_gateway.config.views import views_of
 from hub_gateway.errors import ConfigError
 
 _TOP_LEVEL = ("mcpServers", "servers", "toolFiltering", "views", "connectionPool", "inputs")
+_HIDING = ("toolFiltering", "views")
+"""What hides things: a slip of the pen in one of these would show them."""
+
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 _OLD_VARIABLE = re.compile(r"\$[A-Za-z_]\w*")
@@ -57,13 +60,26 @@ class _Merged:
         self.servers: dict[str, _Written] = {}
         self.other: dict[str, _Written] = {}
         self.places: dict[str, Place] = {}
+        self.lines: dict[Path, dict[str, int]] = {}
+        """Where everything stands in each file, by path."""
+
+    def located(self, source: Path, finding: str) -> str:
+        """A finding of a file with the file's name before it, and its line where that is known."""
+        line = line_of(finding, self.lines.get(source, {}))
+        return f"{source}: {finding}" if line is None else f"{source}:{line}: {finding}"
+
+    def take(self, own: Findings, source: Path) -> None:
+        """Take over the findings of one file."""
+        self.findings.faults += [self.located(source, fault) for fault in own.faults]
+        self.findings.warnings += [self.located(source, warning) for warning in own.warnings]
 
 
 def load(paths: Sequence[Path]) -> Document:
     """Read and merge config files.
 
     Raises:
-        ConfigError: nothing can run from these files; `faults` lists every reason as "file: path: sentence".
+        ConfigError: nothing can run from these files; `faults` lists every reason as "file:line: path: sentence",
+            without the line where the fault has no place.
     """
     merged = _Merged()
     missing = [path for path in paths if not _read(path, merged)]
@@ -81,7 +97,7 @@ def load(paths: Sequence[Path]) -> Document:
     servers: dict[str, ServerConfig] = {}
     invalid: dict[str, InvalidServer] = {}
     for name, written in merged.servers.items():
-        server = _server(name, written, pool, merged.findings)
+        server = _server(name, written, pool, merged)
         if isinstance(server, ServerConfig):
             servers[name] = server
         else:
@@ -128,7 +144,7 @@ def _warn_of_chosen_prefixes(servers: Mapping[str, ServerConfig], merged: _Merge
 def _warn(name: str, sentence: str, merged: _Merged) -> None:
     written, own = merged.servers[name], Findings()
     own.warn(written.path, sentence)
-    _take(own, written.source, merged.findings)
+    merged.take(own, written.source)
 
 
 def _read(path: Path, merged: _Merged) -> bool:
@@ -155,16 +171,17 @@ def _read(path: Path, merged: _Merged) -> bool:
     merged.sources.append(path)
     for key in parsed.repeated:
         findings.warn(str(path), f"key {key!r} stands twice in one object; the last one counts")
+    merged.lines[path] = json5_text.places(text)
     _merge(path, cast(dict[str, Any], document), merged)
-    _note_places(path, text, cast(dict[str, Any], document), merged)
+    _note_places(path, cast(dict[str, Any], document), merged)
     return True
 
 
-def _note_places(path: Path, text: str, document: dict[str, Any], merged: _Merged) -> None:
+def _note_places(path: Path, document: dict[str, Any], merged: _Merged) -> None:
     """Remember where the keys that decide stand; a later file's key replaces the earlier one's with all below it."""
     for key in [key for key in ("toolFiltering", "views") if key in document]:
         kept = {own: place for own, place in merged.places.items() if not _below(own, key)}
-        found = {own: Place(str(path), line) for own, line in json5_text.places(text).items() if _below(own, key)}
+        found = {own: Place(str(path), line) for own, line in merged.lines[path].items() if _below(own, key)}
         merged.places = {**kept, **found}
 
 
@@ -174,7 +191,7 @@ def _below(path: str, key: str) -> bool:
 
 def _merge(path: Path, document: dict[str, Any], merged: _Merged) -> None:
     own = Findings()
-    own.unknown_keys(document, _TOP_LEVEL, "")
+    own.unknown_keys(document, _TOP_LEVEL, "", hiding=_HIDING)
     if "inputs" in document:
         own.warn("inputs", 'nobody is asked; give the values in MCP_HUB_ENV under "input:ID"')
     objects = [key for key in ("mcpServers", "servers") if isinstance(document.get(key), dict)]
@@ -196,13 +213,7 @@ def _merge(path: Path, document: dict[str, Any], merged: _Merged) -> None:
             if (earlier := merged.other.get(key)) is not None:
                 own.warn(key, f"replaces the one of {earlier.source}, of which nothing holds any more")
             merged.other[key] = _Written(path, key, document[key])
-    _take(own, path, merged.findings)
-
-
-def _take(own: Findings, source: Path, findings: Findings) -> None:
-    """Move findings of one file, with its name before them."""
-    findings.faults += [f"{source}: {fault}" for fault in own.faults]
-    findings.warnings += [f"{source}: {warning}" for warning in own.warnings]
+    merged.take(own, path)
 
 
 def _connection_pool(merged: _Merged) -> Mapping[str, Any]:
@@ -211,7 +222,7 @@ def _connection_pool(merged: _Merged) -> Mapping[str, Any]:
     own = Findings()
     pool = checked(written.value, ConnectionPool, written.path, own) if written else None
     if written:
-        _take(own, written.source, merged.findings)
+        merged.take(own, written.source)
     given = cast(dict[str, Any], msgspec.to_builtins(pool or ConnectionPool()))
     if pool is None or written is None or "maxConnections" not in written.value:
         del given["maxConnections"]
@@ -224,7 +235,7 @@ def _tool_filtering(merged: _Merged) -> ToolFiltering:
         return ToolFiltering()
     own = Findings(slips=True)
     filtering = policy_of(written.value, _known(merged), written.path, own)
-    _take(own, written.source, merged.findings)
+    merged.take(own, written.source)
     return filtering or ToolFiltering()
 
 
@@ -236,7 +247,7 @@ def _views(merged: _Merged, filtering: ToolFiltering) -> dict[str, ViewConfig]:
     document = merged.other.get("toolFiltering")
     given = cast("dict[str, Any]", document.value) if document is not None else dict[str, Any]()
     views = views_of(written.value, given, _known(merged), filtering.category_filter, own)
-    _take(own, written.source, merged.findings)
+    merged.take(own, written.source)
     return views
 
 
@@ -244,8 +255,8 @@ def _known(merged: _Merged) -> Servers:
     return servers_of({name: each.value for name, each in merged.servers.items()})
 
 
-def _server(name: str, written: _Written, pool: Mapping[str, Any], findings: Findings) -> ServerConfig | InvalidServer:
-    """Check one server. Its warnings go to `findings`; its faults become the reason."""
+def _server(name: str, written: _Written, pool: Mapping[str, Any], merged: _Merged) -> ServerConfig | InvalidServer:
+    """Check one server. Its warnings go to `merged`; its faults become the reason."""
     own = Findings()
     entry = checked(_spelled(written.value), ServerEntry, written.path, own)
     config_source = str(written.source.absolute())
@@ -255,9 +266,10 @@ def _server(name: str, written: _Written, pool: Mapping[str, Any], findings: Fin
         _check_server(entry, cast(dict[str, Any], written.value), written.path, own)
     faults = tuple(own.faults)
     own.faults.clear()
-    _take(own, written.source, findings)
+    merged.take(own, written.source)
     if entry is None or faults:
-        return InvalidServer(name, "; ".join(faults), config_source, faults)
+        located = tuple(merged.located(written.source, fault) for fault in faults)
+        return InvalidServer(name, "; ".join(faults), config_source, located)
     given = msgspec.to_builtins(entry)
     own_pool = given["connectionPool"]
     least = min(max(own_pool["maxConnections"], entry.max_in_flight), MAX_CONNECTIONS)

@@ -235,4 +235,4 @@ class InvalidServer(msgspec.Struct, frozen=True):
     reason: str
     config_source: str
     faults: tuple[str, ...] = ()
-    """What `reason` says, sentence by sentence."""
+    """What `reason` says, sentence by sentence, each with its file and line."""

@@ -28,19 +28,20 @@ def unmatched(filtering: ToolFiltering, catalog: Catalog, path: str, below: Tool
     named = [(name, e.local_name) for e in catalog.entries for name in (e.public_name, catalog.prefixed(e))]
     prefixes = {name.removesuffix(local) for name, local in named} - {""}
     sentences: list[str] = []
-    for place, glob in given:
-        start = literal_start(glob)
+    for place, glob, is_whole in given:
+        start = glob if is_whole else literal_start(glob)
         prefix = max((each for each in prefixes if start.startswith(each)), key=len, default=None)
         if prefix is None:
             continue
         near = [name for name, _ in named if name.startswith(prefix)]
-        if Globs([glob]).first(*(name for name in near if name.startswith(start))) is None:
+        if not (glob in near if is_whole else Globs([glob]).first(*(name for name in near if name.startswith(start)))):
             hint = did_you_mean(glob, near, SLIP) if start == glob else ""
             sentences.append(f"{path}.{place}: {glob!r} matches nothing of what {prefix!r} lists now{hint}")
     return sentences
 
 
-def _given(filtering: ToolFiltering, below: ToolFiltering | None) -> Iterator[tuple[str, str]]:
+def _given(filtering: ToolFiltering, below: ToolFiltering | None) -> Iterator[tuple[str, str, bool]]:
+    """Where each stands, what it is, and whether it is a name and no glob."""
     tools, categories = filtering.tools, filtering.category_filter
     if tools is not None and (below is None or tools != below.tools):
         yield from _listed("tools.allow", tools.allow or ())
@@ -48,8 +49,9 @@ def _given(filtering: ToolFiltering, below: ToolFiltering | None) -> Iterator[tu
     if below is None or filtering.auto != below.auto:
         yield from _listed("auto.pinned", filtering.auto.pinned)
     if categories is not None and (below is None or categories != below.category_filter):
-        yield from ((member("categoryFilter.categoryOverrides", name), name) for name in categories.category_overrides)
+        for name in categories.category_overrides:
+            yield member("categoryFilter.categoryOverrides", name), name, True
 
 
-def _listed(path: str, globs: Sequence[str]) -> Iterator[tuple[str, str]]:
-    yield from ((f"{path}[{i}]", glob) for i, glob in enumerate(globs))
+def _listed(path: str, globs: Sequence[str]) -> Iterator[tuple[str, str, bool]]:
+    yield from ((f"{path}[{i}]", glob, False) for i, glob in enumerate(globs))

@@ -40,8 +40,8 @@ def test_an_invalid_server(tmp_path: Path) -> None:
     path.write_text('{"mcpServers": {"a": {"command": "x", "args": [null], "env": []}, "b": {"command": "[red]"}}}')
     status, out = checked(path)
     assert status == UNUSABLE
-    assert f"{path}: mcpServers.a.args[0]: expected a string" in out
-    assert f"{path}: mcpServers.a.env: expected an object" in out
+    assert f"{path}:1: mcpServers.a.args[0]: expected a string" in out
+    assert f"{path}:1: mcpServers.a.env: expected an object" in out
     assert "1 servers to start, 0 disabled, 1 invalid" in out
 
 
@@ -64,6 +64,16 @@ def test_views_are_named_and_their_unset_tokens_too(tmp_path: Path, monkeypatch:
     assert "reader (with credentials)" in out
     assert "all (open)" in out
     assert "s3cret" not in out
+
+
+def test_what_the_llm_needs_and_nothing_sets_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SET_NOWHERE", raising=False)
+    path = tmp_path / "a.json"
+    llm = """{ enabled: true, provider: "openai", apiKey: "${SET_NOWHERE}" }"""
+    path.write_text(f"{{ mcpServers: {{}}, toolFiltering: {{ llmCategorization: {llm} }} }}")
+    status, out = checked(path)
+    assert status == OK
+    assert "toolFiltering.llmCategorization.apiKey: variable 'SET_NOWHERE' is not set" in out
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,11 @@ def loaded(directory: Path, filtering: dict[str, Any], servers: dict[str, Any] =
             "toolFiltering.tools.deny[0]: 'gihtub__delete_*' matches nothing: no server has the prefix 'gihtub'; "
             "did you mean 'github'?",
         ),
+        (
+            {"categoryFilter": {"categories": [], "categoryOverrides": {"github__*": "web"}}},
+            'toolFiltering.categoryFilter.categoryOverrides["github__*"]: is to be the whole name of one entry; '
+            "patterns stand in `customMappings`",
+        ),
     ),
 )
 def test_what_is_refused(tmp_path: Path, filtering: dict[str, Any], fault: str) -> None:

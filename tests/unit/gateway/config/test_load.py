@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def faults(folder: Path, document: object) -> list[str]:
     path = write(folder, document)
     with pytest.raises(ConfigError) as caught:
         load([path])
-    return [fault.removeprefix(f"{path}: ") for fault in caught.value.faults]
+    return [re.sub(r"^(:\d+)?: ", "", fault.removeprefix(str(path))) for fault in caught.value.faults]
 
 
 def test_every_key_of_a_server(tmp_path: Path) -> None:
@@ -90,7 +91,7 @@ def test_a_later_file_replaces_whole_servers_and_whole_keys(tmp_path: Path) -> N
     assert (document.tool_filtering.enabled, document.tool_filtering.auto_enable_threshold) == (None, 1000)
     assert document.tool_filtering.mode == "prompt-based"
     assert document.sources == (one, two)
-    assert f"{two}: toolFiltering: replaces the one of {one}, of which nothing holds any more" in document.warnings
+    assert f"{two}:1: toolFiltering: replaces the one of {one}, of which nothing holds any more" in document.warnings
 
 
 @pytest.mark.parametrize("key", ["url", "httpUrl", "serverUrl"])
@@ -136,13 +137,14 @@ def test_an_invalid_server_is_set_aside_with_every_fault(tmp_path: Path) -> None
         },
     )
     assert list(document.servers) == ["good"]
-    assert document.invalid["github"].faults == (
+    wrong = (
         "mcpServers.github.args[1]: expected a string",
         "mcpServers.github.env.A: expected a string",
         "mcpServers.github.disabled: expected true or false",
         "mcpServers.github.timeoutSeconds: must be more than 0",
     )
-    assert document.invalid["github"].reason == "; ".join(document.invalid["github"].faults)
+    assert document.invalid["github"].faults == tuple(f"{tmp_path / 'a.json'}:1: {each}" for each in wrong)
+    assert document.invalid["github"].reason == "; ".join(wrong)
     assert document.invalid["odd name"].reason == 'mcpServers["odd name"].url: must start with http:// or https://'
     assert document.invalid["list"].reason == "mcpServers.list: expected an object"
     assert document.invalid[""].reason == 'mcpServers[""]: a server needs a name'
@@ -237,6 +239,53 @@ def test_all_faults_of_a_document_are_told_at_once(tmp_path: Path) -> None:
     ]
 
 
+def test_faults_and_warnings_name_the_line_or_that_of_what_is_around(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        """{
+  mcpServers: {
+    "odd.name": { command: "x",
+      argz: [] },
+  },
+  toolFiltering: {
+    mode: "hybird",
+    categoryFilter: {
+      categories: ["web",
+        "serach"] },
+    serverFilter: { mode: "denylist" },
+  },
+  note: 1, other: 2,
+}""",
+    )
+    with pytest.raises(ConfigError) as caught:
+        load([path])
+    assert [fault.removeprefix(str(path)).split(": ")[:2] for fault in caught.value.faults] == [
+        [":7", "toolFiltering.mode"],
+        [":11", "toolFiltering.serverFilter.servers"],
+    ]
+    good = path.read_text().replace("hybird", "hybrid").replace('"denylist"', '"denylist", servers: []')
+    path.write_text(good)
+    with pytest.raises(ConfigError, match=r"a.json:10: toolFiltering.categoryFilter.categories\[1\]: nothing gives"):
+        load([path])
+    warnings = loaded(tmp_path, good.replace("serach", "search")).warnings
+    assert f"{path}:13: other: unknown key, ignored" in warnings
+    assert f"""{path}:4: mcpServers["odd.name"].argz: unknown key, ignored; did you mean 'args'?""" in warnings
+
+
+@pytest.mark.parametrize(
+    ("key", "refused"),
+    [("toolFilterng", True), ("toolfiltering", True), ("view", True), ("_toolFiltering", False), ("settings", False)],
+)
+def test_a_key_that_would_have_hidden_things_is_refused_where_it_is_nearly_there(
+    tmp_path: Path, key: str, refused: bool
+) -> None:
+    document = {"mcpServers": {}, key: {}}
+    if refused:
+        assert any(f"{key}: unknown key; did you mean" in fault for fault in faults(tmp_path, document))
+    else:
+        loaded(tmp_path, document)
+
+
 def test_missing_files(tmp_path: Path) -> None:
     there, away = write(tmp_path, {"mcpServers": {}}), tmp_path / "away.json"
     assert load([away, there]).warnings == (f"{away}: no such file, skipped",)
@@ -309,6 +358,33 @@ def test_filtering_may_stand_in_a_file_of_its_own(tmp_path: Path) -> None:
                 "toolFiltering": {"enabled": True, "serverFilter": {"mode": "allowlist", "servers": ["git"]}},
             },
             'toolFiltering.serverFilter: decides nothing without a "mode"',
+        ),
+        (
+            {"mcpServers": {}, "toolFiltering": {"enabled": True}},
+            'toolFiltering.enabled: decides nothing without a "mode", "tools" or "annotations"',
+        ),
+        (
+            {"mcpServers": {}, "toolFiltering": {"enabled": True, "mode": "hybrid"}},
+            'toolFiltering: mode "hybrid" has no rule without "serverFilter" or "categoryFilter"',
+        ),
+        (
+            {"mcpServers": {}, "toolFiltering": {"mode": "prompt-based", "autoEnableThreshold": 9}},
+            'toolFiltering.mode: is off until there are more than 9 tools; `"enabled": true` turns it on',
+        ),
+        (
+            {"mcpServers": {}, "toolFiltering": {"mode": "prompt-based", "autoEnableThreshold": 0}},
+            'toolFiltering.mode: is off; `"enabled": true` turns it on',
+        ),
+        (
+            {
+                "mcpServers": {},
+                "toolFiltering": {
+                    "enabled": True,
+                    "mode": "prompt-based",
+                    "promptBasedFiltering": {"enableMetaTools": False},
+                },
+            },
+            "promptBasedFiltering.enableMetaTools: without them no client ever sees a tool",
         ),
     ],
 )

@@ -98,7 +98,7 @@ def test_a_mode_that_a_view_says_is_on(
 def test_what_is_refused(tmp_path: Path, views: Any, fault: str) -> None:
     with pytest.raises(ConfigError) as refused:
         loaded(tmp_path, views)
-    assert any(f"a.json: {fault}" in each for each in refused.value.faults), refused.value.faults
+    assert any(f"a.json:1: {fault}" in each for each in refused.value.faults), refused.value.faults
 
 
 def test_rules_that_the_document_turns_off_are_refused(tmp_path: Path) -> None:

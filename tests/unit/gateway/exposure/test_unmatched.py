@@ -55,6 +55,13 @@ def test_every_list_of_names_is_looked_at() -> None:
     assert unmatched(filtering, CATALOG, "views.v.toolFiltering", filtering) == [], "the one below says it"
 
 
+def test_an_override_is_a_name_and_no_glob() -> None:
+    overrides = {"notes__note://?": "web", "github__list_issues": "web"}
+    filtering = ToolFiltering(category_filter=CategoryFilter((), category_overrides=overrides))
+    (sentence,) = unmatched(filtering, CATALOG, "here")
+    assert "'notes__note://?' matches nothing of what 'notes__' lists now" in sentence
+
+
 def test_the_prefix_that_was_chosen_counts() -> None:
     chosen = catalog({"github": Offering(tools=(b'{"name":"x"}',))}, {"github": "gh"})
     filtering = ToolFiltering(tools=NameFilter(deny=("gh__y", "github__y", "gh__x", "github__x")))
