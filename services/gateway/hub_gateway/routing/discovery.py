@@ -128,8 +128,8 @@ class Discovery:
         else:
             seen = self._calls.session_view(session)
             more = sum(not seen.shows(entry) for entry in matches)
-            named = frozenset(entry.public_name for entry in matches)
-            batch = Batch(analysis.categories if analysis else frozenset(), named)
+            # Never the categories that a model names: one of them may hold most of what a search is to spare.
+            batch = Batch(public_names=frozenset(entry.public_name for entry in matches))
             await self._open(exchange, session, batch, replace=asked.replace)
             body["message"] = f"{more} tools opened" if more else "these tools were open already"
             body["nextStep"] = f"Call one of `tools` by its name, or through {_how(policy)} where your list lacks it."

@@ -451,6 +451,27 @@ async def test_an_llm_narrows_the_shortlist(gemini: GeminiStandIn, tmp_path: Pat
         assert len(names_of(await analyzed(house.stateless, f"{prompt} later"))) > 1, "and its absence"
 
 
+async def test_a_category_that_the_llm_names_opens_no_tool_that_does_not_fit(
+    gemini: GeminiStandIn, tmp_path: Path
+) -> None:
+    def answer(data: dict[str, Any]) -> Any:
+        if "items" in data:
+            return {"items": [{"index": item["index"], "category": "web", "confidence": 1} for item in data["items"]]}
+        return {"categories": ["web"], "tools": [0], "confidence": 0.75, "reasoning": "the web, then"}
+
+    gemini.answer = answer
+    async with menu(tmp_path, categorizing=llm_settings(gemini)) as house:
+        await house.prompt_based(llmCategorization=LLM)
+        await house.house.published(
+            lambda gateway: {each.name for each in gateway.current.exposure.categories.values()} == {"web"}, "refined"
+        )
+        async with raw_session(house.house.url) as session:
+            analysis = await analyzed(session, "recall what was remembered about a person")
+            assert analysis["categories"] == ["web"]
+            assert await listed(session) == set(names_of(analysis)) | OWN
+            assert len(names_of(analysis)) == 1
+
+
 async def test_an_llm_that_is_slow_leaves_the_local_ranking(gemini: GeminiStandIn, tmp_path: Path) -> None:
     gemini.replies = [NEVER] * 99
     async with menu(tmp_path, categorizing=llm_settings(gemini), llm_timeout_s=1.0) as house:
