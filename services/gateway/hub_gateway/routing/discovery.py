@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 import msgspec
 
 from hub_gateway.catalog.entry import Entry, EntryKind
-from hub_gateway.errors import CallerError
 from hub_gateway.exposure import answers, meta_tools
 from hub_gateway.exposure.audience import Batch, opening
 from hub_gateway.exposure.current import Current
@@ -23,7 +22,7 @@ from hub_gateway.routing.exchange import Exchange, Response
 from hub_gateway.routing.finding import SHORTLIST, Finding, Found, Wanted
 from hub_gateway.routing.indirect import Indirect
 from hub_gateway.routing.opened_by_all import TOOLS_CHANGED, OpenedByAll, differing, is_told_elsewhere, views
-from hub_gateway.routing.own_result import text_result
+from hub_gateway.routing.own_result import BadArguments, text_result
 from hub_gateway.satellites.categorizer import Categorizer
 from hub_gateway.satellites.filter import Filter
 from hub_gateway.sessions.registry import Sessions
@@ -89,16 +88,16 @@ class Discovery:
         return name in meta_tools.NAMES and self._calls.audience(exchange).policy.has_meta_tools
 
     async def call(self, exchange: Exchange, name: str) -> Response:
-        """Answer `tools/call` of one of the hub's own tools.
-
-        Raises:
-            CallerError: the arguments do not fit the tool's schema.
-        """
+        """Answer `tools/call` of one of the hub's own tools."""
         policy = self._calls.audience(exchange).policy
-        if name in meta_tools.CALLS:
-            variants = policy.filtering.prompt_based_filtering.call_variants
-            return await self._indirect.call(exchange, name, variants=variants)
-        return await self._answers[name](exchange, policy)
+        try:
+            if name in meta_tools.CALLS:
+                variants = policy.filtering.prompt_based_filtering.call_variants
+                return await self._indirect.call(exchange, name, variants=variants)
+            return await self._answers[name](exchange, policy)
+        except BadArguments as fault:
+            text = f"Invalid arguments of {name}: {fault}"
+            return text_result(exchange, self._current.look, [text], is_error=True)
 
     async def _analyze(self, exchange: Exchange, policy: Policy) -> Response:
         asked = _arguments(exchange, _Analyze)
@@ -146,7 +145,7 @@ class Discovery:
                 exchange, {"error": "query is empty", "message": "Say in `query` what to do."}, is_error=True
             )
         if not 0 <= asked.limit <= MAX_LIMIT:
-            raise CallerError(f"Invalid arguments of {meta_tools.SEARCH_TOOLS}: limit must be from 1 to {MAX_LIMIT}")
+            raise BadArguments(f"limit must be from 1 to {MAX_LIMIT}")
         tools = self._tools(exchange)
         scope = self._scope(exchange, tools, asked)
         if not scope and tools:
@@ -164,7 +163,7 @@ class Discovery:
         names = [asked.names] if isinstance(asked.names, str) else list(asked.names)
         names += [asked.name] if asked.name else []
         if not names or len(names) > MAX_DESCRIBED:
-            raise CallerError(f"Invalid arguments of {meta_tools.DESCRIBE_TOOL}: names must be 1 to {MAX_DESCRIBED}")
+            raise BadArguments(f"names must be 1 to {MAX_DESCRIBED}")
         view = self._calls.allowed(exchange)
         texts: list[str] = []
         for name in dict.fromkeys(names):
@@ -242,7 +241,7 @@ def _arguments(exchange: Exchange, shape: type[Shape]) -> Shape:
     try:
         return msgspec.json.decode(exchange.params.get("arguments", b"{}"), type=shape)
     except msgspec.MsgspecError as fault:
-        raise CallerError(f"Invalid arguments of {exchange.text('name')}: {fault}") from fault
+        raise BadArguments(str(fault)) from fault
 
 
 def _reasoning(found: Found) -> str:

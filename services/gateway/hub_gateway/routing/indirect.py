@@ -21,7 +21,7 @@ from hub_gateway.exposure.meta_tools import CALL_TOOL, CALL_VARIANTS
 from hub_gateway.exposure.view import View
 from hub_gateway.routing.calls import Calls
 from hub_gateway.routing.exchange import Exchange, Response
-from hub_gateway.routing.own_result import text_result
+from hub_gateway.routing.own_result import BadArguments, text_result
 from hub_gateway.wire import rewrite
 from hub_gateway.wire.errors import INVALID_PARAMS, read_error
 
@@ -56,12 +56,13 @@ class Indirect:
             variants: the variants are offered in the place of `hub__call_tool`.
 
         Raises:
-            CallerError: the arguments name no tool, or one that another variant takes or that is not for models.
+            BadArguments: the arguments name nothing.
+            CallerError: they name no tool that is there, or one that another variant takes or that is not for models.
         """
         try:
             asked = msgspec.json.decode(exchange.params.get("arguments", b"{}"), type=_Call)
         except msgspec.MsgspecError as fault:
-            raise CallerError(f"Invalid arguments of {name}: {fault}") from fault
+            raise BadArguments(str(fault)) from fault
         view = self._calls.allowed(exchange)
         entry = view.resolve(EntryKind.TOOL, asked.name)
         if entry is None:

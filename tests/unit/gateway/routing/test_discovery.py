@@ -348,8 +348,6 @@ async def test_an_empty_prompt_is_a_failure_of_the_tool(shown: Menu, prompt: str
         (ANALYZE, {"prompt": "x", "context": []}),
         (CALL, {}),
         (CALL, {"name": None}),
-        (CALL, {"name": "nobody__knows"}),
-        (CALL, {"name": CALL, "arguments": {}}),
         (SEARCH, {"query": ["x"]}),
         (SEARCH, {"query": "x", "limit": -1}),
         (SEARCH, {"query": "x", "limit": 51}),
@@ -358,8 +356,18 @@ async def test_an_empty_prompt_is_a_failure_of_the_tool(shown: Menu, prompt: str
         (DESCRIBE, {"names": ["x"] * 11}),
     ),
 )
-async def test_arguments_that_do_not_fit_are_refused(shown: Menu, name: str, arguments: dict[str, Any]) -> None:
-    assert (await shown.stateless.call(name, arguments)).json()["error"]["code"] == -32602
+async def test_arguments_that_do_not_fit_are_told_as_the_tool_s_error(
+    shown: Menu, name: str, arguments: dict[str, Any]
+) -> None:
+    async with raw_session(shown.house.url) as session:
+        for client in (shown.stateless, session):
+            text = await told(client, name, arguments, is_error=True)
+            assert text.startswith(f"Invalid arguments of {name}: ")
+
+
+@pytest.mark.parametrize("arguments", ({"name": "nobody__knows"}, {"name": CALL, "arguments": {}}))
+async def test_a_tool_that_is_not_there_is_not_called(shown: Menu, arguments: dict[str, Any]) -> None:
+    assert (await shown.stateless.call(CALL, arguments)).json()["error"]["code"] == -32602
 
 
 @pytest.mark.parametrize("policy", ({}, {"enabled": True, "mode": "server-allowlist"}))
