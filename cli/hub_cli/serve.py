@@ -23,7 +23,9 @@ import hub_categorizer.servicer as categorizer
 import hub_filter.servicer as filter_service
 from hub_categorizer.settings import Settings as CategorizerSettings
 from hub_common import logs, telemetry
+from hub_common.rpc_server import RpcServer
 from hub_common.settings import SettingsError, load
+from hub_common.tasks import Tasks
 from hub_filter.settings import Settings as FilterSettings
 from hub_gateway.config.context import Context
 from hub_gateway.config.dotenv import load_dotenv
@@ -33,6 +35,9 @@ from hub_gateway.settings import PREFIX, GatewaySettings
 from hub_gateway.wiring import Gateway, spare_the_collector
 
 _log = logging.getLogger("hub_cli")
+
+STOP_GRACE_S = 0.5
+"""What calls under way get when a satellite stops."""
 
 DEFAULT_CONFIG = "mcp-servers.json"
 SETTLED_AFTER_S = 45.0
@@ -166,33 +171,75 @@ async def _serve(settings: GatewaySettings, filtering: FilterSettings, categoriz
             settings, filter_target=f"unix:{folder}/filter", categorizer_target=f"unix:{folder}/categorizer"
         )
         paths = [Path(path) for path in settings.config or (DEFAULT_CONFIG,)]
-        gateway = Gateway(settings, paths, traced["gateway"], progress.changed)
+        edited = asyncio.Event()
+        gateway = Gateway(settings, paths, traced["gateway"], progress.changed, edited.set)
         spare_the_collector()
         loop = asyncio.get_running_loop()
         for each in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(each, gateway.stop)
-        categorizing = await _with_llm(categorizing, gateway)
-        started = [
-            await filter_service.start(filtering, settings.filter_target, traced["filter"].server_interceptors()),
-            await categorizer.start(
-                categorizing,
-                settings.categorizer_target,
-                gateway.store,
-                traced["categorizer"].server_interceptors(),
-            ),
-        ]
+        filter_server = await filter_service.start(
+            filtering, settings.filter_target, traced["filter"].server_interceptors()
+        )
+        following = Following(gateway, categorizing, settings.categorizer_target, traced["categorizer"])
+        await following.start()
+        tasks = Tasks("serve")
         try:
             progress.watch(gateway)
-            summary = asyncio.ensure_future(progress.summary())
-            try:
-                await gateway.run()
-            finally:
-                summary.cancel()
+            tasks.spawn(progress.summary(), "summary")
+            tasks.spawn(following.follow(edited), "llm")
+            await gateway.run()
         finally:
+            await tasks.close()
             await gateway.close()
-            await asyncio.gather(*(server.stop(0.5) for server in started))
+            await asyncio.gather(filter_server.stop(STOP_GRACE_S), following.stop())
             for each in traced.values():
                 each.shutdown()
+
+
+class Following:
+    """The categorizer, with the LLM that the document names; it starts anew where an edit names another."""
+
+    def __init__(
+        self, gateway: Gateway, settings: CategorizerSettings, address: str, tracing: telemetry.Telemetry
+    ) -> None:
+        self._gateway = gateway
+        self._settings = settings
+        self._address = address
+        self._tracing = tracing
+        self._server: RpcServer | None = None
+        self._in_force = settings
+
+    async def start(self) -> None:
+        """Serve as the document says."""
+        await self._start(await _with_llm(self._settings, self._gateway))
+
+    async def follow(self, edited: asyncio.Event) -> None:
+        """Serve as each edit of the document says, until cancelled."""
+        while True:
+            await edited.wait()
+            edited.clear()
+            wanted = await _with_llm(self._settings, self._gateway)
+            if wanted == self._in_force:
+                continue
+            await self.stop()
+            try:
+                await self._start(wanted)
+            except OSError:
+                _log.exception("the categorizer is away until the next edit of toolFiltering.llmCategorization")
+                continue
+            self._gateway.republish.recategorize()
+
+    async def stop(self) -> None:
+        """Stop serving."""
+        server, self._server = self._server, None
+        if server is not None:
+            await server.stop(STOP_GRACE_S)
+
+    async def _start(self, settings: CategorizerSettings) -> None:
+        self._in_force = settings
+        self._server = await categorizer.start(
+            settings, self._address, self._gateway.store, self._tracing.server_interceptors()
+        )
 
 
 def _categorizer_settings() -> CategorizerSettings:

@@ -106,6 +106,7 @@ class Gateway:
         paths: config files, in merging order.
         telemetry: configured already, since it instruments what is made here.
         changed: told the name of an upstream whose status or offering changed.
+        applied: told when another document is in force.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class Gateway:
         paths: Sequence[Path],
         telemetry: Telemetry,
         changed: Callable[[str], None] | None = None,
+        applied: Callable[[], None] | None = None,
     ) -> None:
         self._edits = changes(paths)  # before the first load, so that no edit falls in between
         self.document: Document = load(paths)
@@ -121,7 +123,7 @@ class Gateway:
         self.state = "starting"
         self.settings = settings
         self._paths = paths
-        self._observer = changed
+        self._observer, self._applied = changed, applied
         backlog.limit_bytes, shelf.limit_bytes = settings.backlog_limit_bytes, settings.backlog_limit_bytes // 2
         self._socket = listen(settings.host, settings.port)
         self.port: int = self._socket.getsockname()[1]
@@ -322,6 +324,8 @@ class Gateway:
     async def apply(self, document: Document) -> None:
         """Put another document in force: servers by what changed in them, the policy as a whole."""
         before, self.document = self.document, document
+        if self._applied is not None:
+            self._applied()
         # Together: a policy does not wait until the processes are gone that the servers of before had.
         await asyncio.gather(self.fleet.apply(document), self._apply_policy(document, before))
 

@@ -17,6 +17,7 @@ from tests.support.processes import RAW, stdio_entry
 from tests.support.raw_http import Answer
 from tests.support.small_server import Call, small_server, text, tool
 from tests.support.waiting import until
+from tests.unit.categorizer.gemini_stand_in import KEY, all_as, gemini_stand_in
 
 pytestmark = pytest.mark.anyio
 SERVER = stdio_entry(RAW, "--era", "handshake", "--tools", "2")
@@ -91,3 +92,23 @@ async def test_a_call_in_a_view_that_is_removed_ends_with_an_error(tmp_path: Pat
     error = answers[0].json()["error"]
     assert (error["code"], error["message"].partition(":")[0]) == (-32000, "The session has ended")
     assert began[0].cancelled.is_set()
+
+
+async def test_the_llm_is_the_one_that_the_edit_names(tmp_path: Path) -> None:
+    async def known() -> tuple[object, list[str]]:
+        stats = (await hub.api("GET", "/api/filtering/stats"))[1]
+        return stats["llm"]["model"], list(stats["categorySources"])
+
+    with (
+        gemini_stand_in() as gemini,
+        hubs.running({"mcpServers": {"one": SERVER}}, tmp_path, "--watch", environ={"NO_PROXY": "127.0.0.1"}) as hub,
+    ):
+        gemini.answer = all_as("cloud")
+        llm = {"enabled": True, "provider": "gemini", "apiKey": KEY, "baseURL": gemini.url, "retryCount": 0}
+        await hub.until_ready("one")
+        assert (await known())[0] is None
+        for named in ({"model": "first"}, {"model": "second"}):
+            _edit(hub, {"one": SERVER}, toolFiltering={"llmCategorization": {**llm, **named}})
+            await until(known, lambda said, named=named: said == (named["model"], ["llm"]), WITHIN_S, "it is asked")
+        _edit(hub, {"one": SERVER}, toolFiltering={"llmCategorization": {**llm, "enabled": False}})
+        await until(known, lambda said: said == (None, ["pattern"]), WITHIN_S, "it is asked no more")

@@ -113,9 +113,13 @@ class Republish:
         """Put another filtering policy in force with the next exposure, which is made at once."""
         if filtering != self._filtering:
             if filtering.category_filter != self._filtering.category_filter:
-                # Other mappings: every category is asked for again, and stands until the answer comes.
-                self._unsettled |= self._categories.keys()
+                self.recategorize()
             self._filtering = filtering
+        self.notice()
+
+    def recategorize(self) -> None:
+        """Ask for every category again: the categorizer judges otherwise now. Each stands until the answer comes."""
+        self._unsettled |= self._categories.keys()
         self.notice()
 
     def apply_views(self, views: Mapping[str, ToolFiltering], shut: Collection[str] = ()) -> None:
