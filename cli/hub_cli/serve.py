@@ -29,6 +29,7 @@ from hub_common.tasks import Tasks
 from hub_filter.settings import Settings as FilterSettings
 from hub_gateway.config.context import Context
 from hub_gateway.config.dotenv import load_dotenv
+from hub_gateway.config.filter_model import ToolFiltering
 from hub_gateway.config.placeholders import resolve_text
 from hub_gateway.errors import ConfigError, HubError
 from hub_gateway.settings import PREFIX, GatewaySettings
@@ -211,14 +212,14 @@ class Following:
 
     async def start(self) -> None:
         """Serve as the document says."""
-        await self._start(await _with_llm(self._settings, self._gateway))
+        await self._start(await self._wanted())
 
     async def follow(self, edited: asyncio.Event) -> None:
         """Serve as each edit of the document says, until cancelled."""
         while True:
             await edited.wait()
             edited.clear()
-            wanted = await _with_llm(self._settings, self._gateway)
+            wanted = await self._wanted()
             if wanted == self._in_force:
                 continue
             await self.stop()
@@ -235,6 +236,9 @@ class Following:
         if server is not None:
             await server.stop(STOP_GRACE_S)
 
+    async def _wanted(self) -> CategorizerSettings:
+        return await _with_llm(self._settings, self._gateway.document.tool_filtering, self._gateway.context)
+
     async def _start(self, settings: CategorizerSettings) -> None:
         self._in_force = settings
         self._server = await categorizer.start(
@@ -246,16 +250,15 @@ def _categorizer_settings() -> CategorizerSettings:
     return load(CategorizerSettings, "HUB_CATEGORIZER", os.environ)
 
 
-async def _with_llm(settings: CategorizerSettings, gateway: Gateway) -> CategorizerSettings:
+async def _with_llm(settings: CategorizerSettings, filtering: ToolFiltering, context: Context) -> CategorizerSettings:
     """What the document says of the LLM: in one process, its key need not be said twice.
 
     A key that stands in the environment for other programs is not used unless the document turns the LLM on.
     """
-    llm = gateway.document.tool_filtering.llm_categorization
+    llm = filtering.llm_categorization
     if llm is None or not llm.enabled or llm.provider is None:
         own = {name: os.environ.get(f"HUB_CATEGORIZER_{name.upper()}") or None for name in _KEYS}
         return msgspec.structs.replace(settings, **own)
-    context = Context.from_environ(os.environ, Path.cwd())
     said = {"llm_api_key": llm.api_key, "llm_model": llm.model, "llm_base_url": llm.base_url}
     resolved: dict[str, str] = {}
     for name, text in said.items():

@@ -148,9 +148,11 @@ class Gateway:
         )
         self.current = Current(look)
         self.metrics = Metrics()
+        # Once: the folder may be gone by the time of an edit.
+        self.context = Context.from_environ(os.environ, Path.cwd())
         self.authorizations = Authorizations(self.store, self._base_url)
         self.fleet = Fleet(
-            Context.from_environ(os.environ, Path.cwd()),
+            self.context,
             self._changed,
             self._unasked,
             self.metrics.observe,
@@ -202,6 +204,7 @@ class Gateway:
         opened = self._opened = OpenedByAll(self.peers, self.store, calls, self.current, self.sessions, idle_s * 2)
         discovery = Discovery(calls, self.current, self.sessions, satellites, opened)
         audiences = (self.sessions, self._subscriptions, calls)
+        self._policy_applied = self.document.tool_filtering
         self.republish = Republish(self.current, self.fleet, audiences, satellites, self.document.tool_filtering)
         calls.usage.serve(self.peers, self.republish.notice)
         list_changed = self.republish.list_changed
@@ -323,20 +326,21 @@ class Gateway:
 
     async def apply(self, document: Document) -> None:
         """Put another document in force: servers by what changed in them, the policy as a whole."""
-        before, self.document = self.document, document
+        self.document = document
         if self._applied is not None:
             self._applied()
         # Together: a policy does not wait until the processes are gone that the servers of before had.
-        await asyncio.gather(self.fleet.apply(document), self._apply_policy(document, before))
+        await asyncio.gather(self.fleet.apply(document), self._apply_policy(document))
 
-    async def _apply_policy(self, document: Document, before: Document) -> None:
-        if document.tool_filtering != before.tool_filtering:  # else what was set over REST stays
+    async def _apply_policy(self, document: Document) -> None:
+        if document.tool_filtering != self._policy_applied:  # else what was set over REST stays
             self.republish.apply(document.tool_filtering)
+            self._policy_applied = document.tool_filtering
         await self._apply_views(document)
 
     async def _apply_views(self, document: Document) -> None:
         """Let there be the document's views. A view whose tokens cannot be found out stays shut."""
-        locks = await locks_of(document.views, Context.from_environ(os.environ, Path.cwd()))
+        locks = await locks_of(document.views, self.context)
         before, self._locks = self._locks, locks
         self._access.swap(locks)
         shut = [name for name, old in before.items() if name in locks and is_shut(old, locks[name])]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -11,6 +11,7 @@ import pytest
 
 from hub_categorizer.settings import Settings, load
 from hub_cli.serve import _with_llm  # pyright: ignore[reportPrivateUsage]
+from hub_gateway.config.context import Context
 from hub_gateway.config.load import load as load_document
 
 pytestmark = pytest.mark.anyio
@@ -19,8 +20,8 @@ pytestmark = pytest.mark.anyio
 async def started_with(settings: Settings, llm: dict[str, Any], directory: Path) -> Settings:
     path = directory / "mcp-servers.json"
     path.write_bytes(msgspec.json.encode({"mcpServers": {}, "toolFiltering": {"llmCategorization": llm}}))
-    gateway: Any = SimpleNamespace(document=load_document([path]))
-    return await _with_llm(settings, gateway)
+    context = Context.from_environ(os.environ, directory)
+    return await _with_llm(settings, load_document([path]).tool_filtering, context)
 
 
 @pytest.mark.parametrize("provider", ["gemini", "openai", "anthropic"])

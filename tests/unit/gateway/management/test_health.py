@@ -114,17 +114,21 @@ async def test_an_edit_that_could_be_read_and_not_applied_is_told(
             return answer.json()["config"]
 
         def edit(views: dict[str, object]) -> None:
-            (tmp_path / "mcp-servers.json").write_text(json.dumps({"mcpServers": {}, "views": views}))
+            document = {"mcpServers": {}, "views": views, "toolFiltering": {"mode": "auto"}}
+            (tmp_path / "mcp-servers.json").write_text(json.dumps(document))
+
+        def fail() -> None:
+            raise RuntimeError("who follows the edits cannot follow this one")
 
         assert ((await told())["refused"], (await told())["refusedAt"]) == ([], None)
-        (tmp_path / "gone").mkdir()  # the hub's own folder, which placeholders of views may mean
-        monkeypatch.chdir(tmp_path / "gone")
-        (tmp_path / "gone").rmdir()
+        monkeypatch.setattr(house.gateway, "_applied", fail)
         edit({"v": {}})
         config = await until(told, lambda config: config["refused"], 20.0, "the fault is told")
-        assert config["refused"] == ["not wholly in force: FileNotFoundError; the log says more"]
+        assert config["refused"] == ["not wholly in force: RuntimeError; the log says more"]
         assert datetime.fromisoformat(config["refusedAt"]).tzinfo == UTC
-        monkeypatch.chdir(tmp_path)
+        monkeypatch.undo()
         edit({"w": {}})
         config = await until(told, lambda config: not config["refused"], 20.0, "the next edit is applied")
         assert config["refusedAt"] is None
+        await house.settled()
+        assert house.gateway.republish.policy.mode == "auto", "what stood in the edit before is in force as well"

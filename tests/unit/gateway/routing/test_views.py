@@ -332,3 +332,14 @@ async def test_what_cannot_be_explained(house: Menu) -> None:
     status, body = await explained(house, "tool=x&view=male")
     assert (status, body["data"]["views"]) == (404, ["mail", "reader", "asking"])
     assert (await explained(house, "tool=x&session=nobody"))[0] == 404
+
+
+async def test_views_are_followed_though_the_folder_of_the_hub_is_gone(
+    house: Menu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    await house.house.views({"other": VIEWS["mail"]})
+    assert await listed(RawClient(at(house, "other"))) == MAIL
