@@ -256,6 +256,7 @@ class ToolFiltering(msgspec.Struct, frozen=True, rename="camel"):
         WhenUnavailable,
         Meta(
             description="While the filter service is away: `last-known` its last answer (an entry it never saw is "
-            "hidden), `open` shows everything, `closed` shows nothing."
+            "hidden, unless the policy hides nothing: mode `prompt-based` or `auto` without other rules), `open` shows "
+            "everything, `closed` shows nothing."
         ),
     ] = "last-known"

@@ -28,6 +28,15 @@ class Policy(msgspec.Struct, frozen=True):
         return self.mode is not None or (own and self.filtering.enabled is not False)
 
     @property
+    def hides_nothing(self) -> bool:
+        """Whether every entry is allowed, whatever it is: a mode that searches, and no rule beside it."""
+        filtering = self.filtering
+        rules = [filtering.tools, filtering.annotations]
+        if self.mode == "auto":
+            rules += [filtering.server_filter, filtering.category_filter]
+        return self.mode in ("prompt-based", "auto") and all(rule is None for rule in rules)
+
+    @property
     def needs_categories(self) -> bool:
         """Whether a verdict depends on categories."""
         by_category = self.filtering.category_filter is not None

@@ -57,12 +57,19 @@ def decided(catalog: Catalog, rules: list[Rule]) -> Verdicts:
     return Verdicts({key_of(e): rule for e, rule in zip(catalog.entries, rules, strict=True)}, AWAY_CLOSED)
 
 
-def without_filter(choice: str, last: Verdicts | None) -> Verdicts:
+def without_filter(choice: str, last: Verdicts | None, mode: str | None = None) -> Verdicts:
     """The answer while the filter is away.
 
     `open` allows everything, `closed` nothing. `last-known` keeps the last answer; what it did not cover stays hidden,
     because a policy is configured and nobody can say that it allows the entry.
+
+    Args:
+        choice: one of these.
+        last: the filter's last answer for the same policy; None where there is none.
+        mode: of a policy that hides nothing, which `last-known` knows of every entry; None for any other.
     """
+    if choice == "last-known" and mode is not None:
+        return Verdicts({}, Rule(f"mode:{mode}", True), stale=True)
     if choice == "open":
         return Verdicts({}, AWAY_OPEN, stale=True)
     if choice == "closed" or last is None:

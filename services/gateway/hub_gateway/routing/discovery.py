@@ -148,7 +148,7 @@ class Discovery:
             raise BadArguments(f"limit must be from 1 to {MAX_LIMIT}")
         tools = self._tools(exchange)
         scope = self._scope(exchange, tools, asked)
-        if not scope and tools:
+        if not scope:
             return self._told(exchange, self._places(exchange, tools, asked), is_error=True)
         limit = max(asked.limit, SHORTLIST)
         found = await self._find(exchange, policy, Wanted(asked.query, asked.context, scope, limit))
@@ -198,6 +198,9 @@ class Discovery:
     def _places(self, exchange: Exchange, tools: list[Entry], asked: _Search) -> dict[str, Any]:
         """What there is to search in, for who searched where nothing is."""
         body: dict[str, Any] = {"error": "there are no tools"}
+        exposure = self._calls.audience(exchange).exposure
+        if not tools and (exposure.settling or exposure.verdicts.stale):
+            body["message"] = "Look again in a moment: a part of the hub is still to come."
         if asked.server:
             body["error"] += f" of server {asked.server[:100]!r}"
             body["servers"] = sorted({entry.upstream_name for entry in tools})

@@ -294,7 +294,7 @@ class Republish:
             choice = policy.filtering.on_filter_unavailable
             level = logging.DEBUG if self._current.of(name).exposure.verdicts.stale else logging.WARNING
             _log.log(level, "%s: verdicts are %r while it is away", fault, choice)
-            return without_filter(choice, last)
+            return without_filter(choice, last, policy.mode if policy.hides_nothing else None)
         self._last[name] = (policy, verdicts)
         return verdicts
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from tests.support.gateway import House, Stream, heard_before, posted, standing
 from tests.support.small_server import tool
 from tests.unit.categorizer.conftest import llm_settings
 from tests.unit.categorizer.gemini_stand_in import NEVER, GeminiStandIn, all_as, error_reply, gemini_stand_in
-from tests.unit.gateway.routing.menu import ALL, ANALYZE, MENU, OWN, Menu, analyzed, listed, menu
+from tests.unit.gateway.routing.menu import ALL, ANALYZE, MENU, OWN, SEARCH, Menu, analyzed, listed, menu, told
 
 pytestmark = pytest.mark.anyio
 TOOLS, PROMPTS, RESOURCES = (f"notifications/{word}/list_changed" for word in ("tools", "prompts", "resources"))
@@ -202,6 +203,27 @@ async def test_another_policy_while_the_filter_is_away_hides_all(house: Menu) ->
         assert await listed(house.stateless) == set(), "nobody can say what the new policy allows"
         await house.house.filtering()
         assert await listed(house.stateless) == ALL, "and nobody needs to be asked where there is none"
+    finally:
+        await house.house.start_filter()
+    await house.house.filtering(**DENY_MAIL)
+    await house.house.published(lambda gateway: not gateway.current.exposure.verdicts.stale, "the filter decides again")
+
+
+@pytest.mark.parametrize("mode", ("prompt-based", "auto"))
+async def test_a_policy_that_hides_nothing_needs_no_filter(house: Menu, mode: str) -> None:
+    policy = {"enabled": True, "mode": mode, "auto": {"tokenBudget": 0}}
+    await house.house.filtering(**DENY_MAIL)
+    await house.house.stop_filter()
+    try:
+        await house.house.filtering(**policy)
+        found = await told(house.stateless, SEARCH, {"query": "send an email"})
+        assert "mail__send_email(" in found
+        await house.house.filtering(**policy, tools={"deny": ["x"]})
+        refused = json.loads(await told(house.stateless, SEARCH, {"query": "send an email"}, is_error=True))
+        assert refused["error"] == "there are no tools"
+        assert "moment" in refused["message"]
+        await house.house.filtering(**policy, onFilterUnavailable="closed")
+        await told(house.stateless, SEARCH, {"query": "send an email"}, is_error=True)
     finally:
         await house.house.start_filter()
     await house.house.filtering(**DENY_MAIL)
