@@ -20,7 +20,8 @@ from hub_gateway.catalog.entry import Entry
 from hub_gateway.config.filter_model import ToolFiltering
 from hub_gateway.errors import SatelliteError
 from hub_gateway.exposure.current import Category
-from hub_gateway.satellites.patience import Patience
+from hub_gateway.satellites.patience import NotAsked, Patience
+from hub_gateway.satellites.standing import Standing
 
 _SOURCES = {
     pb.SOURCE_PATTERN: "pattern",
@@ -29,6 +30,8 @@ _SOURCES = {
     pb.SOURCE_OVERRIDE: "override",
 }
 
+_NO_LLM = "no LLM"
+"""How the service begins to say, with UNAVAILABLE, that it has none that it could ask."""
 
 CHECK_TIMEOUT_S = 12.0
 """More than the service gives a provider to say whether it takes a key."""
@@ -61,8 +64,14 @@ class Categorizer:
         self._timeout_s = timeout_s
         self._analyzing = Patience("categorizer")
         self._llm_timeout_s = llm_timeout_s
-        self.reason: str | None = None
+        self._has_llm = True
+        """Unless the service said of the last prompt that it has none: then it takes no LLM's time to answer."""
+        self._standing = Standing("categorizer")
+
+    @property
+    def reason(self) -> str | None:
         """Why the last call failed; None after a call that did not."""
+        return self._standing.reason
 
     async def categorize(self, entries: Sequence[Entry], policy: ToolFiltering) -> list[Assigned]:
         """The category of every entry, in order, without asking an LLM.
@@ -73,8 +82,7 @@ class Categorizer:
         request = pb.CategorizeRequest(definitions=map(_definition, entries), taxonomy=_taxonomy(policy))
         answer: pb.CategorizeResponse = await self._call(self._stub.Categorize, request, self._timeout_s)
         if len(answer.assignments) != len(entries):
-            self.reason = "categorizer: the answer to Categorize does not fit the entries"
-            raise SatelliteError(self.reason)
+            raise self._standing.unwell("the answer to Categorize does not fit the entries")
         return [_assigned(assignment) for assignment in answer.assignments]
 
     async def refine(self, entries: Sequence[Entry], policy: ToolFiltering) -> AsyncIterator[str]:
@@ -102,7 +110,8 @@ class Categorizer:
         request = pb.AnalyzePromptRequest(prompt=prompt, context=context, taxonomy=_taxonomy(policy))
         for entry, category in shortlist.items():
             request.shortlist.add(public_name=entry.public_name, category=category, description=describe(entry).text)
-        answer: pb.AnalyzePromptResponse = await self._call(self._patiently, request, self._llm_timeout_s)
+        timeout_s = self._llm_timeout_s if self._has_llm else self._timeout_s
+        answer: pb.AnalyzePromptResponse = await self._call(self._patiently, request, timeout_s)
         return Analysis(
             frozenset(answer.categories),
             tuple(answer.public_names),
@@ -136,25 +145,30 @@ class Categorizer:
         there: with an LLM that is slow the service still answers, and prompts may be rarer than pauses."""
         if self._analyzing.in_doubt:
             await self._stub.Describe(pb.DescribeRequest(), timeout=self._timeout_s)
-        return await self._stub.AnalyzePrompt(request, timeout=timeout)
+        try:
+            answer = await self._stub.AnalyzePrompt(request, timeout=timeout)
+        except grpc.aio.AioRpcError as fault:
+            self._has_llm = not str(fault.details()).startswith(_NO_LLM)
+            raise
+        self._has_llm = True
+        return answer
 
     async def _call(self, method: Any, request: Any, timeout_s: float) -> Any:
         try:
             answer = await method(request, timeout=timeout_s)
         except grpc.aio.AioRpcError as fault:
             raise self._failed(fault) from fault
-        except SatelliteError as fault:
-            self.reason = str(fault)
-            raise
-        self.reason = None
+        except NotAsked as fault:
+            raise self._standing.unwell(str(fault)) from fault
+        self._standing.well()
         return answer
 
     def _failed(self, fault: grpc.aio.AioRpcError) -> SatelliteError:
         """What a call's end means; what is said of the LLM is the service's own word, and not its absence."""
-        of_llm = str(fault.details()) if "LLM" in str(fault.details()) else ""
-        reason = f"categorizer: {of_llm or fault.code().name}"
-        self.reason = None if of_llm else reason
-        return SatelliteError(reason)
+        if "LLM" not in str(fault.details()):
+            return self._standing.unwell(fault.code().name)
+        self._standing.well()
+        return SatelliteError(f"categorizer: {fault.details()}")
 
 
 def _definition(entry: Entry) -> pb.Definition:

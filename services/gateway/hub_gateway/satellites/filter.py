@@ -28,7 +28,8 @@ from hub_gateway.config.filter_model import ToolFiltering
 from hub_gateway.errors import SatelliteError
 from hub_gateway.exposure.current import Exposure
 from hub_gateway.exposure.verdicts import Rule
-from hub_gateway.satellites.patience import Patience
+from hub_gateway.satellites.patience import NotAsked, Patience
+from hub_gateway.satellites.standing import Standing
 
 _KINDS = {
     EntryKind.TOOL: pb.KIND_TOOL,
@@ -108,8 +109,12 @@ class Filter:
         self._told: tuple[Exposure, _Told] | None = None
         self._made: tuple[str, pb.Catalog] | None = None
         self._worded: tuple[str, pb.Catalog] | None = None
-        self.reason: str | None = None
+        self._standing = Standing("filter")
+
+    @property
+    def reason(self) -> str | None:
         """Why the last call failed; None after a call that did not."""
+        return self._standing.reason
 
     async def decide(
         self, catalog: Catalog, policy: ToolFiltering, mode: str | None, categories: Sequence[str]
@@ -171,12 +176,10 @@ class Filter:
                 request.catalog.CopyFrom(self._message(told))
                 answer = await self._patience.ask(method, request, self._timeout_s)
         except grpc.aio.AioRpcError as fault:
-            self.reason = f"filter: {fault.code().name}"
-            raise SatelliteError(self.reason) from fault
-        except SatelliteError as fault:
-            self.reason = str(fault)
-            raise
-        self.reason = None
+            raise self._standing.unwell(fault.code().name) from fault
+        except NotAsked as fault:
+            raise self._standing.unwell(str(fault)) from fault
+        self._standing.well()
         return answer
 
     def _tell(self, exposure: Exposure) -> _Told:
@@ -202,8 +205,7 @@ class Filter:
         return self._worded[1]
 
     def _unfit(self, rpc: str) -> SatelliteError:
-        self.reason = f"filter: the answer to {rpc} does not fit the catalog"
-        return SatelliteError(self.reason)
+        return self._standing.unwell(f"the answer to {rpc} does not fit the catalog")
 
 
 def _with_keywords(exposure: Exposure) -> _Told:

@@ -13,7 +13,6 @@ from typing import Any
 import grpc.aio
 
 from hub_common.breaker import Breaker
-from hub_gateway.errors import SatelliteError
 
 FAILURES = 2
 """Calls in a row that run out of time before the next one waits no more: one of two replicas may be frozen."""
@@ -22,6 +21,10 @@ PAUSE_S = 5.0
 """How long no call is made after that; then one is tried."""
 
 _log = logging.getLogger(__name__)
+
+
+class NotAsked(Exception):
+    """The call is not made; the text says why."""
 
 
 class Patience:
@@ -40,12 +43,12 @@ class Patience:
         """Make a call and return its answer.
 
         Raises:
-            SatelliteError: it is not asked, since it let the last calls run out of time.
+            NotAsked: it let the last calls run out of time.
             grpc.aio.AioRpcError: the call failed.
         """
         breaker = self._breaker
         if not breaker.allow():
-            raise SatelliteError(f"{self._name}: it let {breaker.failures} calls in a row run out of time")
+            raise NotAsked(f"it let {breaker.failures} calls in a row run out of time")
         try:
             answer = await method(request, timeout=timeout_s)
         except grpc.aio.AioRpcError as fault:

@@ -80,11 +80,16 @@ async def test_without_an_llm_a_prompt_is_not_analyzed_and_nothing_is_refined(sa
     assert not (await satellites.categorizer.describe()).llm_configured
 
 
-async def test_its_absence_is_an_error_with_the_reason(satellites: Satellites) -> None:
+async def test_its_absence_is_an_error_with_the_reason_and_is_logged_once(
+    satellites: Satellites, caplog: pytest.LogCaptureFixture
+) -> None:
     await satellites.categorizer_server.stop(0)
-    with pytest.raises(SatelliteError, match="categorizer: UNAVAILABLE"):
-        await satellites.categorizer.categorize(CATALOG.entries, POLICY)
+    for _ in range(2):
+        with pytest.raises(SatelliteError, match="categorizer: UNAVAILABLE"):
+            await satellites.categorizer.categorize(CATALOG.entries, POLICY)
     assert satellites.categorizer.reason == "categorizer: UNAVAILABLE"
+    (line,) = [record.getMessage() for record in caplog.records if "satellites" in record.name]
+    assert line == "categorizer: a call failed, and the hub goes on without it: UNAVAILABLE"
     with pytest.raises(SatelliteError, match="UNAVAILABLE"):
         [digest async for digest in satellites.categorizer.refine(CATALOG.entries, POLICY)]
 
@@ -127,26 +132,28 @@ async def test_an_llm_refines_and_chooses(gemini: GeminiStandIn, tmp_path: Path)
 
 
 class Asked(grpc.aio.UnaryUnaryClientInterceptor):
-    """Notes the rpcs that are called."""
+    """Notes the rpcs that are called, and how long each may take, in seconds."""
 
     def __init__(self) -> None:
         self.rpcs: list[str] = []
+        self.limits_s: list[float | None] = []
 
     async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
         method = client_call_details.method
         self.rpcs.append((method if isinstance(method, str) else method.decode()).rpartition("/")[2])
+        self.limits_s.append(client_call_details.timeout)
         return await continuation(client_call_details, request)
 
 
 async def test_one_that_is_frozen_is_not_waited_for_by_every_prompt(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "hub_gateway.satellites.patience")
+    caplog.set_level(logging.INFO, "hub_gateway.satellites")
     address = f"unix:{tmp_path}/categorizer"
     variables = environment(tmp_path, HUB_CATEGORIZER_ADDRESS=address)
     process = await asyncio.create_subprocess_exec(*COMMAND, env=variables)
     asked = Asked()
-    client = Categorizer(address, 1.0, 1.0, [asked])
+    client = Categorizer(address, 1.0, 600.0, [asked])
 
     async def analyze() -> str:
         """Why it did not: here is no LLM."""
@@ -158,11 +165,14 @@ async def test_one_that_is_frozen_is_not_waited_for_by_every_prompt(
         await until(analyze, lambda why: not why, 10 * PAUSE_S, "it answers")
         process.send_signal(signal.SIGSTOP)
         asked.rpcs.clear()
+        asked.limits_s.clear()
+        caplog.clear()
         for _ in range(FAILURES):
             assert await analyze() == "categorizer: DEADLINE_EXCEEDED"
         assert {await analyze() for _ in range(100)} == {"categorizer: it let 2 calls in a row run out of time"}
         # In doubt, what takes no LLM's time finds out whether anybody is there.
         assert asked.rpcs == ["AnalyzePrompt", "Describe"]
+        assert asked.limits_s == [1.0, 1.0], "it said before that it has no LLM"
         process.send_signal(signal.SIGCONT)
         assigned = await client.categorize(CATALOG.entries, POLICY)
         assert len(assigned) == len(CATALOG.entries), "what needs no LLM is asked meanwhile"
@@ -172,6 +182,10 @@ async def test_one_that_is_frozen_is_not_waited_for_by_every_prompt(
         await process.wait()
         await client.close()
     assert [record.getMessage() for record in caplog.records] == [
+        "categorizer: a call failed, and the hub goes on without it: DEADLINE_EXCEEDED",
         "categorizer: it let 2 calls in a row run out of time; now one is tried every 5 s",
+        "categorizer: it answers again",
+        "categorizer: a call failed, and the hub goes on without it: it let 2 calls in a row run out of time",
         "categorizer: calls end in time again (UNAVAILABLE)",
+        "categorizer: it answers again",
     ]
