@@ -128,9 +128,16 @@ def settle(call: Call, response: Response) -> None:
         raise MayHaveRun(f"The hub, or a proxy before it, failed (HTTP {status})")
     elif status in (401, 403):
         call.fail(f"The hub wants credentials (HTTP {status}): give them with --header")
+    elif status in (404, 405):
+        call.fail(f"No MCP endpoint is at this --url (HTTP {status}); a hub's ends in /mcp{excerpt(body)}")
     else:
         where = response.header(b"location")
         call.fail(f"The hub refused the request: HTTP {status}{f' to {where}' if where else ''}{excerpt(body)}")
+
+
+class _Error(msgspec.Struct):
+    code: int | float
+    message: str
 
 
 class _Refusal(msgspec.Struct):
@@ -139,11 +146,14 @@ class _Refusal(msgspec.Struct):
 
 
 _refusal = msgspec.json.Decoder(_Refusal)
+_error = msgspec.json.Decoder(_Error)
 
 
 def _refusal_of(body: bytes) -> _Refusal | None:
-    """The JSON-RPC error in the body of a refusal, whatever its id."""
+    """The JSON-RPC error in the body of a refusal, whatever its id. `error` may be anything in other JSON."""
     try:
-        return _refusal.decode(body)
+        refusal = _refusal.decode(body)
+        _error.decode(refusal.error)
     except msgspec.MsgspecError:
         return None
+    return refusal

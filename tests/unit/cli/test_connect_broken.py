@@ -212,6 +212,10 @@ async def test_a_stream_goes_on_over_several_sockets(tmp_path: Path) -> None:
         (answer(b"teapot", status="418 I'm a teapot"), "HTTP 418: teapot"),
         (answer(b'{"error":{"code":-1,"message":"odd"},"id":null}', status="400 Bad Request"), "odd"),
         (answer(b"", status="502 Bad Gateway"), "may have run"),
+        # JSON of something else than MCP has errors too.
+        (answer(b'{"error":"No Method","code":"X"}', status="405 Method Not Allowed"), "--url"),
+        (answer(b'{"error":{"message":"no code"},"id":2}', status="409 Conflict"), "HTTP 409"),
+        (answer(b'{"error":"Bad Request","id":2}', status="400 Bad Request"), 'HTTP 400: {"error":"Bad Request"'),
     ),
 )
 async def test_a_refusal_is_an_error_of_its_request(tmp_path: Path, refusal: bytes, words: str) -> None:
