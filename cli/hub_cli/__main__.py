@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import sys
 from importlib.metadata import version
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -123,6 +124,7 @@ _OF_ALL = frozenset({"-h", "--help", "--version"})
 
 def main() -> None:
     """Run the command line. Options without a word are those of `serve`, as they were before there were words."""
+    cast("TextIOWrapper", sys.stdout).reconfigure(errors="replace")  # where its encoding has no such character
     given = sys.argv[1:]
     if given and given[0].startswith("-") and given[0] not in _OF_ALL:
         given = ["serve", *given]

@@ -6,13 +6,16 @@ Owns what a person sees while the hub starts. The services are the same as in th
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import signal
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import uvloop
@@ -44,6 +47,8 @@ DEFAULT_CONFIG = "mcp-servers.json"
 SETTLED_AFTER_S = 45.0
 """A server that has said nothing by then is named as still starting, and the summary is shown."""
 
+_STDOUT = 1
+
 _KEYS = ("gemini_api_key", "openai_api_key", "anthropic_api_key")
 """The categorizer's settings that are also read from variables that other programs know."""
 
@@ -73,6 +78,29 @@ def _counted(number: int, what: str) -> str:
 def _servers(gateway: Gateway) -> list[str]:
     """Of the config: the fleet has none of them before the endpoint answers."""
     return [*gateway.document.servers, *gateway.document.invalid]
+
+
+class Screen(Console):
+    """Standard output. Whoever reads it may go away, and its disk may be full: the hub goes on without a word more."""
+
+    def __init__(self) -> None:
+        super().__init__(highlight=False, soft_wrap=True)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        try:
+            super().print(*objects, **options)
+        except OSError as fault:
+            self._fall_silent(fault)
+
+    def on_broken_pipe(self) -> None:
+        """Rich's own ends the process."""
+        self._fall_silent(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)))
+
+    def _fall_silent(self, fault: OSError) -> None:
+        self.quiet = True
+        _log.warning("standard output is gone (%s): the hub goes on, and only its log says how it does", fault.strerror)
+        with suppress(OSError), Path(os.devnull).open("wb") as nothing:
+            os.dup2(nothing.fileno(), _STDOUT)  # what Python still holds back for it is written at the end
 
 
 class Progress:
@@ -131,14 +159,16 @@ class Progress:
             f"Try:  npx @modelcontextprotocol/inspector --cli {gateway.endpoint} --transport http --method tools/list\n"
             f"See:  curl {base}/api/health    Stop: Ctrl-C",
             markup=False,
-            soft_wrap=True,
         )
 
 
 def serve(config: Sequence[Path], *, port: int | None, host: str | None, watch: bool | None) -> int:
     """Run the hub until SIGINT or SIGTERM and return the exit code. Options that are None leave the environment's."""
     load_dotenv(Path(".env"), os.environ)
-    os.environ.setdefault("HUB_GATEWAY_LOG_LEVEL", "warning")
+    if not os.environ.get("HUB_GATEWAY_LOG_LEVEL", "").strip():
+        os.environ["HUB_GATEWAY_LOG_LEVEL"] = "warning"
+        if sys.stdout.isatty() and sys.stderr.isatty():  # what happens to servers is on the screen already
+            logging.getLogger("hub_gateway.upstreams.supervisor").setLevel(logging.ERROR)
     try:
         settings = load(GatewaySettings, PREFIX, os.environ)
         satellites = (load(FilterSettings, "HUB_FILTER", os.environ), _categorizer_settings())
@@ -166,7 +196,7 @@ def serve(config: Sequence[Path], *, port: int | None, host: str | None, watch: 
 
 async def _serve(settings: GatewaySettings, filtering: FilterSettings, categorizing: CategorizerSettings) -> None:
     traced = {name: telemetry.configure(name) for name in ("gateway", "filter", "categorizer")}
-    progress = Progress(Console(highlight=False))
+    progress = Progress(Screen())
     with tempfile.TemporaryDirectory(prefix="mcp-hub-") as folder:
         settings = msgspec.structs.replace(
             settings, filter_target=f"unix:{folder}/filter", categorizer_target=f"unix:{folder}/categorizer"
@@ -176,7 +206,8 @@ async def _serve(settings: GatewaySettings, filtering: FilterSettings, categoriz
         gateway = Gateway(settings, paths, traced["gateway"], progress.changed, edited.set)
         spare_the_collector()
         loop = asyncio.get_running_loop()
-        for each in (signal.SIGINT, signal.SIGTERM):
+        under_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        for each in (signal.SIGINT, signal.SIGTERM, *(() if under_nohup else (signal.SIGHUP,))):
             loop.add_signal_handler(each, gateway.stop)
         filter_server = await filter_service.start(
             filtering, settings.filter_target, traced["filter"].server_interceptors()

@@ -6,6 +6,7 @@ Knows no path and no message.
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 from collections.abc import Generator
 
@@ -29,7 +30,7 @@ def listen(host: str, port: int) -> socket.socket:
     """Take the port before anything else is started.
 
     Raises:
-        PortBusy: it is taken, or the address is not this machine's; the text says which.
+        PortBusy: it is taken, or the address is not this machine's; the text says which, and what to do.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # The protocol is named because asyncio sends without delay (TCP_NODELAY) only where it is.
@@ -40,8 +41,9 @@ def listen(host: str, port: int) -> socket.socket:
         listening.listen(2048)
     except OSError as fault:
         listening.close()
-        why = fault.strerror or fault
-        raise PortBusy(f"Cannot listen on {host}:{port}: {why}; another port is given with --port") from fault
+        is_port = fault.errno in (errno.EADDRINUSE, errno.EACCES)
+        instead = "another port is given with --port" if is_port else "another address is given with --host"
+        raise PortBusy(f"Cannot listen on {host}:{port}: {fault.strerror or fault}; {instead}") from fault
     listening.setblocking(False)
     return listening
 

@@ -24,12 +24,16 @@ async def hub(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Desk]:
         yield running
 
 
-async def test_a_server_that_wants_a_login_says_so_and_is_used_after_it(hub: Desk) -> None:
+async def test_a_server_that_wants_a_login_says_so_and_is_used_after_it(
+    hub: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
     async with site(challenge_scope="mcp:basic") as protected:
         up = await hub.add(protected)
         told = await hub.server()
         assert told["status"] == "unauthorized"
         assert "authorizationUrl" in told["reason"]
+        (line,) = [each for each in caplog.records if "to let the hub in, open" in each.getMessage()]
+        assert (line.levelname, line.getMessage().split()[-1]) == ("WARNING", told["authorizationUrl"])
         page = await hub.log_in(up)
         assert page.headers["content-type"] == "text/html; charset=utf-8"
         assert b"The login worked" in page.body

@@ -79,7 +79,7 @@ class Applicant:
         client = await self._client(found, kept, scope)
         pending = begun(found, client, self.key, self._name, (scope, challenged), self._shared.clock())
         await self._shared.pendings.put(pending)
-        _log.info("%s: to let the hub in, open %s", self._name, pending.url)
+        _log.warning("%s: to let the hub in, open %s", self._name, pending.url)
         return pending
 
     async def redeem(self, pending: Pending, code: str, kept: Kept) -> Kept:
