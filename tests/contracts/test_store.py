@@ -220,6 +220,7 @@ async def test_a_frozen_redis_costs_one_deadline_and_then_nothing(space: str, tm
         async with asyncio.timeout(BOUND_S):
             with pytest.raises(StoreUnavailable):
                 await store.get(space, "k")
+        assert store.status().reason == "no answer in time"
         # These would take minutes if each waited.
         async with asyncio.timeout(BOUND_S):
             for _ in range(100):

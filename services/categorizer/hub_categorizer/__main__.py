@@ -27,7 +27,6 @@ async def run(settings: Settings) -> None:
 
     Raises:
         OSError: the address cannot be listened on.
-        ValueError: the Redis URL is none.
     """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -54,7 +53,7 @@ def main() -> int:
     logs.configure(settings.log_level, settings.log_style, settings.secrets)
     try:
         uvloop.run(run(settings))
-    except (OSError, ValueError) as fault:
+    except OSError as fault:
         sys.stderr.write(f"categorizer: {fault}\n")
         return 1
     return 0

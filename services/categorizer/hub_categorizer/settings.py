@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from hub_common import settings as environment
+from hub_common.shared_state import redis_url_fault
 
 PREFIX = "HUB_CATEGORIZER"
 
@@ -23,7 +24,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     )
     redis_url: Annotated[
         str | None,
-        Meta(description="Redis for the category cache. Without it, files.", extra={"env": ("HUB_REDIS_URL",)}),
+        Meta(
+            description="Redis for the category cache. Without it, files.",
+            extra={"env": ("HUB_REDIS_URL",), "check": redis_url_fault},
+        ),
     ] = None
     state_dir: Annotated[
         str | None, Meta(description="Directory of the files. Without it, the XDG state directory's `mcp-hub`.")

@@ -50,7 +50,8 @@ def load(struct_type: type[S], prefix: str, environ: Mapping[str, str]) -> S:
     Fields are str, int, float, bool, Literal, `tuple[X, ...]` (separated by commas) or any of these `| None`, with
     limits from `msgspec.Meta`. A variable that is set but blank counts as not set, since that is what compose files
     and shells make of an absent one. `Annotated[..., msgspec.Meta(extra={"env": ("HUB_REDIS_URL",)})]` names further
-    variables that are read, in that order, when the first is not set.
+    variables that are read, in that order, when the first is not set. `extra={"check": f}` has `f(value)` say what is
+    wrong with a value of the right type, in words that do not repeat it, or None.
 
     Raises:
         SettingsError: with every fault: bad values, missing ones, and `<prefix>_*` variables that are no setting.
@@ -67,6 +68,8 @@ def load(struct_type: type[S], prefix: str, environ: Mapping[str, str]) -> S:
                 values[setting.field.name] = _parse(environ[name].strip(), setting.field.type)
             except (ValueError, msgspec.ValidationError) as fault:
                 faults.append(f"{name}: {_fault_text(name, environ[name], setting.field.type, fault)}")
+            else:
+                faults += [f"{name}: {sentence}" for sentence in _unfit(values[setting.field.name], setting.field.type)]
         elif setting.field.required:
             faults.append(f"{setting.variable}: is required")
     faults += _unknown(prefix, environ, known)
@@ -92,6 +95,13 @@ def _metas(annotation: Any) -> list[msgspec.Meta]:
     if get_origin(annotation) is not Annotated:
         return []
     return [extra for extra in get_args(annotation)[1:] if isinstance(extra, msgspec.Meta)]
+
+
+def _unfit(value: Any, annotation: Any) -> Iterator[str]:
+    for meta in _metas(annotation):
+        check: Callable[[Any], str | None] | None = (meta.extra or {}).get("check")
+        if check is not None and (sentence := check(value)):
+            yield sentence
 
 
 def _bare(annotation: Any) -> Any:

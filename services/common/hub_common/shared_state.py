@@ -42,6 +42,20 @@ def open_bus(redis_url: str | None, directory: Path) -> Bus:
     return LocalBus(directory)
 
 
+def redis_url_fault(url: str) -> str | None:
+    """What is wrong with the URL of a Redis, without repeating it: it may hold a password. Asks nothing."""
+    from redis.asyncio import ConnectionPool
+
+    sentence = "no URL of a Redis, such as redis://HOST:6379/0; rediss:// is with TLS, unix:///PATH a socket"
+    if "://" not in url:  # the library takes `redis:6379` for a Redis on this machine
+        return sentence
+    try:
+        ConnectionPool.from_url(url)  # pyright: ignore[reportUnknownMemberType]
+    except ValueError:
+        return sentence
+    return None
+
+
 def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
     """`$XDG_STATE_HOME/mcp-hub`, else `~/.local/state/mcp-hub`. Not made here.
 

@@ -119,7 +119,9 @@ class Availability:
             yield
         except self._faults as fault:
             self._breaker.failure()
-            self._reason = str(fault) or type(fault).__name__
+            self._reason = str(fault) or (
+                "no answer in time" if isinstance(fault, TimeoutError) else type(fault).__name__
+            )
             if not self._was_away:
                 _log.warning("the %s %s is away: %s", self._kind, self._what, self._reason)
             self._was_away = True

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from hub_common.shared_state import redis_url_fault
 from hub_gateway.backlog import LIMIT_BYTES
 
 PREFIX = "HUB_GATEWAY"
@@ -89,7 +90,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Meta(
             description="Redis for what replicas share. Without it, files under the state directory.",
-            extra={"env": ("HUB_REDIS_URL",)},
+            extra={"env": ("HUB_REDIS_URL",), "check": redis_url_fault},
         ),
     ] = ""
     state_dir: Annotated[str, Meta(description="Where files are kept. Without it, `$XDG_STATE_HOME/mcp-hub`.")] = ""

@@ -36,6 +36,17 @@ def test_settings_have_defaults_and_wider_names() -> None:
     assert (loaded.gemini_api_key, loaded.redis_url, loaded.gemini_model) == ("k", "redis://r:6379", "m")
 
 
+@pytest.mark.parametrize(
+    "url", ("r:6379", "redis:6379", "http://r", "redis://r:port", "redis://r/0?socket_timeout=soon")
+)
+def test_a_redis_url_that_is_none_is_named(url: str) -> None:
+    with pytest.raises(SettingsError) as told:
+        load({"HUB_REDIS_URL": url})
+    (fault,) = told.value.faults
+    assert fault.startswith("HUB_REDIS_URL: no URL of a Redis")
+    assert url not in fault
+
+
 def test_every_setting_is_described() -> None:
     assert all(setting.doc for setting in describe(Settings, PREFIX))
 

@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from hub_cli.__main__ import GONE
+from hub_common.shared_state import redis_url_fault
 from hub_gateway.config.load import load
 from tests.support.processes import EVERYTHING, stdio_entry
 
 COMMAND = (sys.executable, "-m", "hub_cli")
 
 
-def serve(folder: Path, *arguments: str, words: tuple[str, ...] = ("serve",)) -> tuple[int, str]:
+def serve(folder: Path, *arguments: str, words: tuple[str, ...] = ("serve",), **environ: str) -> tuple[int, str]:
     """Run it where it cannot run, and return its exit code and its words."""
     done = subprocess.run(
         [*COMMAND, *words, *arguments],
@@ -27,7 +28,7 @@ def serve(folder: Path, *arguments: str, words: tuple[str, ...] = ("serve",)) ->
         text=True,
         timeout=60,
         check=False,
-        env={"HOME": "/"},
+        env={"HOME": "/", **environ},
     )
     return done.returncode, done.stderr
 
@@ -65,6 +66,18 @@ def test_a_port_that_is_taken_is_named_with_what_to_do(tmp_path: Path) -> None:
     assert code == 1
     assert f"127.0.0.1:{port}" in words
     assert "--port" in words
+
+
+def test_an_address_that_is_not_here_is_told_apart_from_a_port_that_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "mcp-servers.json").write_text('{"mcpServers": {}}')
+    code, words = serve(tmp_path, "--port", "0", "--host", "203.0.113.5")  # RFC 5737: for documents only
+    assert (code, words.endswith("; another address is given with --host\n")) == (1, True), words
+
+
+def test_a_redis_url_that_is_none_is_named_and_not_repeated(tmp_path: Path) -> None:
+    (tmp_path / "mcp-servers.json").write_text('{"mcpServers": {}}')
+    code, words = serve(tmp_path, HUB_REDIS_URL="http://:hunter2@redis:6379")
+    assert (code, words.splitlines()) == (2, [f"mcp-hub: HUB_REDIS_URL: {redis_url_fault('http://')}"])
 
 
 def test_what_is_behind_the_endpoint_is_counted_once_the_servers_are_there(tmp_path: Path) -> None:
