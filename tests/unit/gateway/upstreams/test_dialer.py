@@ -167,6 +167,20 @@ async def test_a_process_waits_for_its_turn_to_start() -> None:
             "x Nothing fits\n  | since it wants\n    what is not there",
             "x Nothing fits | since it wants what is not there",
         ),
+        (
+            "npm error code E404\nnpm error 404 Not Found - GET https://r/srv\nnpm error 404\n"
+            "npm error A complete log of this run can be found in: /root/.npm/_logs/x-debug-0.log",
+            "npm error code E404 404 Not Found - GET https://r/srv",
+        ),
+        (
+            "a line before\nnode:internal/modules/cjs/loader:1210\n  throw err;\n  ^\n\n"
+            "Error: Cannot find module '/srv.js'\n"
+            + "    at load (node:internal/modules/cjs/loader:1207:15)\n"
+            * 10
+            + "    at node:internal/main/run_main_module:28:49 {\n  code: 'MODULE_NOT_FOUND',\n}\n\nNode.js v20.20.2\n",
+            "Error: Cannot find module '/srv.js'",
+        ),
+        ("Node.js v20.20.2 is too old", "Node.js v20.20.2 is too old"),
     ],
 )
 async def test_a_child_that_ends_tells_why(said: str, told: str) -> None:

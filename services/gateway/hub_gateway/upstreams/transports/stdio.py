@@ -23,6 +23,7 @@ from hub_gateway.errors import UpstreamDown
 from hub_gateway.intake import Intake, set_reading
 from hub_gateway.outgoing import Outgoing
 from hub_gateway.turns import FLOOD_BYTES, TURNS_BYTES
+from hub_gateway.upstreams.transports.last_words import LINES, last_sentence
 from hub_gateway.upstreams.transports.log_budget import LogBudget
 from hub_gateway.upstreams.transports.transport import MESSAGE_LIMIT_BYTES, Lost, Receive
 from hub_gateway.wire.codec import BOM
@@ -121,7 +122,7 @@ class _Child(asyncio.SubprocessProtocol):
         self._outgoing = Outgoing()
         self._stdout: asyncio.ReadTransport | None = None
         self._stderr = LineBuffer(_STDERR_LINE_BYTES)
-        self._last_words: deque[bytes] = deque(maxlen=3)
+        self._last_words: deque[bytes] = deque(maxlen=LINES)
         self._budget = LogBudget()
         self._writable = asyncio.Event()
         self._writable.set()
@@ -257,20 +258,10 @@ class _Child(asyncio.SubprocessProtocol):
         if code is None:
             return "it closed its stdout" if self._stdout_ended else "the process is not running"
         how = f"was ended by {_signal_name(-code)}" if code < 0 else f"exited with code {code}"
-        words = self._last_sentence() if code else ""
+        words = last_sentence([*map(_shown, self._last_words)]) if code else ""
         for secret in self._hidden:
             words = words.replace(secret, "***")
         return f"the process {how}: {words[:300]}" if words else f"the process {how}"
-
-    def _last_sentence(self) -> str:
-        """The last line that says something, with those before it that it goes on from."""
-        words: list[str] = []
-        for shown in map(_shown, reversed(self._last_words)):
-            if shown.strip():
-                words.insert(0, shown.strip())
-                if not shown[0].isspace():
-                    break
-        return " ".join(words)
 
 
 def find_runner(command: list[str], env: dict[str, str], cwd: str | None = None) -> list[str]:
