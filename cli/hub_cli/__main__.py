@@ -10,7 +10,7 @@ import sys
 from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Literal, cast
 
 import typer
 
@@ -89,7 +89,7 @@ def config_check(files: Annotated[list[Path], typer.Argument(help="Config files,
 @filter_app.command("explain")
 def filter_explain(
     name: Annotated[str, typer.Argument(help="Name or URI of the entry, as clients see it.")],
-    kind: Annotated[str, typer.Option(help="tool, prompt, resource or template.")] = "tool",
+    kind: Annotated[Literal["tool", "prompt", "resource", "template"], typer.Option(help="What it is.")] = "tool",
     view: Annotated[str, typer.Option(help="View of the config; without it, the default.")] = "",
     session: Annotated[str, typer.Option(help="Session id: what that session sees.")] = "",
     url: Annotated[str, typer.Option(help="Where the hub is.")] = "http://127.0.0.1:7000",

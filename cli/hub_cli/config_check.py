@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
 from hub_gateway.config.dotenv import load_dotenv
+from hub_gateway.config.faults import member
 from hub_gateway.config.filter_model import ToolFiltering
 from hub_gateway.config.load import load
 from hub_gateway.config.model import Document
 from hub_gateway.config.placeholders import Context, unknown_variables, unset_variables
-from hub_gateway.errors import ConfigError
+from hub_gateway.config.server_model import ServerConfig
+from hub_gateway.errors import ConfigError, UpstreamDown
 from hub_gateway.exposure.policy import effective
+from hub_gateway.upstreams.transports.stdio import find_runner
 
 OK = 0
 UNUSABLE = 2
@@ -24,8 +27,9 @@ UNUSABLE = 2
 def check(paths: Sequence[Path], console: Console | None = None) -> int:
     """Print every fault and warning, then a summary.
 
-    Starts no server and runs no `${cmd:}`; variables are looked up in the environment and in `./.env`, and one that is
-    not set is a warning, since the hub may run elsewhere. No value of the document is printed.
+    Starts no server and runs no `${cmd:}`; variables are looked up in the environment and in `./.env`, programs on
+    PATH. One that is not there is a warning, since the hub may run elsewhere. No value of the document is printed but
+    the name of a program.
 
     Returns:
         0 when every server can be used, 2 when the document or any server cannot.
@@ -38,7 +42,7 @@ def check(paths: Sequence[Path], console: Console | None = None) -> int:
             _line(console, "fault", "red", fault)
         console.print("The config cannot be used.", style="bold red")
         return UNUSABLE
-    for warning in (*document.warnings, *_unset(document)):
+    for warning in (*document.warnings, *_missing(document)):
         _line(console, "warning", "yellow", warning)
     for server in document.invalid.values():
         for fault in server.faults:
@@ -47,11 +51,11 @@ def check(paths: Sequence[Path], console: Console | None = None) -> int:
     return UNUSABLE if document.invalid else OK
 
 
-def _unset(document: Document) -> list[str]:
+def _missing(document: Document) -> list[str]:
+    """Variables and programs that servers, views and the language model need and that are not on this machine."""
     environ = dict(os.environ)
     load_dotenv(Path(".env"), environ)
     context = Context.from_environ(environ, Path.cwd())
-    enabled = [server for server in document.servers.values() if not server.disabled]
     llm = document.tool_filtering.llm_categorization
     of_llm = {"apiKey": llm.api_key, "model": llm.model, "baseURL": llm.base_url} if llm and llm.enabled else {}
     unset = [
@@ -65,7 +69,22 @@ def _unset(document: Document) -> list[str]:
         for place, text in enumerate(view.credentials or ())
         for sentence in unset_variables(text, context)
     ]
-    return unset + [f"{s.config_source}: {sentence}" for s in enabled for sentence in unknown_variables(s, context)]
+    for server in document.servers.values():
+        if not server.disabled:
+            faults = (*unknown_variables(server, context), *_absent_program(server, environ))
+            unset += [f"{server.config_source}: {sentence}" for sentence in faults]
+    return unset
+
+
+def _absent_program(server: ServerConfig, environ: Mapping[str, str]) -> Iterator[str]:
+    """Say that the program cannot be found, where its name can be known without starting anything."""
+    path = server.env.get("PATH") or environ.get("PATH", os.defpath)
+    if server.command is None or any("$" in text for text in (server.command, server.cwd or "", path)):
+        return
+    try:
+        find_runner([server.command], {"PATH": path}, server.cwd)
+    except UpstreamDown as fault:
+        yield f"{member('mcpServers', server.name)}.command: {fault}"
 
 
 def _line(console: Console, word: str, style: str, sentence: str) -> None:

@@ -35,6 +35,31 @@ def test_a_good_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "1 servers to start, 1 disabled, 0 invalid" in out
 
 
+def test_programs_that_are_not_on_this_machine(tmp_path: Path) -> None:
+    program = tmp_path / "mine"
+    program.touch(0o755)
+    path = tmp_path / "a.json"
+    path.write_text(
+        f"""{{
+          mcpServers: {{
+            absent: {{ command: "no-such-program" }},
+            "not there": {{ command: "./mine", cwd: "{tmp_path}/away" }},
+            there: {{ command: "mine", env: {{ PATH: "{tmp_path}" }} }},
+            below: {{ command: "./mine", cwd: "{tmp_path}" }},
+            bundled: {{ command: "uvx" }},
+            later: {{ command: "${{cmd: exit 1}}/x" }},
+            off: {{ command: "no-such-program", disabled: true }},
+          }},
+        }}"""
+    )
+    status, out = checked(path)
+    assert status == OK
+    assert [line.removeprefix("warning ") for line in out.splitlines() if line.startswith("warning")] == [
+        f"{path}: mcpServers.absent.command: runner 'no-such-program' is not installed or not on PATH",
+        f"{path}: mcpServers[\"not there\"].command: '{tmp_path}/away/mine' does not exist or is not executable",
+    ]
+
+
 def test_an_invalid_server(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text('{"mcpServers": {"a": {"command": "x", "args": [null], "env": []}, "b": {"command": "[red]"}}}')

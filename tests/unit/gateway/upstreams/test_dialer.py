@@ -175,8 +175,7 @@ async def test_a_process_waits_for_its_turn_to_start() -> None:
         (
             "a line before\nnode:internal/modules/cjs/loader:1210\n  throw err;\n  ^\n\n"
             "Error: Cannot find module '/srv.js'\n"
-            + "    at load (node:internal/modules/cjs/loader:1207:15)\n"
-            * 10
+            + "    at load (node:internal/modules/cjs/loader:1207:15)\n" * 10
             + "    at node:internal/main/run_main_module:28:49 {\n  code: 'MODULE_NOT_FOUND',\n}\n\nNode.js v20.20.2\n",
             "Error: Cannot find module '/srv.js'",
         ),
