@@ -266,6 +266,7 @@ class Gateway:
         await self.fleet.apply(self.document)
         self.republish.notice()
         self.state = "ready"
+        self._tasks.spawn(self.workspaces.beat(), "workspace")
         stopped = self._tasks.spawn(self._stop.wait(), "stop")
         await asyncio.wait((serving, stopped), return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
@@ -282,6 +283,8 @@ class Gateway:
         """End everything: calls may end by themselves for `drain_s`, then streams, so that clients hear the end, then
         the port, then the upstreams."""
         self.state = "stopping"
+        _log.info("stopping: calls under way have %g s to end by themselves", self.settings.drain_s)
+        self._tasks.spawn(self.workspaces.beat(), "workspace")
         await self._subscriptions.close()
         await self._drained()
         self._mcp.stop()

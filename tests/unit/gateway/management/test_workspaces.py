@@ -14,7 +14,9 @@ from hub_common.store import Store
 from hub_common.store_embedded import EmbeddedStore
 from hub_common.store_redis import RedisStore
 from hub_common.tasks import Tasks
-from hub_gateway.management.workspaces import SPACE, TTL_S, Workspaces
+from hub_gateway.management.workspaces import HEARTBEAT_S, SPACE, TTL_S, Workspaces
+from tests.support.processes import EVERYTHING, stdio_entry
+from tests.support.replicas import replicas
 from tests.support.waiting import until
 from tests.unit.gateway.management.house import House
 
@@ -109,3 +111,13 @@ async def test_route(house: House) -> None:
     assert body["complete"] is True
     assert body["workspaces"]["7000"]["pid"] == os.getpid()
     assert body["timestamp"].endswith("Z")
+
+
+def test_the_state_of_another_replica_is_told_as_soon_as_it_is_another(tmp_path: Path) -> None:
+    with replicas({"stdio": stdio_entry(EVERYTHING)}, tmp_path) as pair:
+
+        async def states() -> list[str]:
+            _, body = await pair.one.api("GET", "/api/workspaces")
+            return [each["state"] for each in body["workspaces"].values()]
+
+        asyncio.run(until(states, lambda found: found == ["ready", "ready"], HEARTBEAT_S / 2, "both are ready"))
