@@ -114,8 +114,10 @@ async def serve(
         _keep_private(Path(address.removeprefix("unix:")))
         dialable = address
     else:
-        dialable = f"{_dialable_host(address.rpartition(':')[0])}:{port}"
-    _log.info("%s: listening on %s", name, dialable)
+        host = address.rpartition(":")[0]
+        dialable = f"{_dialable_host(host)}:{port}"
+        address = f"{host}:{port}"
+    _log.info("%s: listening on %s", name, address)
     return RpcServer(server, health, dialable)
 
 
