@@ -6,7 +6,6 @@ Owns merging and looking up. Does not know who may see what (`exposure`) or whic
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ import msgspec
 
 from hub_gateway.catalog import links, names
 from hub_gateway.catalog.entry import Entry, EntryKind, Offering
+from hub_gateway.catalog.uri_templates import UriTemplate
 from hub_gateway.catalog.visibility import shown_to_models
 from hub_gateway.wire import rewrite
 from hub_gateway.wire.param_headers import ANNOTATION, InvalidAnnotation, ParamHeader, find
@@ -81,13 +81,6 @@ def _mirrors(raw: bytes) -> tuple[ParamHeader, ...]:
         raise InvalidAnnotation(f"its schema cannot be read: {fault}") from fault
 
 
-class Template(NamedTuple):
-    """A resource template and the URIs it matches."""
-
-    entry: Entry
-    matches: re.Pattern[str]
-
-
 class Catalog:
     """All entries, sorted by kind and public name. Immutable.
 
@@ -110,9 +103,7 @@ class Catalog:
             if entry.kind is EntryKind.RESOURCE:
                 self._owners.setdefault(entry.local_name, []).append(entry)
         self._templates = tuple(
-            Template(entry, template_pattern(entry.local_name))
-            for entry in self.entries
-            if entry.kind is EntryKind.TEMPLATE
+            (entry, UriTemplate(entry.local_name)) for entry in self.entries if entry.kind is EntryKind.TEMPLATE
         )
         self.digest = _digest(self.entries, own_prefixes)
         order = ",".join(str(entry.place) for entry in self.entries)
@@ -133,11 +124,11 @@ class Catalog:
             return [entry]
         if listed := self._owners.get(uri):
             return list(listed)
-        return [template.entry for template in self._templates if template.matches.fullmatch(uri)]
+        return [entry for entry, template in self._templates if template.matches(uri)]
 
     def templates(self, local_name: str) -> list[Entry]:
         """Every upstream's template of that spelling."""
-        return [template.entry for template in self._templates if template.entry.local_name == local_name]
+        return [entry for entry, _ in self._templates if entry.local_name == local_name]
 
     def split_uri(self, uri: str) -> tuple[str, str] | None:
         """Take a URI that names its owner apart into upstream name and its own URI; None where no prefix fits.
@@ -231,29 +222,3 @@ def _digest(entries: Sequence[Entry], own_prefixes: Mapping[str, str]) -> str:
         named = f"{entry.kind.value}\0{entry.upstream_name}\0{prefix}\0{entry.public_name}"
         total.update(f"{named}\0{entry.digest}\n".encode())
     return total.hexdigest()
-
-
-_EXPRESSION = re.compile(r"\{([+#./;?&]?)([^}]*)\}")
-_SHAPES = {
-    "": r"[^/?#]*",
-    "+": r".*",
-    "#": r"(?:#.*)?",
-    ".": r"(?:\.[^/?#]*)?",
-    "/": r"(?:/[^?#]*)?",
-    ";": r"(?:;[^?#]*)?",
-    "?": r"(?:\?[^#]*)?",
-    "&": r"(?:&[^#]*)?",
-}
-
-
-def template_pattern(uri_template: str) -> re.Pattern[str]:
-    """A pattern for the URIs an RFC 6570 template can expand to: generous, since it only picks the upstream to ask."""
-    parts: list[str] = []
-    end = 0
-    for match in _EXPRESSION.finditer(uri_template):
-        parts.append(re.escape(uri_template[end : match.start()]))
-        many = match[2].rstrip().endswith("*")
-        parts.append(_SHAPES["+"] if many and match[1] == "" else _SHAPES[match[1]])
-        end = match.end()
-    parts.append(re.escape(uri_template[end:]))
-    return re.compile("".join(parts), re.DOTALL)

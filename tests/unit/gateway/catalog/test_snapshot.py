@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,7 +12,7 @@ from pydantic import AnyUrl
 
 from hub_gateway.catalog.entry import EntryKind, Offering
 from hub_gateway.catalog.names import scheme_of
-from hub_gateway.catalog.snapshot import merge, parse, template_pattern
+from hub_gateway.catalog.snapshot import merge, parse
 from hub_gateway.wire import rewrite
 from tests.support import json_text
 from tests.unit.gateway.catalog.offerings import catalog, entry, offering, public_names, raw
@@ -211,25 +210,3 @@ def test_a_prefixed_tool_is_found_where_the_document_chose_none() -> None:
 def test_a_prefix_is_split_off_and_the_longest_one_counts(uri: str, split: tuple[str, str] | None) -> None:
     found = catalog({name: offering() for name in ("a", "a_", "a__b")})
     assert found.split_prefix(uri) == split
-
-
-EXPANSIONS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
-    ("test://{id}/data", ("test://1/data", "test://a%20b/data", "test:///data"), ("test://1/2/data", "test://1")),
-    ("file:///{+path}", ("file:///a/b/c", "file:///"), ("file://x",)),
-    ("x:{a}{?b,c}", ("x:1", "x:1?b=2&c=3"), ("x:1#f", "y:1")),
-    ("x:{/a*}", ("x:/1/2", "x:"), ("x:1",)),
-    ("x:{a}{#f}", ("x:1#2",), ("x:1?2",)),
-    ("x.{y}(z)", ("x.1(z)",), ("xa1(z)", "x.1z")),
-)
-
-
-@pytest.mark.parametrize(("template", "matching", "others"), EXPANSIONS)
-def test_a_template_matches_what_it_can_expand_to(template: str, matching: tuple[str, ...], others: Any) -> None:
-    pattern = template_pattern(template)
-    assert [uri for uri in matching if not pattern.fullmatch(uri)] == []
-    assert [uri for uri in others if pattern.fullmatch(uri)] == []
-
-
-@given(st.text(st.sampled_from("{}+#/?&;.*,:ab"), max_size=12), st.text(max_size=12))
-def test_any_text_is_a_template(template: str, uri: str) -> None:
-    template_pattern(template).fullmatch(uri)
