@@ -30,7 +30,8 @@ _LEVELS = 12
 """How deep arguments are looked into."""
 
 _STEPS = 2_000
-"""How many values of them are compared with a schema."""
+"""How many values of them are compared with a schema; also how many schemas an excerpt is made of, which is too long by
+then."""
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
@@ -82,39 +83,59 @@ def excerpt(schema: Schema, wrong: Sequence[str]) -> str:
     chosen = [name for name in known if name in wrong] or [name for name in known if name in required]
     for names, texts in ((dict.fromkeys([*chosen, *required]), True), (chosen, True), (chosen, False)):
         told = _told(schema, [name for name in names if name in known], texts)
-        if estimate(told) <= EXCERPT_TOKENS:
+        if told is not None and estimate(told) <= EXCERPT_TOKENS:
             return told
     return msgspec.json.encode({"required": required, "parameters": list(known)[:50]}).decode()
 
 
-def _told(schema: Schema, names: Sequence[str], texts: bool) -> str:
-    known = properties(schema)
+def _told(schema: Schema, names: Sequence[str], texts: bool) -> str | None:
+    """An excerpt as JSON; None where it has no end in sight."""
+    known, shortened = properties(schema), _Shortened(schema, texts)
     told: dict[str, Any] = {"required": _names(schema.get("required"))}
-    told["properties"] = {name: _short(_object(known[name]), schema, texts, _DEPTH) for name in names}
+    told["properties"] = {name: shortened.part(_object(known[name]), _DEPTH) for name in names}
     if others := [name for name in known if name not in names]:
         told["otherParameters"] = others
-    return msgspec.json.encode(told).decode()
+    return None if shortened.is_endless else msgspec.json.encode(told).decode()
 
 
-def _short(part: Schema, whole: Schema, texts: bool, depth: int) -> Schema:
-    """A schema without what a caller does not need; references are put in."""
-    part = _resolved(part, whole)
-    short: dict[str, Any] = {}
-    for key, value in part.items():
-        if key == "description":
-            if texts and isinstance(value, str):
-                short[key] = value if len(value) <= MAX_TEXT else value[:MAX_TEXT].rsplit(" ", 1)[0] + "…"
-        elif key in ("title", "$schema", "$defs", "definitions", "examples"):
-            continue
-        elif depth and isinstance(value, dict):
-            inner = cast("dict[str, Any]", value)
-            deeper = {name: _short(_object(of), whole, texts, depth - 1) for name, of in inner.items()}
-            short[key] = deeper if key == "properties" else _short(inner, whole, texts, depth - 1)
-        elif depth and isinstance(value, list) and key in ("anyOf", "oneOf", "allOf"):
-            short[key] = [_short(_object(each), whole, texts, depth - 1) for each in cast("list[object]", value)]
-        elif not isinstance(value, dict):
-            short[key] = value
-    return short
+class _Shortened:
+    """Schemas without what a caller does not need; references are put in, `_STEPS` times at most: they may go round in
+    circles, many times over."""
+
+    def __init__(self, whole: Schema, texts: bool) -> None:
+        self._whole = whole
+        self._texts = texts
+        self._left = _STEPS
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether something is missing for want of steps."""
+        return self._left < 0
+
+    def part(self, schema: Schema, depth: int) -> Schema:
+        """One schema, and those in it down to this depth."""
+        self._left -= 1
+        if self._left < 0:
+            return {}
+        short: dict[str, Any] = {}
+        for key, value in _resolved(schema, self._whole).items():
+            if key == "description":
+                if self._texts and isinstance(value, str):
+                    short[key] = value if len(value) <= MAX_TEXT else value[:MAX_TEXT].rsplit(" ", 1)[0] + "…"
+            elif key in ("title", "$schema", "$defs", "definitions", "examples"):
+                continue
+            elif depth and isinstance(value, dict):
+                short[key] = self._inner(key, cast("dict[str, Any]", value), depth - 1)
+            elif depth and isinstance(value, list) and key in ("anyOf", "oneOf", "allOf"):
+                short[key] = [self.part(_object(each), depth - 1) for each in cast("list[object]", value)]
+            elif not isinstance(value, dict):
+                short[key] = value
+        return short
+
+    def _inner(self, key: str, value: dict[str, Any], depth: int) -> Schema:
+        if key == "properties":
+            return {name: self.part(_object(of), depth) for name, of in value.items()}
+        return self.part(value, depth)
 
 
 def _resolved(part: Schema, whole: Schema) -> Schema:

@@ -150,6 +150,9 @@ def test_an_excerpt_stays_small() -> None:
 def test_a_circle_of_references_ends() -> None:
     node = {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node"}}}
     assert "next" in excerpt({"properties": {"node": {"$ref": "#/$defs/Node"}}, "$defs": {"Node": node}}, ["node"])
+    wide = {"properties": {f"p{n}": {"$ref": "#/$defs/Wide"} for n in range(200)}}
+    told = excerpt({"properties": {"node": {"$ref": "#/$defs/Wide"}}, "$defs": {"Wide": wide}}, ["node"])
+    assert json.loads(told) == {"required": [], "parameters": ["node"]}
 
 
 @given(json_text.values, json_text.objects)
