@@ -259,7 +259,7 @@ class Supervisor:
             return reply
         except Forgotten as fault:
             outcome = "failed"
-            if again or (link := await self._linked_anew()) is None:
+            if again or (link := await self._linked_anew(connection)) is None:
                 raise self._named(fault) from fault
             if link.era is not connection.era:
                 raise EraChanged(f"{self.name}: {fault}") from fault
@@ -286,7 +286,7 @@ class Supervisor:
     async def renewed(self) -> None:
         """Wait for the next session where the server ended the last one a moment ago."""
         if self._renewing:
-            await self._linked_anew()
+            await self._linked_anew(None)
 
     async def notify(self, method: str, params_raw: bytes = b"") -> None:
         """Send a notification.
@@ -307,9 +307,11 @@ class Supervisor:
 
     # Calls
 
-    async def _linked_anew(self) -> Connection | None:
-        """Wait for the link that follows one that the upstream does not know any more; None where none comes in
-        time."""
+    async def _linked_anew(self, gone: Connection | None) -> Connection | None:
+        """The link that follows one that the upstream does not know any more, once it is there; None where none comes
+        in time."""
+        if self.connection is not None and self.connection is not gone:
+            return self.connection  # another call has heard of it before
         self._wake.set()
         self._up.clear()
         try:

@@ -476,6 +476,29 @@ async def test_all_calls_that_it_did_not_take_are_made_in_the_new_session(monkey
         assert (opened, ran) == (["s1", "s2"], ["s2"] * 5)
 
 
+async def test_a_call_that_hears_late_that_it_was_not_taken_is_made_in_the_new_session(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(supervisor, "_LASTED_S", 0.0)
+    play, opened, ran = _forgetful(1)
+    tell = asyncio.Event()
+
+    async def late(request: Request, write: Write) -> bool:
+        if b'"late"' in request.body and len(opened) == 1:
+            await tell.wait()
+            await write(answer(b"", status="404 Not Found"))
+            return True
+        return await play(request, write)
+
+    async with scripted(late) as server, supervised(config(url=server.url)) as watched:
+        waiting = asyncio.ensure_future(call(watched.up, "late"))
+        await until(lambda: watched.up.in_flight, lambda count: count == 1, "the call")
+        assert plain(await call(watched.up, "t")) == {"content": []}
+        tell.set()
+        assert plain(await waiting) == {"content": []}
+        assert (opened, ran) == (["s1", "s2"], ["s2", "s2"])
+
+
 async def test_what_it_offers_stays_while_a_new_session_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "_LASTED_S", 0.0)
     play, opened, ran = _forgetful(1)
