@@ -97,6 +97,8 @@ class Supervisor:
         self._starts = starts
         self._tasks = Tasks(f"upstream.{config.name}")
         self._run_task: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
+        """The last run that was to end."""
         self._stopped: str | None = None
         """Why it was stopped; None while it is not."""
         self._offered = Offered(Offering() if beside is None else beside._offered.known)
@@ -159,10 +161,11 @@ class Supervisor:
         running, self._run_task = self._run_task, None
         self._renewing = False
         if running is not None:
-            self._stopped = reason
+            self._stopped, self._ending = reason, running
             running.cancel()
-            await asyncio.wait([running])
-        if not isinstance(self.config, InvalidServer):
+        if self._ending is not None:
+            await asyncio.wait([self._ending])
+        if self._run_task is None and not isinstance(self.config, InvalidServer):  # else it was started meanwhile
             self._tell("stopped", reason, attempt=0)
 
     async def authorize(self, forget: bool) -> str:

@@ -215,6 +215,29 @@ async def test_a_server_that_is_stopped_stays_so_until_it_is_started() -> None:
             await call(up, "raw_exotic")
 
 
+async def test_a_server_that_is_started_before_the_old_link_is_gone_is_not_told_to_be_stopped() -> None:
+    play, opened, _ = _forgetful(0)
+    ending, end = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: Request, write: Write) -> bool:
+        if request.method == "DELETE":
+            ending.set()
+            await end.wait()
+        return await play(request, write)
+
+    async with scripted(slow) as server, supervised(config(url=server.url)) as watched:
+        stopping = asyncio.ensure_future(watched.up.stop())
+        await asyncio.wait_for(ending.wait(), 10)
+        stopping_too = asyncio.ensure_future(watched.up.stop())
+        await asyncio.sleep(0)
+        assert not stopping_too.done(), "its link is there still"
+        watched.up.start()
+        await until(lambda: watched.up.connection, lambda link: link is not None, "a link")
+        end.set()
+        await asyncio.wait((stopping, stopping_too))
+        assert (watched.up.status.state, opened) == ("ready", ["s1", "s2"])
+
+
 async def test_stopping_ends_a_server_that_hangs_at_start() -> None:
     hanging = config(command=sys.executable, args=("-c", "import sys; sys.stdin.read()"))
     async with supervised(hanging, "connecting") as watched:
