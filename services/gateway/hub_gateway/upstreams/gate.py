@@ -22,7 +22,7 @@ class Gate:
     """
 
     def __init__(self, limit: int, wait_s: float, queue: int) -> None:
-        self.limit = limit
+        self._limit = limit
         self.inside = 0
         self.waiting = 0
         self._queue_limit = queue
@@ -30,9 +30,20 @@ class Gate:
         self._lines: dict[Hashable, deque[Turn]] = {}
         """Who waits, by client; the client whose turn is next stands first. No line is empty."""
 
+    @property
+    def limit(self) -> int:
+        """Calls that may be inside at one time."""
+        return self._limit
+
+    @limit.setter
+    def limit(self, limit: int) -> None:
+        self._limit = limit
+        while self.inside < limit and self._let_in():
+            self.inside += 1
+
     def enter(self) -> bool:
         """Go in if there is room and nobody waits; who got in must `leave`."""
-        if self.inside < self.limit and not self._lines:
+        if self.inside < self._limit and not self._lines:
             self.inside += 1
             return True
         return False
@@ -58,12 +69,17 @@ class Gate:
                 self.leave()  # the turn came in the same moment and goes to the next in line
             if isinstance(fault, TimeoutError):
                 raise UpstreamBusy(
-                    f"{self.limit} calls are running, and none ended within {self._wait_s:g} seconds"
+                    f"{self._limit} calls are running, and none ended within {self._wait_s:g} seconds"
                 ) from fault
             raise
 
     def leave(self) -> None:
-        """Go out; the next in turn goes in."""
+        """Go out; the next in turn goes in, unless fewer may be inside now."""
+        if not self._lines or self.inside > self._limit or not self._let_in():
+            self.inside -= 1
+
+    def _let_in(self) -> bool:
+        """Give the next in turn the place of another; False where nobody waits."""
         while self._lines:
             client = next(iter(self._lines))
             line = self._lines.pop(client)
@@ -73,8 +89,8 @@ class Gate:
                 self._lines[client] = line
             if not turn.done():
                 turn.set_result(None)
-                return
-        self.inside -= 1
+                return True
+        return False
 
     def _make_room(self, client: Hashable) -> None:
         longest = max(self._lines, key=lambda each: len(self._lines[each]))

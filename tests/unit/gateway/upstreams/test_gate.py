@@ -72,6 +72,33 @@ async def test_a_cancelled_turn_goes_to_the_next_in_line() -> None:
     assert gate.inside == 0
 
 
+async def test_another_limit_holds_at_once_for_those_who_wait() -> None:
+    gate, order = Gate(1, 10, 10), list[int]()
+    assert gate.enter()
+
+    async def come(number: int) -> None:
+        await gate.wait("a")
+        order.append(number)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(1, 6):
+            group.create_task(come(number))
+        await asyncio.sleep(0)
+        gate.limit = 3
+        await asyncio.sleep(0)
+        assert (order, gate.inside, gate.waiting) == ([1, 2], 3, 3)
+        gate.limit = 2
+        gate.leave()
+        await asyncio.sleep(0)
+        assert (order, gate.inside) == ([1, 2], 2), "a place is gone"
+        gate.leave()
+        await asyncio.sleep(0)
+        assert (order, gate.inside) == ([1, 2, 3], 2)
+        gate.limit = 10
+    assert (order, gate.inside, gate.waiting) == ([1, 2, 3, 4, 5], 4, 0)
+    assert gate.enter()
+
+
 async def test_clients_take_turns() -> None:
     gate, order = Gate(1, 10, 10), list[str]()
     assert gate.enter()
