@@ -130,9 +130,12 @@ class Holds:
             if hold.wanted:
                 return _DONE
             taken, hold.taken = hold.taken, False
-            if self._holds.get(owned) is hold:
-                del self._holds[owned]
-            return await self._unsubscribe(owned, hold) if taken else _DONE
+            try:
+                return await self._unsubscribe(owned, hold) if taken else _DONE
+            finally:
+                # Known until it is given back: who wants it meanwhile subscribes after that.
+                if not hold.wanted and self._holds.get(owned) is hold:
+                    del self._holds[owned]
 
     async def _again(self, owned: Owned, hold: _Hold) -> None:
         async with hold.turn:
@@ -164,6 +167,7 @@ class Holds:
     async def _unsubscribe(self, owned: Owned, hold: _Hold) -> Reply:
         if hold.stream is not None:
             hold.stream.cancel()
+            hold.stream = None
             return _DONE
         try:
             supervisor = await self._supervisor(owned)

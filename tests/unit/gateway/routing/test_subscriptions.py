@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -112,6 +113,37 @@ async def test_many_share_one_and_the_last_gives_it_back(tmp_path: Path) -> None
         assert at.asked(UNSUBSCRIBE) == ["x:1"], "one still wants the other"
         await one.request(SUBSCRIBE, {"uri": "x:1"})
         assert at.asked(SUBSCRIBE).count("x:1") == 2
+
+
+async def test_who_wants_it_while_it_is_given_back_is_subscribed_after_that(tmp_path: Path) -> None:
+    giving_back, again = asyncio.Event(), asyncio.Event()
+    said: list[str] = []
+
+    async def unsubscribe(_call: Call) -> Answer:
+        giving_back.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await again.wait()
+        said.append(UNSUBSCRIBE)
+        return {}
+
+    async def subscribe(_call: Call) -> Answer:
+        said.append(SUBSCRIBE)
+        if giving_back.is_set():
+            again.set()
+        return {}
+
+    async with place(tmp_path) as at, raw_session(at.house.url) as one, raw_session(at.house.url) as other:
+        at.server.handlers[SUBSCRIBE], at.server.handlers[UNSUBSCRIBE] = subscribe, unsubscribe
+        await one.request(SUBSCRIBE, {"uri": "x:1"})
+        async with asyncio.TaskGroup() as group:
+            group.create_task(one.request(UNSUBSCRIBE, {"uri": "x:1"}))
+            await asyncio.wait_for(giving_back.wait(), 10)
+            group.create_task(other.request(SUBSCRIBE, {"uri": "x:1"}))
+        assert said == [SUBSCRIBE, UNSUBSCRIBE, SUBSCRIBE]
+        async with standing(at.house, other.session_id) as stream:
+            at.server.tell(UPDATED, uri="x:1")
+            assert (await stream.next())["params"]["uri"] == "x:1"
 
 
 async def test_an_update_of_a_part_of_a_resource_is_told(tmp_path: Path) -> None:
