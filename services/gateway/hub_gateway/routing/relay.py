@@ -62,7 +62,7 @@ class Relay:
     def of_session(self, upstream_name: str, session_id: str, message: Message) -> None:
         """Pass on what an upstream says unasked on a session's own connection: to that session alone. Its lists are
         the shared connection's, so changes of them are not told. `OF_SESSIONS` is for all who share a second link."""
-        session = self._sessions.find(session_id)
+        session = self._sessions.here(session_id)  # what its server says is no sign of life of the client
         try:
             if session_id == OF_SESSIONS:
                 self._subscriptions.updated(upstream_name, message, session_id)

@@ -14,6 +14,7 @@ from tests.support import raw_http
 from tests.support.clients import RawClient, raw_session
 from tests.support.gateway import House, Stream, gateway, posted, standing
 from tests.support.small_server import WAIT_S, Answer, Call, SmallServer, small_server, text, tool
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 PROGRESS = "notifications/progress"
@@ -258,3 +259,17 @@ async def test_a_client_without_tasks_is_not_asked_about_any(asking: Asking) -> 
     async with raw_session(asking.house.url, capabilities=ABLE) as client:
         answered = (await client.call("own__ask")).json()
     assert json.loads(answered["result"]["content"][0]["text"])["code"] == -32601
+
+
+async def test_what_a_session_s_own_server_says_does_not_keep_an_abandoned_session(asking: Asking) -> None:
+    async with raw_session(asking.house.url) as client:
+        await client.request("tools/call", {"name": "own__ask", "arguments": {}})
+        session, sessions = asking.house.session(client.session_id), asking.house.gateway.sessions
+        session.seen_s = float("-inf")
+        asking.own.tell("notifications/message", level="error", data="still here")
+
+        async def has_heard() -> bool:
+            return session.standing.has_unread
+
+        await until(has_heard, bool, WAIT_S, "the message")
+        assert (sessions.expire(), sessions.here(session.id)) == (1, None)
