@@ -204,9 +204,15 @@ class Archive:
         except StoreUnavailable as fault:
             _log.debug("%d sessions not kept: %s", len(changed), fault)
             self._away = True
-            self._changed = {**{key: value for key, value in changed.items() if key not in self._gone}, **self._changed}
+            self._note_again(changed)
             return False
+        except asyncio.CancelledError:
+            self._note_again(changed)  # the last flush of the process writes them
+            raise
         finally:
             self._writing = {}
             if written is not None and not written.done():
                 written.set_result(None)
+
+    def _note_again(self, changed: dict[str, bytes]) -> None:
+        self._changed = {**{key: value for key, value in changed.items() if key not in self._gone}, **self._changed}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -153,6 +154,23 @@ async def test_a_session_that_ends_with_its_stream_is_not_kept(replicas: tuple[R
 @pytest.mark.parametrize("session_id", ("", "nobody's", "../x", "\x00"))
 async def test_an_id_nobody_was_given_is_no_session(replicas: tuple[Replica, Replica], session_id: str) -> None:
     assert await replicas[0].sessions.recall(session_id) is None
+
+
+async def test_what_is_being_written_while_the_gateway_stops_is_written_with_its_last_words() -> None:
+    with redis_process() as redis:
+        replica = Replica(RedisStore(redis.url))
+        session = await replica.open()
+        session.set_log_level("error")
+        redis.freeze()
+        replica.sessions.adopted(session)
+        await asyncio.sleep(0)  # the writer begins
+        await replica.tasks.close()
+        redis.kill()  # what was on its way to it is lost
+        redis.start()
+        assert await replica.archive.flush()
+        again = await replica.archive.recall(session.id)
+        assert again is not None and again.log_level == "error"
+        await replica.stop()
 
 
 async def test_a_store_that_came_back_empty_does_not_end_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
