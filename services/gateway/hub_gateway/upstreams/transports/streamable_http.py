@@ -280,15 +280,17 @@ class StreamableHttp:
     async def _redirected(self, response: Response, method: str, head: bytes) -> bytes:
         """Move to the address that a 307 or 308 names and return the head spelled anew: the request has not run."""
         assert self._pool is not None
-        address = self._address.joined(response.header(b"location") or "")
+        # Of several that were under way each names the address that it was sent to, and one was the first to move.
+        first_line, _, rest = head.split(b"\r\n", 2)
+        asked = self._address._replace(target=first_line.split(b" ")[1].decode())
+        address = asked.joined(response.header(b"location") or "")
         if address.host != self._address.host or (self._address.tls and not address.tls):
             raise UpstreamDown(f"it redirects to {address.origin}; put that address into the config if it is right")
         if address.origin != self._address.origin:
             await self._pool.close()
             self._pool = Pool(address, self._limits)
-        old = f"POST {self._address.target} HTTP/1.1\r\nHost: {self._address.authority}\r\n".encode()
         self._address, self._heads = address, {}
-        return request_head("POST", address, head[len(old) :])
+        return request_head("POST", address, rest)
 
     # Streams of the handshake era
 

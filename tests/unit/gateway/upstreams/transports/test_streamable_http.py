@@ -432,6 +432,24 @@ async def test_a_redirect_is_followed_once_and_remembered(status: str) -> None:
         assert server.requests[1].body == ASK
 
 
+async def test_calls_that_are_redirected_at_the_same_time_are_each_made_as_they_were() -> None:
+    both = asyncio.Barrier(2)
+
+    async def play(request: Request, write: Write) -> bool:
+        if request.target == "/a/mcp":
+            await both.wait()
+            await write(answer(b"", "Location: mcp/", status="307 Temporary Redirect"))
+        else:
+            await write(answer(REPLY))
+        return True
+
+    async with scripted(play) as server, _Link(server.url.replace("/mcp", "/a/mcp")) as link:
+        await asyncio.gather(link.call(), link.call())
+        first, second, *moved = server.requests
+        assert [request.target for request in moved] == ["/a/mcp/", "/a/mcp/"]
+        assert [request.headers for request in moved] == [first.headers, second.headers]
+
+
 async def test_a_redirect_to_another_host_is_not_followed() -> None:
     moved = answer(b"", "Location: http://evil.example/mcp", status="307 Temporary Redirect")
     async with scripted(_play(moved)) as server, _Link(server.url, {"Authorization": "Bearer x"}) as link:
