@@ -131,6 +131,8 @@ class Homes:
             last = {_record(key, len(moves) - 1): key for key, moves in mine.items()}
             found = await self._store.get_many(SPACE, [*last, *(_record(key, len(mine[key])) for key in mine)])
             for record, key in last.items():
+                if self._known.get(key) != mine[key]:
+                    continue  # its session has ended meanwhile
                 if _record(key, len(mine[key])) in found or found.get(record, self._own_raw) != self._own_raw:
                     self._let_go(key)
                 elif record not in found:
