@@ -42,6 +42,7 @@ class _Call(Waiter):
     """When it ends though there are signs of life (2025-11-25 basic/lifecycle §Timeouts: a maximum in any case)."""
     expired: bool = False
     cancels_before: int = 0
+    """How often the task had been cancelled when the call began; who cancels it since then wants it cancelled."""
 
     def prolong(self) -> None:
         """Begin its time anew, but for the very end of it."""
@@ -53,7 +54,6 @@ class _Call(Waiter):
         """Interrupt the task; `request` turns the cancellation into UpstreamTimeout."""
         if self.task is not None and not self.expired:
             self.expired = True
-            self.cancels_before = self.task.cancelling()
             self.task.cancel()
 
 
@@ -171,6 +171,8 @@ class Connection:
             raise UpstreamDown(self.gone)
         deadline_s = float("inf") if timeout_s is None else self._loop.time() + timeout_s
         call = _Call(listener, progress_token_raw, deadline_s, task=asyncio.current_task(self._loop))
+        if call.task is not None:
+            call.cancels_before = call.task.cancelling()
         if timeout_s is not None:
             call.timeout_s, call.latest_s = timeout_s, deadline_s + (MOST_TIMES - 1) * timeout_s
         upstream_id = self._pending.add(call)

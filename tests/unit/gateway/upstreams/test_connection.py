@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -107,6 +108,16 @@ async def test_a_call_past_its_deadline_is_cancelled_upstream(link: Linked) -> N
         await link.call("slow", {"key": "late"}, timeout_s=0.3)
     assert text(await link.call("slow_state", {"key": "late", "state": "cancelled"})) == "cancelled"
     assert text(await link.call("echo", {"text": "still here"})) == "still here"
+
+
+async def test_a_call_that_is_cancelled_in_the_moment_of_its_deadline_is_cancelled(link: Linked) -> None:
+    task = asyncio.ensure_future(link.call("slow", {"key": "both"}, timeout_s=0.5))
+    await link.call("slow_state", {"key": "both", "state": "waiting"})
+    asyncio.get_running_loop().call_later(0.01, task.cancel)
+    time.sleep(0.6)  # noqa: ASYNC251 - so that both come due in one round of the loop, the cancellation first
+    await asyncio.wait((task,))
+    assert task.cancelled()
+    assert text(await link.call("slow_state", {"key": "both", "state": "cancelled"})) == "cancelled"
 
 
 async def test_a_late_answer_finds_nobody_and_harms_nobody(link: Linked) -> None:
