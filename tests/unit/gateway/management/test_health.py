@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -132,3 +133,29 @@ async def test_an_edit_that_could_be_read_and_not_applied_is_told(
         assert config["refusedAt"] is None
         await house.settled()
         assert house.gateway.republish.policy.mode == "auto", "what stood in the edit before is in force as well"
+
+
+async def test_calls_go_on_while_a_config_is_read(tmp_path: Path) -> None:
+    path, slow, edited = tmp_path / "mcp-servers.json", tmp_path / "slow", tmp_path / "edited"
+    os.mkfifo(slow)
+    edited.write_text(json.dumps({"mcpServers": {}, "views": {"edited": {}}}))
+    async with gateway({}, tmp_path, watch=True) as house:
+
+        async def writer() -> int | None:
+            try:
+                return os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+            except OSError:
+                return None  # nobody reads it yet
+
+        async def views() -> list[str]:
+            return list(house.gateway.current.named)
+
+        slow.replace(path)
+        opened = await until(writer, lambda found: found is not None, 20.0, "the config is being read")
+        assert opened is not None
+        edited.replace(path)
+        answer = await raw_http.send("GET", f"http://127.0.0.1:{house.gateway.port}/healthz", b"", {})
+        assert answer.status == 200
+        os.write(opened, b'{"mcpServers": {}}')
+        os.close(opened)
+        await until(views, lambda names: names == ["edited"], 20.0, "the edit after it is applied")
