@@ -53,27 +53,23 @@ class Refresh:
         self.faults: dict[EntryKind, str] = {}
 
     async def run(self, kinds: Iterable[EntryKind] = tuple(EntryKind)) -> None:
-        """List these kinds anew. While a refresh runs, another one joins it and the kinds are listed once more after.
+        """List these kinds anew. While a refresh runs, another one joins it and the kinds are listed once more after;
+        where the first one is cancelled, the other goes on with what is left.
 
         Raises:
             UpstreamDown: the connection is gone. What was listed until then stands.
             UpstreamUnauthorized: it refuses to show any list.
         """
-        self._wanted.update(kinds)
-        if self._running is not None:
+        own = set(kinds)
+        self._wanted |= own
+        while self._running is not None:
             await asyncio.shield(self._running)
-            return
+            if not own & self._wanted:
+                return
         self._running = asyncio.get_running_loop().create_future()
         try:
-            while self._wanted:
-                kind = next(kind for kind in EntryKind if kind in self._wanted)
-                self._wanted.discard(kind)
-                await self._list(kind)
-            if self._refused and all(kind in self._refused for kind in self._announced()):
-                fault = next(iter(self._refused.values()))
-                raise UpstreamUnauthorized(str(fault), fault.data)
+            await self._list_wanted()
         finally:
-            self._wanted.clear()
             self._running.set_result(None)
             self._running = None
 
@@ -87,6 +83,22 @@ class Refresh:
             if now_s >= max(listed.fresh_until_s, listed.at_s + least_s)
             and not tells_of(self._connection.capabilities, kind.capability)
         ]
+
+    async def _list_wanted(self) -> None:
+        while self._wanted:
+            kind = next(kind for kind in EntryKind if kind in self._wanted)
+            self._wanted.discard(kind)
+            try:
+                await self._list(kind)
+            except asyncio.CancelledError:
+                self._wanted.add(kind)
+                raise
+            except UpstreamError:
+                self._wanted.clear()
+                raise
+        if self._refused and all(kind in self._refused for kind in self._announced()):
+            fault = next(iter(self._refused.values()))
+            raise UpstreamUnauthorized(str(fault), fault.data)
 
     def _announced(self) -> list[EntryKind]:
         return [kind for kind in EntryKind if kind.capability in self._connection.capabilities]

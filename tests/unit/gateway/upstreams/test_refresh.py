@@ -105,6 +105,26 @@ async def test_an_unchanged_list_leaves_the_offering_as_it_is() -> None:
         assert refresh.offering is before
 
 
+async def test_a_refresh_goes_on_where_the_one_that_it_joined_is_cancelled() -> None:
+    listed: list[str] = []
+
+    def lists(method: str) -> bytes:
+        listed.append(method)
+        return b'"result":{"tools":[{"name":"v%d"}],"resources":[]}' % len(listed)
+
+    async with _server(lists) as server, linked(config(url=server.url)) as link:
+        refresh = Refresh(link.connection, Offering(), 10)
+        first = asyncio.ensure_future(refresh.run([EntryKind.TOOL, EntryKind.RESOURCE]))
+        await asyncio.sleep(0)
+        joined = asyncio.ensure_future(refresh.run([EntryKind.TOOL]))
+        await asyncio.sleep(0)
+        first.cancel()
+        await joined
+        assert first.cancelled()
+        assert listed[-2:] == ["tools/list", "resources/list"]
+        assert refresh.offering.tools == (b'{"name":"v%d"}' % (len(listed) - 1),)
+
+
 async def test_a_refresh_while_one_runs_joins_it_and_lists_once_more() -> None:
     count = 0
 
