@@ -27,13 +27,13 @@ def unknown(exposure: Exposure, supervisors: Mapping[str, Supervisor], name: str
     own_prefixes = catalog.own_prefixes or prefixes(sorted(supervisors))  # before anything is published there are none
     for upstream_name, own_prefix in own_prefixes.items():
         supervisor = supervisors.get(upstream_name)
-        fault = None if supervisor is None else _absence(supervisor, catalog)
-        if supervisor is None or fault is None:
+        if supervisor is None:
             continue
         chosen = supervisor.config.prefix if isinstance(supervisor.config, ServerConfig) else None
         if not name.startswith(tuple(prefix + DELIMITER for prefix in (own_prefix, chosen) if prefix)):
             continue
-        if _may_show(exposure.policy, upstream_name, name):
+        fault = _absence(supervisor, catalog)  # looked for among all entries, so not for every upstream
+        if fault is not None and _may_show(exposure.policy, upstream_name, name):
             return fault
     return UnknownEntry(text)
 
