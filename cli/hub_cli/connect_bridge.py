@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import NamedTuple
 
 import msgspec
 
@@ -31,6 +32,23 @@ class _Running(NamedTuple):
     call: Call
     task: asyncio.Task[None]
     session: Session | None
+
+
+class _Batch:
+    """The answers to one array, which go out together when the last of its requests has ended: one that was cancelled
+    has none."""
+
+    def __init__(self, stdout: Stdout) -> None:
+        self.answers: list[bytes] = []
+        self.open = 1
+        """Requests that have not ended, and the array itself while it is taken."""
+        self._stdout = stdout
+
+    def over(self) -> None:
+        """One of them has ended."""
+        self.open -= 1
+        if not self.open and self.answers:
+            self._stdout.write(b"[" + b",".join(self.answers) + b"]")
 
 
 class Bridge:
@@ -61,7 +79,7 @@ class Bridge:
             if codec.is_batch(line):
                 self._batch(line)
             else:
-                self._message(line, codec.decode(line), self._stdout.write)
+                self._message(line, codec.decode(line))
         except MalformedMessage as fault:
             self._stdout.write(fault.reply)
 
@@ -92,9 +110,9 @@ class Bridge:
         if self._session is not None:
             await self._session.settled()
 
-    def _message(self, line: bytes, message: Message, reply: Reply) -> None:
+    def _message(self, line: bytes, message: Message, batch: _Batch | None = None) -> None:
         if message.kind is Kind.REQUEST:
-            self._request(line, message, reply)
+            self._request(line, message, batch)
         elif message.method == "notifications/cancelled":
             self._cancelled(line, message)
         elif self._session is not None:
@@ -102,38 +120,44 @@ class Bridge:
         else:
             _log.info("%s is dropped: there is no session", message.method or "a response")
 
-    def _request(self, line: bytes, message: Message, reply: Reply) -> None:
+    def _request(self, line: bytes, message: Message, batch: _Batch | None) -> None:
+        reply: Reply = self._stdout.write if batch is None else batch.answers.append
         call = Call(line, message, self._stdout, reply)
         session = self._session
+        answer: Callable[[], Awaitable[None]] = partial(self._stateless.answer, call, message)
         if revision_of(message) is not None:
-            session, answered = None, self._stateless.answer(call, message)
+            session = None
         elif message.method == "initialize":
             session = Session(self._endpoint, self._stdout, self._limit_s, self._failed)
             if self._session is not None:
                 self._tasks.spawn(self._session.close(), "close")
-            self._session, answered = session, session.initialize(call)
+            self._session, answer = session, partial(session.initialize, call)
         elif session is not None:
-            answered = session.answer(call)
+            answer = partial(session.answer, call)
         elif message.method == "ping":
             # 2025-11-25 basic/lifecycle allows it before `initialize`, and HTTP has no session to send it in.
             reply(codec.result(call.id_raw, b"{}"))
             return
-        else:
-            answered = self._stateless.answer(call, message)
-        task = self._tasks.spawn(self._answered(call, answered), message.method)
+        if batch is not None:
+            batch.open += 1
+        task = self._tasks.spawn(self._answer(call, answer), message.method)
         self._running[call.key] = _Running(call, task, session)
+        task.add_done_callback(lambda _: self._over(call, batch))  # also of one that is cancelled before it begins
 
-    async def _answered(self, call: Call, answered: Coroutine[Any, Any, None]) -> None:
+    async def _answer(self, call: Call, answer: Callable[[], Awaitable[None]]) -> None:
         try:
-            await answered
+            await answer()
         except Exception:
             _log.exception("%s failed", call.method)
             call.fail(f"Internal error of mcp-hub connect in {call.method}")
-        finally:
-            call.ended.set()
-            running = self._running.get(call.key)
-            if running is not None and running.call is call:
-                del self._running[call.key]
+
+    def _over(self, call: Call, batch: _Batch | None) -> None:
+        call.ended.set()
+        running = self._running.get(call.key)
+        if running is not None and running.call is call:
+            del self._running[call.key]
+        if batch is not None:
+            batch.over()
 
     def _cancelled(self, line: bytes, message: Message) -> None:
         try:
@@ -153,25 +177,13 @@ class Bridge:
         """Several messages in one array, which 2025-03-26 has and later revisions have not."""
         if self._session is None or not self._session.batches:
             raise MalformedMessage(INVALID_REQUEST, "Invalid Request: the revision has no batches")
-        parts: list[bytes] = [own(raw) for raw in codec.decode_batch(line)]
-        decoded: list[tuple[bytes, Message]] = []
-        replies: list[bytes] = []
-        for part in parts:
+        batch = _Batch(self._stdout)
+        for part in [own(raw) for raw in codec.decode_batch(line)]:
             try:
-                decoded.append((part, codec.decode(part)))
+                self._message(part, codec.decode(part), batch)
             except MalformedMessage as fault:
-                replies.append(fault.reply)
-        wanted = len(replies) + sum(message.kind is Kind.REQUEST for _, message in decoded)
-
-        def reply(response: bytes) -> None:
-            replies.append(response)
-            if len(replies) == wanted:
-                self._stdout.write(b"[" + b",".join(replies) + b"]")
-
-        for part, message in decoded:
-            self._message(part, message, reply)
-        if replies and len(replies) == wanted and not any(message.kind is Kind.REQUEST for _, message in decoded):
-            self._stdout.write(b"[" + b",".join(replies) + b"]")
+                batch.answers.append(fault.reply)
+        batch.over()
 
     def _failed(self, reason: str) -> None:
         self.reason = reason

@@ -253,6 +253,18 @@ async def test_a_batch_of_an_old_client_is_answered_by_a_batch(client: StdioClie
     assert sorted(each["id"] for each in batch) == [1, 2, 3]
 
 
+async def test_a_batch_waits_for_no_call_that_was_cancelled(client: StdioClient) -> None:
+    await client.shake_hands("2025-03-26")
+    key = uuid.uuid4().hex
+    slow = {"jsonrpc": "2.0", "id": "slow", "method": "tools/call", "params": call("ev__slow", key=key)}
+    after = len(client.lines)
+    client.send_raw(json.dumps([slow, {"jsonrpc": "2.0", "id": 1, "method": "ping"}]).encode())
+    assert "result" in await client.ask("tools/call", call("ev__slow_state", key=key, state="waiting"))
+    client.send("notifications/cancelled", {"requestId": "slow"})
+    batch: Any = await client.until(lambda each: isinstance(each, list), after)
+    assert [each["id"] for each in batch] == [1]
+
+
 async def test_what_is_no_message_is_answered_with_an_error(client: StdioClient) -> None:
     client.send_raw(b"nonsense")
     assert (await client.until(lambda each: "error" in each))["error"]["code"] == -32700
