@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, NamedTuple
 
@@ -202,7 +202,7 @@ class TaskHandles:
             and (exchange.bound is None or supervisor.is_stdio)
             and supervisor.connection is not None
             and supervisor.connection.era is Era.HANDSHAKE
-            and "list" in (supervisor.connection.capabilities.get("tasks") or {})
+            and _lists_tasks(supervisor.connection.capabilities)
         ]
         pages = [_listed(response) for response in others]
         pages += await asyncio.gather(*(self._tasks_of(exchange, supervisor) for supervisor in able))
@@ -327,6 +327,11 @@ class TaskHandles:
             await self._store.put(MAKERS, _key(task), requestor.encode(), MAKERS_KEPT_S)
         except StoreUnavailable as fault:
             _log.debug("%s: whose a task is was not kept: %s", task[0], fault)
+
+
+def _lists_tasks(capabilities: Mapping[str, Any]) -> bool:
+    settings: object = capabilities.get("tasks")
+    return isinstance(settings, dict) and "list" in settings
 
 
 def _listed(response: Response) -> list[bytes]:

@@ -254,3 +254,19 @@ async def test_a_cursor_that_no_list_of_tasks_gave_is_refused(working: Working, 
         assert error["code"] == -32602
         assert "cursor" in error["message"]
         assert "result" in (await client.request("tasks/list", {"cursor": None})).json()
+
+
+async def test_a_server_that_declares_tasks_as_no_object_spoils_no_list(tmp_path: Path) -> None:
+    async with small_server(tool("work")) as server, small_server(tool("play")) as odd:
+        _serve(server)
+        odd.capabilities = {"tasks": True}
+
+        async def listed(_: Call) -> Answer:
+            return {"tasks": [TASK]}
+
+        server.handlers["tasks/list"] = listed
+        servers = {"a": {"url": server.url}, "odd": {"url": odd.url}}
+        async with gateway(servers, tmp_path) as house, raw_session(house.url) as client:
+            task_id = await Working(house, server).made(client)
+            answer = (await client.request("tasks/list")).json()
+    assert answer["result"]["tasks"] == [{**TASK, "taskId": task_id}]
