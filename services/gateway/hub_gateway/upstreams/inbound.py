@@ -90,10 +90,16 @@ class Inbound:
 
     def _receive_batch(self, body: bytes, upstream_id: int | None) -> bool:
         try:
-            answers = [self._take(codec.decode(part), upstream_id) for part in codec.decode_batch(body)]
-            return any(answers)
+            parts = codec.decode_batch(body)
         except codec.MalformedMessage as fault:
             return self._receive_malformed(body, upstream_id, fault)
+        answered = False
+        for part in map(own, parts):
+            try:
+                answered |= self._take(codec.decode(part), upstream_id)
+            except codec.MalformedMessage as fault:
+                answered |= self._receive_malformed(part, upstream_id, fault)
+        return answered
 
     def _receive_malformed(self, body: bytes, upstream_id: int | None, fault: codec.MalformedMessage) -> bool:
         """Mend what can be mended, else fail the call that the body answers: it would wait for its deadline."""

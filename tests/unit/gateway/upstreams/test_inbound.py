@@ -92,6 +92,16 @@ def test_every_message_of_a_batch_is_taken() -> None:
     assert waiter.reply == other.reply == Reply(b"{}")
 
 
+@pytest.mark.parametrize("odd", ("1", "[]", "[[1]]", '{"jsonrpc":"1.0","id":1,"result":{}}', '{"id":7}'))
+def test_what_is_no_message_in_a_batch_takes_no_other_with_it(odd: str) -> None:
+    peer, ear = _Peer(), _Ear()
+    (first, waiter), _ = peer.call(ear), peer.call(ear)
+    note, answer = _note("notifications/message").decode(), '{"jsonrpc":"2.0","id":1,"result":{}}'
+    assert peer.inbound.receive(f"[{note},{odd},{answer}]".encode(), first)
+    assert waiter.reply == Reply(b"{}")
+    assert [message.method for message in ear.relayed] == ["notifications/message"]
+
+
 def test_a_ping_is_answered_by_the_hub() -> None:
     peer = _Peer()
     peer.inbound.receive(_ask('"p1"', "ping"), None)
