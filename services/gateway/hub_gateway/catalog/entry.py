@@ -70,3 +70,8 @@ class Entry(msgspec.Struct, frozen=True, eq=False):
     """False for a tool that its server keeps for its apps: it is listed, and the client keeps it from the model."""
     place: int = 0
     """Where its server lists it among those of its kind, from 1."""
+
+    @property
+    def category_key(self) -> tuple[str, str]:
+        """What its category is known by: servers with the same definition may be mapped to different ones."""
+        return (self.upstream_name, self.digest)

@@ -43,7 +43,7 @@ UNCATEGORIZED = Category("other")
 
 
 class Exposure(msgspec.Struct, frozen=True):
-    """Everything that decides what can be seen. `categories` is keyed by an entry's digest and upstream."""
+    """Everything that decides what can be seen. `categories` has an entry's `category_key` for key."""
 
     catalog: Catalog
     verdicts: Verdicts = EVERYTHING
@@ -58,7 +58,7 @@ class Exposure(msgspec.Struct, frozen=True):
 
     def category(self, entry: Entry) -> Category:
         """The entry's category, `other` where none is known."""
-        return self.categories.get((entry.upstream_name, entry.digest), UNCATEGORIZED)
+        return self.categories.get(entry.category_key, UNCATEGORIZED)
 
 
 NOTHING_YET = Exposure(Catalog((), {}), settling=True)

@@ -73,7 +73,7 @@ def explain(
         relative = "autoEnableThreshold"  # which chose the mode, and what it shows
     by_switch = relative in switched
     path, place = (f"toolFiltering.{relative}", None) if by_switch else _placed(relative, view.name, places)
-    category = exposure.categories.get((entry.upstream_name, entry.digest))
+    category = exposure.categories.get(entry.category_key)
     return Explanation(
         entry=entry,
         allowed=rule.allows,

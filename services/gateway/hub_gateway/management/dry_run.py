@@ -101,10 +101,10 @@ async def _exposure(deps: Deps, before: Exposure, tried: Trial) -> Exposure:
     categories = before.categories
     if _mappings(of_document) != _mappings(deps.republish.policy.filtering):
         assigned = await deps.categorizer.categorize(catalog.entries, of_document)
-        categories = {_key(e): each.category for e, each in zip(catalog.entries, assigned, strict=True)}
+        categories = {e.category_key: each.category for e, each in zip(catalog.entries, assigned, strict=True)}
     verdicts = EVERYTHING
     if policy.in_force:
-        known = [categories[_key(e)].name if _key(e) in categories else "" for e in catalog.entries]
+        known = [each.name if (each := categories.get(e.category_key)) else "" for e in catalog.entries]
         asked = (catalog, policy.filtering, policy.mode, known if policy.needs_categories else [])
         verdicts = decided(catalog, await deps.filter.decide(*asked))
     most_used: Mapping[str, float] = {}
@@ -125,10 +125,6 @@ def _mappings(filtering: ToolFiltering) -> tuple[Any, Any]:
     """What gives categories beside the built-in ones."""
     chosen = filtering.category_filter or CategoryFilter(())
     return chosen.custom_mappings, chosen.category_overrides
-
-
-def _key(entry: Entry) -> tuple[str, str]:
-    return (entry.upstream_name, entry.digest)
 
 
 def _told(found: Difference, after: Exposure) -> dict[str, Any]:

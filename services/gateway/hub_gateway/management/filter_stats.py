@@ -56,7 +56,7 @@ async def counted(audience: Audience, tokens: ListTokens) -> Counts:
     exposure, at_start = audience.exposure, audience.view(audience.at_start)
     tools = [entry for entry in exposure.catalog.entries if entry.kind is EntryKind.TOOL]
     rules = per_rule(exposure)
-    known = [exposure.categories.get((tool.upstream_name, tool.digest)) for tool in tools]
+    known = [exposure.categories.get(tool.category_key) for tool in tools]
     return Counts(
         total=len(tools),
         exposed=sum(rule.kinds[EntryKind.TOOL] for rule in rules if rule.allows),

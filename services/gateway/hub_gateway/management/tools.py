@@ -53,7 +53,7 @@ def described(deps: Deps) -> list[dict[str, Any]]:
 
 def _tool(entry: Entry, supervisor: Supervisor | None, view: View, deps: Deps) -> dict[str, Any]:
     exposure = deps.current.exposure
-    category = exposure.categories.get((entry.upstream_name, entry.digest))
+    category = exposure.categories.get(entry.category_key)
     rule = exposure.verdicts.rule(entry)
     config = None if supervisor is None else supervisor.config
     return {

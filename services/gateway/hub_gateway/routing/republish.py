@@ -234,7 +234,8 @@ class Republish:
 
     async def _categorize(self, catalog: Catalog, policy: Policy) -> bool:
         """Learn the categories of entries that have none yet; True where something was learnt."""
-        unknown = [e for e in catalog.entries if _key(e) not in self._categories or _key(e) in self._unsettled]
+        known = self._categories.keys() - self._unsettled
+        unknown = [entry for entry in catalog.entries if entry.category_key not in known]
         was_unsettled, self._unsettled = bool(self._unsettled), set()  # what is added while the answer comes stays
         if not unknown:
             return False
@@ -243,15 +244,15 @@ class Republish:
         except SatelliteError as fault:
             level = logging.DEBUG if was_unsettled else logging.WARNING
             _log.log(level, "%s: %d entries keep the category they had", fault, len(unknown))
-            self._unsettled |= {_key(entry) for entry in unknown}
+            self._unsettled |= {entry.category_key for entry in unknown}
             return False
         if policy.filtering.category_filter != self._filtering.category_filter:
-            self._unsettled |= {_key(entry) for entry in unknown}  # by mappings that hold no more
+            self._unsettled |= {entry.category_key for entry in unknown}  # by mappings that hold no more
             return False
         for entry, each in zip(unknown, assigned, strict=True):
-            self._categories[_key(entry)] = each.category
+            self._categories[entry.category_key] = each.category
         if len(self._categories) > MAX_CATEGORIES:
-            offered = set(map(_key, catalog.entries))
+            offered = {entry.category_key for entry in catalog.entries}
             self._categories = {key: each for key, each in self._categories.items() if key in offered}
         refinable = [entry for entry, each in zip(unknown, assigned, strict=True) if each.refinable]
         if refinable:
@@ -262,7 +263,7 @@ class Republish:
         """Ask again for each entry the LLM has decided on; the lists follow without a restart."""
         left: dict[str, set[tuple[str, str]]] = {}
         for entry in entries:
-            left.setdefault(entry.digest, set()).add(_key(entry))
+            left.setdefault(entry.digest, set()).add(entry.category_key)
         try:
             async for digest in self._categorizer.refine(entries, policy.filtering):
                 # Two upstreams may have the same definition and different categories: which is whose, only the answer
@@ -282,7 +283,7 @@ class Republish:
         if not policy.in_force:
             return EVERYTHING
         categories = (
-            [self._categories[_key(e)].name if _key(e) in self._categories else "" for e in catalog.entries]
+            [each.name if (each := self._categories.get(e.category_key)) else "" for e in catalog.entries]
             if policy.needs_categories
             else []
         )
@@ -340,7 +341,3 @@ def _different(old: View, new: View, said: set[tuple[str, str]]) -> list[str]:
         shown = {(entry.upstream_name, entry.kind.capability) for entry in new.visible}
         words |= {capability for _, capability in said & shown}
     return sorted(words)
-
-
-def _key(entry: Entry) -> tuple[str, str]:
-    return (entry.upstream_name, entry.digest)

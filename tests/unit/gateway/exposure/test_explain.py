@@ -99,7 +99,7 @@ def _never() -> Any:
 
 def _undecided(dice: random.Random, menu: Menu) -> Exposure:
     found = menu.catalog
-    categories = {(e.upstream_name, e.digest): Category(dice.choice(CATEGORIES)) for e in found.entries}
+    categories = {e.category_key: Category(dice.choice(CATEGORIES)) for e in found.entries}
     return Exposure(found, EVERYTHING, categories, policy=effective(_filtering(dice), len(found.entries)))
 
 

@@ -127,7 +127,7 @@ async def test_keywords_are_found_and_sent_once(satellites: Satellites) -> None:
     client = Filter(f"unix:{satellites.directory}/filter", 5.0, [sent])
     found = _catalog()
     bare = Exposure(found)
-    keys = {(each.upstream_name, each.digest) for each in found.entries if each.local_name == "send"}
+    keys = {each.category_key for each in found.entries if each.local_name == "send"}
     worded = {key: Category("mail", keywords=("drop somebody a line",)) for key in keys}
     try:
         assert await _names(client, bare, "drop a line") == []
