@@ -22,7 +22,6 @@ from hub_gateway.management.bodies import answer, iso, read
 from hub_gateway.management.deps import Deps
 from hub_gateway.management.direct_calls import Named, NamedPrompt, NamedResource, NamedTool
 from hub_gateway.upstreams.supervisor import Supervisor
-from hub_gateway.upstreams.transports.http_sse import HttpSse
 
 CONNECTED = frozenset({"ready", "degraded"})
 
@@ -153,7 +152,7 @@ def transport_type(supervisor: Supervisor) -> str | None:
         return "stdio"
     connection = supervisor.connection
     if connection is not None:
-        return "sse" if isinstance(connection._transport, HttpSse) else "streamable-http"  # pyright: ignore[reportPrivateUsage]
+        return connection.transport_kind
     return "sse" if config.type == "sse" else "streamable-http"
 
 

@@ -116,6 +116,11 @@ class Connection:
         return self.agreement.instructions
 
     @property
+    def transport_kind(self) -> str:
+        """What the link speaks; see `Transport.kind`."""
+        return self._transport.kind
+
+    @property
     def has_session(self) -> bool:
         """Whether the upstream knows what is asked on this link as one conversation; see `Transport.has_session`."""
         return self.agreement.era is Era.HANDSHAKE and self._transport.has_session

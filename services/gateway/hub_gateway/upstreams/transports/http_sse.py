@@ -31,6 +31,7 @@ _RENEWALS = 2
 class HttpSse:
     """One SSE endpoint of an upstream. `headers` hold no Authorization where there is an `access`."""
 
+    kind = "sse"
     streams = False
     has_session = True
 

@@ -39,6 +39,7 @@ _STDERR_LINE_BYTES = 65_536
 class Stdio:
     """One child. `hidden` are texts (secrets of the config) that its last words, told to people, must not show."""
 
+    kind = "stdio"
     streams = False
     has_session = True
 

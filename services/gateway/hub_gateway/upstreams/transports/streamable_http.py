@@ -81,6 +81,7 @@ class StreamableHttp:
     """One endpoint of an upstream. `headers` are the configured ones; they win over none of the protocol's own, and
     hold no Authorization where there is an `access`."""
 
+    kind = "streamable-http"
     streams = True
 
     def __init__(

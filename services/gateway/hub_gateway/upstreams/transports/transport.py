@@ -80,6 +80,11 @@ class Transport(Protocol):
     """Moves messages to and from one upstream. `open` before anything else; whoever opens it closes it."""
 
     @property
+    def kind(self) -> str:
+        """Its name for people: stdio, streamable-http or sse."""
+        ...
+
+    @property
     def streams(self) -> bool:
         """Whether each request has a response stream of its own, which ends when `send` is cancelled."""
         ...
