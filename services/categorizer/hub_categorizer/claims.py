@@ -39,10 +39,12 @@ class Claims:
 
     async def release(self, keys: frozenset[str]) -> None:
         """Let go of what was taken, answered or not."""
-        self._held -= keys
-        if self._shared:
-            with suppress(StoreUnavailable):
-                await asyncio.gather(*(self._store.delete(SPACE, key) for key in keys))
+        try:
+            if self._shared:
+                with suppress(StoreUnavailable):
+                    await asyncio.gather(*(self._store.delete(SPACE, key) for key in keys))
+        finally:
+            self._held -= keys
 
     @property
     def _shared(self) -> bool:
@@ -54,7 +56,8 @@ class Claims:
         try:
             # Whoever waits asks this again and again: one question for all, and more only where something is free.
             standing = await self._store.get_many(SPACE, keys)
-            free = [key for key in keys if key not in standing]
+            # One of this process that it does not hold was left by a caller who went while it was made.
+            free = [key for key in keys if standing.get(key, self._name) == self._name]
             claiming = (self._store.claim(SPACE, key, self._name, self._ttl_s) for key in free)
             names = await asyncio.gather(*claiming)
         except StoreUnavailable:

@@ -101,6 +101,29 @@ async def test_what_a_replica_claimed_that_is_gone_is_asked_about_later(
         await each.close()
 
 
+async def test_what_a_caller_claimed_who_went_meanwhile_is_asked_about_by_the_next(
+    redis_url: str,  # noqa: F811 - the fixture
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store, key = open_store(redis_url, tmp_path), f"key-{tmp_path.name}"
+    claims = Claims(store, 30.0)
+
+    async def claimed_and_gone(*asked: Any) -> bytes:
+        await claim(*asked)
+        raise asyncio.CancelledError
+
+    claim = store.claim
+    monkeypatch.setattr(store, "claim", claimed_and_gone)
+    with pytest.raises(asyncio.CancelledError):
+        await claims.take([key])
+    monkeypatch.undo()
+    assert await claims.take([key]) == {key}
+    await claims.release(frozenset({key}))
+    assert await store.get(SPACE, key) is None
+    await store.close()
+
+
 async def test_two_callers_of_one_replica_ask_once_between_them(store: Store) -> None:
     claims = Claims(store, 30.0)
     mine = await claims.take(["a", "b", "a"])
