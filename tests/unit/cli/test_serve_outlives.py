@@ -91,7 +91,8 @@ def test_an_encoding_without_the_marks(tmp_path: Path) -> None:
 
 
 def test_the_end_of_the_terminal_asks_it_to_stop(tmp_path: Path) -> None:
-    with hub(tmp_path) as running:
+    # The tests themselves may run under nohup.
+    with hub(tmp_path, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL)) as running:
         until_said(running.stdout, "serves")
         assert asked_to_stop(running, signal.SIGHUP) == 0
     assert not list((tmp_path / "scratch").iterdir()), "its sockets are gone with it"
