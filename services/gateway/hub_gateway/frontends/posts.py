@@ -15,11 +15,12 @@ from typing import Any, ClassVar
 
 import msgspec
 from starlette.types import Message
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from hub_common.tasks import Tasks, Workers
 from hub_gateway.backlog import LONG_BYTES, backlog
 from hub_gateway.frontends.flow import Flow
+from hub_gateway.frontends.parsed import Parsed
 from hub_gateway.intake import Intake
 from hub_gateway.outgoing import JOINED_BYTES, Outgoing
 from hub_gateway.turns import TURNS_BYTES
@@ -158,7 +159,7 @@ def _json_head(size: int) -> bytes:
     return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % size
 
 
-class Link(HttpToolsProtocol):
+class Link(Parsed):
     """One client socket. uvicorn makes it; the application it serves is `App`."""
 
     workers: ClassVar[Workers[Post]]
@@ -169,8 +170,6 @@ class Link(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._parsing = False
-        """Whether a request that goes uvicorn's way has begun and not ended."""
         self._parts: list[bytes] = []
         self._missing = 0
         """Bytes of a POST's body that are still to come; the others are in the parts."""
@@ -248,12 +247,16 @@ class Link(HttpToolsProtocol):
             else:
                 self._read_on(data)
         elif self._parsing or self._answering is not None or not self._begin(data):
-            self.outgoing.flush()  # uvicorn may write, or close
-            super().data_received(data)
+            self.parse(data)
+
+    def parse(self, data: bytes) -> None:
+        """Leave to uvicorn what is."""
+        self.outgoing.flush()  # it may write, or close
+        super().parse(data)
 
     def on_message_begin(self) -> None:
         """Begin a request that goes uvicorn's way."""
-        self._parsing, self._body_bytes = True, 0
+        self._body_bytes = 0
         super().on_message_begin()
 
     def on_body(self, body: bytes) -> None:
@@ -265,7 +268,6 @@ class Link(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End such a request."""
-        self._parsing = False
         if self._intake is not None:
             self._intake.is_whole()
         super().on_message_complete()
@@ -374,16 +376,17 @@ class Link(HttpToolsProtocol):
             self._intake.is_whole()
         self.workers.give(post)
         if len(data) > missing:
-            self.outgoing.flush()
-            super().data_received(data[missing:])
+            self.parse(data[missing:])
+
+    @property
+    def is_busy(self) -> bool:
+        return self._answering is not None or super().is_busy
 
     def _reap(self) -> None:
         """Close a socket that is idle for too long. One timer per socket and not per request: most requests come long
         before it would ring."""
-        cycle: Any = self.cycle
-        busy = self._answering is not None or (cycle is not None and not cycle.response_complete)
         now_s = self.loop.time()
-        left_s = self.timeout_keep_alive if busy else self._idle_since_s + self.timeout_keep_alive - now_s
+        left_s = self.timeout_keep_alive if self.is_busy else self._idle_since_s + self.timeout_keep_alive - now_s
         unread_bytes, before_bytes = self.transport.get_write_buffer_size(), self._reaped_bytes
         self._reaped_bytes = unread_bytes
         if left_s <= 0 and unread_bytes and unread_bytes != before_bytes:

@@ -27,6 +27,8 @@ _NEVER_TWICE = _ONCE | {b"date"}
 """A line of these is not remembered; a head with a date is, since many come within its second."""
 _DIGITS = 12
 
+_UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
+
 _known: dict[bytes, tuple[bytes, bytes]] = {}
 
 
@@ -91,6 +93,17 @@ def keeps(fields: Fields) -> bool | None:
     if said is None or said == b"keep-alive":
         return True
     return {b"close": False, b"keep-alive": True}.get(said.lower())
+
+
+def without_upgrade(data: bytes) -> bytes:
+    """What begins with the head of a request, or goes on with one, without the wish to speak another protocol.
+
+    A server may ignore it (RFC 9110 §7.8), but llhttp does not: it takes the body for that protocol's. Java's client
+    offers HTTP/2 with every request.
+    """
+    head, end, rest = data.partition(b"\r\n\r\n")
+    without, found = _UPGRADE.subn(b"", head)
+    return without + end + rest if found else data
 
 
 def _read(line: bytes) -> tuple[bytes, bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import socket
@@ -15,12 +16,15 @@ import pytest
 import uvicorn
 
 from hub_common.tasks import Tasks
+from hub_gateway.frontends.parsed import HEAD_LIMIT_BYTES
 from hub_gateway.frontends.posts import Answered, Link, Post, link
 from tests.support.waiting import until
 from tests.unit.gateway.frontends.conftest import Front
 
 pytestmark = pytest.mark.anyio
 TIMEOUT_S = 10.0
+UPGRADE = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAA\r\n"
+"""As Java's client sends it with every request, until it knows better."""
 
 
 class Socket:
@@ -63,7 +67,10 @@ class Socket:
     async def ended(self) -> bool:
         """Whether the gateway closes the socket."""
         async with asyncio.timeout(TIMEOUT_S):
-            return await self._reader.read(1) == b""
+            try:
+                return await self._reader.read(1) == b""
+            except ConnectionError:
+                return True
 
 
 @asynccontextmanager
@@ -108,12 +115,14 @@ async def test_one_socket_carries_requests_of_every_shape(front: Front) -> None:
                 client.ping(2),
                 client.ping(3, extra="X-Twice: a\r\nX-Twice: b\r\n"),
                 client.ping(4, extra="Connection: keep-alive\r\n"),
+                client.ping(5, extra=UPGRADE),
+                client.ping(6, extra=UPGRADE.lower(), chunked=True),
             )
         ):
             await client.write(request)
             assert await client.answer() == (200, number)
-        await client.write(client.ping(5, extra="Connection: close\r\n"))
-        assert await client.answer() == (200, 5)
+        await client.write(client.ping(7, extra="Connection: close\r\n"))
+        assert await client.answer() == (200, 7)
         assert await client.ended()
 
 
@@ -127,13 +136,47 @@ async def test_a_head_that_can_be_read_in_two_ways_is_refused(front: Front, extr
         assert await client.ended()
 
 
+async def test_what_follows_a_body_is_no_header(front: Front) -> None:
+    async with connected(front) as client:
+        request = client.ping(1, chunked=True)
+        naming = next(line for line in request.split(b"\r\n") if line.startswith(b"Mcp-Session-Id"))
+        await client.write(request.replace(naming + b"\r\n", b"").removesuffix(b"\r\n") + naming + b"\r\n\r\n")
+        assert (await client.answer())[0] == 400, "the session is not named before the body"
+        await client.write(client.ping(2))
+        assert await client.answer() == (200, 2)
+
+
+async def test_a_head_without_an_end_is_not_read_on(front: Front) -> None:
+    long = b"x" * 1_000
+    for begun, more in (
+        (b"GET /mcp HTTP/1.1\r\n", b"X: " + long + b"\r\n"),
+        (b"GET /mcp HTTP/1.1\r\nX: ", long),
+        (b"GET /", long),
+    ):
+        async with connected(front) as client:
+            await client.write(client.ping(1))
+            assert await client.answer() == (200, 1)
+            await client.write(begun, *[more] * ((HEAD_LIMIT_BYTES - len(begun)) // len(more) + 1))
+            assert (await client.answer())[0] == 431
+            assert await client.ended()
+
+
+async def test_trailers_without_an_end_are_not_read_on(front: Front) -> None:
+    async with connected(front) as client:
+        trailer = b"X: " + b"x" * 1_000 + b"\r\n"
+        request = client.ping(1, chunked=True).removesuffix(b"\r\n")
+        with contextlib.suppress(ConnectionError):
+            await client.write(request, *[trailer] * (8 * HEAD_LIMIT_BYTES // len(trailer)))
+        assert await client.ended()
+
+
+async def no_app(_scope: object, _receive: object, _send: object) -> None:
+    raise AssertionError("every request here is an ordinary POST")
+
+
 @asynccontextmanager
 async def served(answered: Answered) -> AsyncGenerator[tuple[uvicorn.Server, int]]:
     """Something else that answers POSTs, and its port."""
-
-    async def no_app(_scope: object, _receive: object, _send: object) -> None:
-        raise AssertionError("every request here is an ordinary POST")
-
     tasks = Tasks("posts")
     config = uvicorn.Config(no_app, http=link(answered, 1_000, tasks), lifespan="off", log_config=None)
     server = uvicorn.Server(config)
