@@ -260,10 +260,11 @@ class Link(Parsed):
         super().on_message_begin()
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of its body."""
-        self._body_bytes += len(body)
-        if self._body_bytes > LONG_BYTES:
-            self._take_room(self._body_bytes)
+        """Take a part of its body. Of one that is answered already nobody keeps anything."""
+        if not self.cycle.response_complete:
+            self._body_bytes += len(body)
+            if self._body_bytes > LONG_BYTES:
+                self._take_room(self._body_bytes)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -311,7 +312,7 @@ class Link(Parsed):
     def on_response_complete(self) -> None:
         """A request that went uvicorn's way is answered."""
         self._idle_since_s = self.loop.time()
-        if self._intake is not None and self._answering is None and not self._parsing:
+        if self._intake is not None and not self.is_busy:  # else another is behind it
             self._intake.gone_on()
         super().on_response_complete()
 

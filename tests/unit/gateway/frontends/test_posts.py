@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import logging
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -14,8 +15,10 @@ from urllib.parse import urlsplit
 
 import pytest
 import uvicorn
+from starlette.types import ASGIApp, Receive, Send
 
 from hub_common.tasks import Tasks
+from hub_gateway.backlog import LONG_BYTES, backlog
 from hub_gateway.frontends.parsed import HEAD_LIMIT_BYTES
 from hub_gateway.frontends.posts import Answered, Link, Post, link
 from tests.support.waiting import until
@@ -146,6 +149,15 @@ async def test_what_follows_a_body_is_no_header(front: Front) -> None:
         assert await client.answer() == (200, 2)
 
 
+async def test_a_body_that_is_longer_than_it_says_ends_its_socket(
+    front: Front, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with connected(front) as client:
+        await client.write(client.ping(1) + b"}")
+        assert (await client.answer())[0] in (200, 400)
+    assert not [each for each in caplog.records if each.levelno >= logging.ERROR]
+
+
 async def test_a_head_without_an_end_is_not_read_on(front: Front) -> None:
     long = b"x" * 1_000
     for begun, more in (
@@ -175,10 +187,10 @@ async def no_app(_scope: object, _receive: object, _send: object) -> None:
 
 
 @asynccontextmanager
-async def served(answered: Answered) -> AsyncGenerator[tuple[uvicorn.Server, int]]:
+async def served(answered: Answered, app: ASGIApp = no_app) -> AsyncGenerator[tuple[uvicorn.Server, int]]:
     """Something else that answers POSTs, and its port."""
     tasks = Tasks("posts")
-    config = uvicorn.Config(no_app, http=link(answered, 1_000, tasks), lifespan="off", log_config=None)
+    config = uvicorn.Config(app, http=link(answered, 1_000, tasks), lifespan="off", log_config=None)
     server = uvicorn.Server(config)
     listening = socket.create_server(("127.0.0.1", 0))
     serving = asyncio.create_task(server.serve(sockets=[listening]))
@@ -213,6 +225,35 @@ async def test_an_answer_that_breaks_off_does_not_pass_for_whole(caplog: pytest.
                 assert await reader.read() == expected
             writer.close()
     assert len(caplog.records) == 2
+
+
+async def test_what_comes_of_a_body_after_its_answer_takes_no_room() -> None:
+    async def answered(_: Post) -> None:
+        raise AssertionError("it is no ordinary POST")
+
+    async def refusing(_scope: object, receive: Receive, send: Send) -> None:
+        size = 0
+        while size <= 2 * LONG_BYTES:
+            size += len((await receive())["body"])
+        await send({"type": "http.response.start", "status": 413, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def held() -> int:
+        return backlog.held_bytes
+
+    part = LONG_BYTES // 4
+    chunk = b"%x\r\n%b\r\n" % (part, b"x" * part)
+    async with served(answered, refusing) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + 12 * chunk)
+        async with asyncio.timeout(TIMEOUT_S):
+            assert (await reader.readuntil(b"\r\n\r\n")).split()[1] == b"413"
+        await until(held, lambda held_bytes: not held_bytes, TIMEOUT_S, "the room is given back")
+        writer.write(12 * chunk)
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        await until(held, lambda held_bytes: not held_bytes, TIMEOUT_S, "none is taken anew")
+        writer.close()
 
 
 async def test_a_body_that_never_comes_keeps_no_server_from_its_end() -> None:
