@@ -15,6 +15,7 @@ from hub_gateway.wire.revisions import HANDSHAKE_REVISIONS
 SESSION_ID = names.SESSION_ID.encode()
 
 _REVISION = names.PROTOCOL_VERSION.encode()
+_STREAM_RANGES = (b"text/event-stream", b"text/*", b"*/*")
 _MIRRORS = frozenset({_REVISION, names.METHOD.encode(), names.NAME.encode()})
 _PARAM_PREFIX = names.PARAM_PREFIX.encode()
 
@@ -67,7 +68,7 @@ def read_asked(headers: Headers, guard: Guard | None = None, contradicted: tuple
         stateless = False  # says twice that it belongs to a session
     elif not in_session and revision and revision not in HANDSHAKE_REVISIONS:
         stateless = True
-    accept, traceparent = headers.get(b"accept", b"*/*"), headers.get(b"traceparent")
+    accept, traceparent = headers.get(b"accept", b"*/*").lower(), headers.get(b"traceparent")
     name_raw = headers.get(b"mcp-name")
     plain = name_raw is not None and name_raw.isascii() and name_raw[:1] != b"="
     return Asked(
@@ -76,7 +77,7 @@ def read_asked(headers: Headers, guard: Guard | None = None, contradicted: tuple
         revision=revision,
         stateless=stateless,
         revision_fits_session=not revision or revision in HANDSHAKE_REVISIONS,
-        streams=b"text/event-stream" in accept or b"*/*" in accept,
+        streams=any(each in accept for each in _STREAM_RANGES),
         traceparent=traceparent.decode("latin-1") if traceparent else None,
         method=headers.get(b"mcp-method", b"").decode("latin-1").strip(),
         name_raw=name_raw,

@@ -120,5 +120,10 @@ async def send_body(
 
 
 def headers_of(scope: Scope) -> Headers:
-    """The request's headers by lower-case name; of a repeated one the last."""
-    return dict(scope["headers"])
+    """The request's headers by lower-case name; of a repeated one the last, but of `Accept`, a list that may stand in
+    several lines (RFC 9110 §5.3), all."""
+    lines: list[tuple[bytes, bytes]] = scope["headers"]
+    fields = dict(lines)
+    if len(fields) < len(lines) and b"accept" in fields:
+        fields[b"accept"] = b", ".join(value for name, value in lines if name == b"accept")
+    return fields

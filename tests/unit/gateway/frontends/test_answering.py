@@ -52,6 +52,14 @@ async def test_a_client_that_takes_no_streams_gets_the_answer_alone(front: Front
     assert answer.json()["result"]["content"][0]["text"] == "done"
 
 
+@pytest.mark.parametrize("accepted", ("Text/Event-Stream", "application/json, text/*", "*/*;q=0.1"))
+async def test_a_client_says_in_its_own_way_that_it_takes_streams(front: Front, accepted: str) -> None:
+    client = await front.session()
+    front.release.set()
+    answer = await _in(front, client, call_of("a__steps", _meta={"progressToken": 1}), Accept=accepted)
+    assert answer.headers["content-type"] == "text/event-stream"
+
+
 async def test_a_stream_that_was_lost_is_taken_up_after_the_last_event(front: Front) -> None:
     client = await front.session()
     last, heard = await lost_call(front, client)

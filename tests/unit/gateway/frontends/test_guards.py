@@ -126,3 +126,8 @@ async def test_a_client_that_goes_before_the_end_is_no_body(chunks: list[bytes])
 
 def test_of_a_repeated_header_the_last_counts() -> None:
     assert headers_of({"headers": [(b"a", b"1"), (b"b", b"2"), (b"a", b"3")]}) == {b"a": b"3", b"b": b"2"}
+
+
+def test_a_list_may_stand_in_several_headers() -> None:
+    lines = [(b"accept", b"text/event-stream"), (b"a", b"1"), (b"accept", b"application/json")]
+    assert headers_of({"headers": lines}) == {b"accept": b"text/event-stream, application/json", b"a": b"1"}
