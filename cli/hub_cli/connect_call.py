@@ -11,6 +11,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+import msgspec
+
 from hub_cli.connect_stdio import Stdout
 from hub_gateway.errors import HubError
 from hub_gateway.wire import codec
@@ -44,7 +46,8 @@ _FIRST_PAUSE_S = 0.1
 _MAX_PAUSE_S = 1.0
 
 Key = tuple[bool, object]
-"""An id as something to compare: `1` and `"1"` differ, two spellings of one string do not."""
+"""An id as something to compare: `1` and `"1"` differ, two spellings of one string do not. A number beyond all bounds
+is only itself."""
 
 Reply = Callable[[bytes], None]
 """Takes a response on its way to the client."""
@@ -60,7 +63,10 @@ class MayHaveRun(Exception):
 
 def key_of(id_raw: bytes) -> Key:
     """The id to compare with others."""
-    value = codec.plain(codec.whole_letters(id_raw))
+    try:
+        value = codec.plain(codec.whole_letters(id_raw))
+    except msgspec.MsgspecError:
+        return False, id_raw
     return isinstance(value, str), value
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import shutil
 import signal
@@ -273,6 +274,13 @@ async def test_what_is_no_message_is_answered_with_an_error(client: StdioClient)
     assert (await client.ask("tools/list", {"_meta": {"io.modelcontextprotocol/protocolVersion": 5}}, 3))["error"]
     await client.shake_hands()
     assert (await client.ask("tools/list", client_id=4))["result"]["tools"]
+
+
+async def test_an_id_that_no_number_can_hold_is_answered_and_takes_nothing_else_along(client: StdioClient) -> None:
+    await client.shake_hands()
+    client.send_raw(b"\n".join(b'{"jsonrpc":"2.0","id":%b,"method":"ping"}' % each for each in (b"1e999", b"7")))
+    for sent in (math.inf, 7):
+        assert (await client.until(lambda each, sent=sent: each.get("id") == sent))["result"] == {}
 
 
 # How it ends
