@@ -15,7 +15,8 @@ from hub_gateway.wire.headers import PARAM_PREFIX, decode_value, encode_value
 ANNOTATION = "x-mcp-header"
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_DECIMAL = re.compile(r"-?\d+(\.0+)?")
+_DECIMAL = re.compile(r"-?[0-9]{1,400}(\.0+)?")
+"""Longer ones are the same only to the letter: Python reads no number of thousands of digits."""
 _TYPES = ("string", "integer", "boolean")
 _DATA = frozenset({"default", "examples", "const", "enum"})
 """Keywords whose values are data and hold no schema."""

@@ -82,6 +82,11 @@ def test_values_are_encoded_and_understood_again(value: object, header: str) -> 
     assert mismatch(WANTED, {"a": value}, {"mcp-param-a": header}) is None
 
 
+def test_a_number_of_thousands_of_digits_is_another_one() -> None:
+    assert "does not match" in (mismatch(WANTED, {"a": 42}, {"mcp-param-a": "9" * 5_000}) or "")
+    assert mismatch(WANTED, {"a": 10**4_000}, {"mcp-param-a": "1" + "0" * 4_000}) is None
+
+
 @pytest.mark.parametrize("value", (None, [1], {"b": 1}))
 def test_what_is_no_primitive_has_no_header(value: object) -> None:
     assert mirrored(WANTED, {"a": value}) == []
