@@ -56,8 +56,9 @@ class _Secrets:
         if value in self._forms:
             return
         forms = {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], repr(value)[1:-1]}
-        forms |= {quote(value), quote(value, safe="")}
-        forms.add(value.encode(errors="replace").decode("latin-1"))  # as a header is read by whoever repeats it
+        encoded = value.encode(errors="replace")  # what the environment holds need not be text
+        forms |= {quote(encoded), quote(encoded, safe="")}
+        forms.add(encoded.decode("latin-1"))  # as a header is read by whoever repeats it
         self._forms[value] = forms
         self._compile()
 
@@ -127,7 +128,7 @@ class _ConsoleLines(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", datefmt="%H:%M:%S")
 
     def format(self, record: logging.LogRecord) -> str:
-        return _secrets.redact(super().format(record)).translate(_CONTROL)
+        return _encodable(_secrets.redact(super().format(record)).translate(_CONTROL))
 
 
 class _JsonLines(logging.Formatter):
@@ -144,4 +145,9 @@ class _JsonLines(logging.Formatter):
             line["trace_id"] = trace.format_trace_id(span.trace_id)
         if record.exc_info:
             line["exception"] = _secrets.redact(self.formatException(record.exc_info))
-        return msgspec.json.encode(line).decode()
+        return msgspec.json.encode({name: _encodable(text) for name, text in line.items()}).decode()
+
+
+def _encodable(text: str) -> str:
+    """The text, where it has half a surrogate pair with an escape for it: names of files may hold any byte."""
+    return text.encode(errors="backslashreplace").decode()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -75,6 +76,17 @@ def test_secrets_do_not_appear_in_any_form(capsys: pytest.CaptureFixture[str], s
     assert output.count("[redacted]") >= 8
     tail = secret[-4:]
     assert tail not in output
+
+
+@pytest.mark.parametrize("style", ["console", "json"])
+def test_what_is_no_text_is_logged_and_redacted_too(capsys: pytest.CaptureFixture[str], style: str) -> None:
+    logs.configure("info", "json" if style == "json" else "console")
+    secret = os.fsdecode(b"secret\xff5")
+    logs.add_secret(secret)
+    log.info("%s in a file named %s", secret, os.fsdecode(b"caf\xe9"))
+    output = capsys.readouterr().err
+    assert "[redacted] in a file named caf" in output
+    assert "udce9" in output
 
 
 def test_the_longer_of_two_secrets_goes_first() -> None:

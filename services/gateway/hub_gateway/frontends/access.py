@@ -42,8 +42,8 @@ class Lock(NamedTuple):
 
 
 def lock(tokens: tuple[str, ...]) -> Lock:
-    """Make a lock of tokens, which are not kept."""
-    return Lock(tuple(_digest(token.encode()) for token in tokens))
+    """Make a lock of tokens, which are not kept. They may be any bytes of the environment (`os.fsdecode`)."""
+    return Lock(tuple(_digest(token.encode(errors="surrogateescape")) for token in tokens))
 
 
 def is_shut(before: Lock | None, now: Lock | None) -> bool:
