@@ -45,9 +45,13 @@ def members(object_raw: bytes | Raw) -> Members:
     """Cut an object into its members. An absent object has none.
 
     Raises:
-        msgspec.MsgspecError: the bytes are no JSON object.
+        msgspec.MsgspecError: the bytes are no JSON object, or nested too deeply for whoever asks: the deeper in the
+            program, the less nesting is left, so that a message can have been read and a part of it cannot.
     """
-    return _members.decode(object_raw) if len(object_raw) else {}
+    try:
+        return _members.decode(object_raw) if len(object_raw) else {}
+    except RecursionError as fault:
+        raise msgspec.DecodeError(f"nested too deeply: {fault}") from fault
 
 
 def items(array_raw: bytes | Raw) -> list[Raw]:

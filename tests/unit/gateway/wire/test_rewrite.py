@@ -77,7 +77,7 @@ def test_nothing_is_no_text_and_no_members() -> None:
     assert rewrite.members(Raw(b"")) == {}
 
 
-@pytest.mark.parametrize("raw", (b"[]", b"1", b"null", b'"x"', b"{"))
+@pytest.mark.parametrize("raw", (b"[]", b"1", b"null", b'"x"', b"{", b'{"a":%b%b}' % (b"[" * 2_000, b"]" * 2_000)))
 def test_what_is_no_object_has_no_members(raw: bytes) -> None:
     with pytest.raises(msgspec.MsgspecError):
         rewrite.members(raw)
