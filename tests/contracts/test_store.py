@@ -230,6 +230,30 @@ async def test_a_frozen_redis_costs_one_deadline_and_then_nothing(space: str, tm
         await store.close()
 
 
+async def test_a_redis_that_refuses_writes_is_still_read(
+    space: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with redis_process() as server:
+        store = open_store(server.url, tmp_path)
+        await store.put(space, "k", b"1")
+        server.ask("config", "set", "maxmemory", "1")
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable, match="maxmemory"):
+                await store.put(space, "k", b"secret")
+            assert not store.status().healthy
+            assert await store.get(space, "k") == b"1"
+            assert store.status().back_for_s < BOUND_S, "what it refused it does not hold"
+        assert len(caplog.records) == 1
+        with pytest.raises(StoreUnavailable):
+            await store.claim(space, "of-a-session", b"secret")
+        for told in (caplog.text, store.status().reason or ""):
+            assert "secret" not in told
+            assert space not in told, "not even a key, which may be the id of a session"
+        server.ask("config", "set", "maxmemory", "0")
+        await store.put(space, "k", b"2")
+        await store.close()
+
+
 async def test_redis_over_a_unix_socket(space: str, tmp_path: Path) -> None:
     with redis_process() as server:
         store = open_store(server.unix_url, tmp_path)

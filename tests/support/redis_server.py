@@ -23,13 +23,13 @@ class RedisProcess:
     """One `redis-server` on a loopback port of its own, which it keeps over restarts; it puts nothing on disk."""
 
     def __init__(self) -> None:
-        self._port = _free_port()
+        self.port = _free_port()
         self._directory = tempfile.TemporaryDirectory(prefix="hub-redis-")
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self._port}/0"
+        return f"redis://127.0.0.1:{self.port}/0"
 
     @property
     def unix_url(self) -> str:
@@ -41,10 +41,18 @@ class RedisProcess:
 
     def start(self) -> None:
         """Start and return once Redis says that it takes connections."""
-        options = ["--port", str(self._port), "--bind", "127.0.0.1", "--unixsocket", str(self._socket)]
+        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", str(self._socket)]
         options += ["--save", "", "--appendonly", "no", "--dir", self._directory.name]
         self._process = subprocess.Popen(["redis-server", *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self._wait_until_ready(self._process)
+
+    def ask(self, *words: str) -> None:
+        """Give Redis a command that it says OK to."""
+        lines = (f"${len(word)}\r\n{word}\r\n" for word in words)
+        with socket.create_connection(("127.0.0.1", self.port), READY_TIMEOUT_S) as asking:
+            asking.sendall(f"*{len(words)}\r\n{''.join(lines)}".encode())
+            answer = asking.recv(1_024)
+        assert answer.startswith(b"+OK"), answer
 
     def freeze(self) -> None:
         """Stop answering without closing anything, as a hung server does."""

@@ -20,6 +20,10 @@ Kind = Literal["redis", "embedded"]
 BREAK_S = 1.0
 """After a failure nobody waits for the store again for this long."""
 
+REFUSES_S = 60.0
+"""How long after a refusal the next one of that kind is nothing new for the log."""
+
+_KIND_CHARS = 24
 _SPACE = re.compile(r"[a-z0-9_-]{1,64}")
 _log = logging.getLogger(__name__)
 
@@ -95,11 +99,16 @@ class Availability:
         faults: tuple[type[Exception], ...],
         clock: Callable[[], float] = time.monotonic,
         what: str = "store",
+        refusals: tuple[type[Exception], ...] = (),
     ) -> None:
-        """`what` is what the log calls it."""
+        """`what` is what the log calls it. `refusals` are those of the faults that are its answer to one question, such
+        as a write to a disk that is full: others are asked all the same."""
         self._what = what
         self._kind: Kind = kind
         self._faults = faults
+        self._refusals = refusals
+        self._refused = ("", float("-inf"))
+        """What the last refusal began with, and when it was."""
         self._breaker = Breaker(1, BREAK_S, clock)
         self._clock = clock
         self._reason: str | None = "not asked yet"
@@ -117,6 +126,10 @@ class Availability:
             raise StoreUnavailable(self._reason)
         try:
             yield
+        except self._refusals as fault:
+            self._answered()
+            self._note_refusal(str(fault))
+            raise StoreUnavailable(self._reason) from fault
         except self._faults as fault:
             self._breaker.failure()
             self._reason = str(fault) or (
@@ -126,12 +139,22 @@ class Availability:
                 _log.warning("the %s %s is away: %s", self._kind, self._what, self._reason)
             self._was_away = True
             raise StoreUnavailable(self._reason) from fault
+        self._answered()
+
+    def _answered(self) -> None:
         self._breaker.success()
         self._reason = None
         if self._was_away:
             _log.info("the %s %s is back", self._kind, self._what)
             self._back_at_s = self._clock()
         self._was_away = False
+
+    def _note_refusal(self, reason: str) -> None:
+        self._reason, now_s = reason, self._clock()
+        self._back_at_s = now_s  # what it refused it does not hold
+        (kind, at_s), self._refused = self._refused, (reason[:_KIND_CHARS], now_s)
+        if kind != reason[:_KIND_CHARS] or now_s - at_s > REFUSES_S:
+            _log.warning("the %s %s refuses: %s", self._kind, self._what, reason)
 
 
 def check_space(space: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from hub_common.logs import add_secret
 from hub_common.store import Availability, Kind, StoreStatus, check_space, check_ttl
@@ -50,7 +50,8 @@ class RedisStore:
             raise ValueError("no URL of a Redis (redis://, rediss:// or unix://)") from None
         add_secret(pool.connection_kwargs.get("password") or "")
         self._redis: Any = redis.Redis.from_pool(pool)
-        self._availability = Availability("redis", (RedisError, OSError, TimeoutError))
+        faults = (RedisError, OSError, TimeoutError)
+        self._availability = Availability("redis", faults, refusals=(ResponseError,))
 
     @property
     def kind(self) -> Kind:
@@ -79,7 +80,7 @@ class RedisStore:
     async def put_many(self, space: str, items: Mapping[str, bytes], ttl_s: float | None = None) -> None:
         ttl_ms = _milliseconds(check_ttl(ttl_s))
         for batch in _batches(items):
-            pipeline = self._redis.pipeline(transaction=False)
+            pipeline = self._pipeline(transaction=False)
             for key in batch:
                 pipeline.set(_name(space, key), items[key], px=ttl_ms)
             async with self._asking():
@@ -87,7 +88,7 @@ class RedisStore:
 
     async def claim(self, space: str, key: str, value: bytes, ttl_s: float | None = None) -> bytes:
         name, ttl_ms = _name(space, key), _milliseconds(check_ttl(ttl_s))
-        pipeline = self._redis.pipeline(transaction=True).set(name, value, nx=True, px=ttl_ms).get(name)
+        pipeline = self._pipeline(transaction=True).set(name, value, nx=True, px=ttl_ms).get(name)
         async with self._asking():
             return (await pipeline.execute())[1]
 
@@ -105,6 +106,12 @@ class RedisStore:
     async def close(self) -> None:
         await self._redis.aclose()
 
+    def _pipeline(self, *, transaction: bool) -> Any:
+        pipeline = self._redis.pipeline(transaction=transaction)
+        # The library would put the command into what it says of a refusal, and with it keys and values that are secret.
+        pipeline.annotate_exception = _say_no_more
+        return pipeline
+
     async def _keys(self, space: str) -> set[str]:
         start = _name(space, "")
         keys: set[str] = set()
@@ -121,6 +128,10 @@ class RedisStore:
         with self._availability.asking():
             async with asyncio.timeout(DEADLINE_S):
                 yield
+
+
+def _say_no_more(_fault: Exception, _number: int, _command: object) -> None:
+    """What the library adds to a refusal."""
 
 
 def _name(space: str, key: str) -> str:
