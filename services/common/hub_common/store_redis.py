@@ -13,7 +13,7 @@ from typing import Any
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
 from hub_common.logs import add_secret
 from hub_common.store import Availability, Kind, StoreStatus, check_space, check_ttl
@@ -45,6 +45,7 @@ class RedisStore:
                 socket_connect_timeout=CONNECT_TIMEOUT_S,
                 socket_timeout=ANSWER_TIMEOUT_S,
                 retry=Retry(NoBackoff(), 1),
+                retry_on_error=[ReadOnlyError],  # it was the primary: behind its address there may be another by now
             )
         except ValueError:
             raise ValueError("no URL of a Redis (redis://, rediss:// or unix://)") from None
