@@ -325,6 +325,23 @@ async def test_a_directory_that_cannot_be_written(tmp_path: Path) -> None:
     assert not store.status().healthy
 
 
+async def test_files_that_cannot_be_written_are_still_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = EmbeddedStore(tmp_path)
+    await store.put("space", "k", b"1")
+    lock = tmp_path / "space.lock"
+    lock.unlink()
+    lock.mkdir()
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable, match="directory"):
+            await store.put("space", "k", b"2")
+        assert not store.status().healthy
+        assert await store.get("space", "k") == b"1"
+    assert len(caplog.records) == 1, "and the log is not full of it"
+    lock.rmdir()
+    await store.put("space", "k", b"2")
+    await store.close()
+
+
 async def test_a_lock_that_is_never_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_embedded, "LOCK_TIMEOUT_S", 0.05)
     store = EmbeddedStore(tmp_path)

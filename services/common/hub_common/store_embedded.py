@@ -44,6 +44,10 @@ _Items = dict[str, _Item]
 _Signature = tuple[int, int, int]
 
 
+class _NotWritten(OSError):
+    """The file system refuses a write: the disk is full, say. What is there can be read."""
+
+
 class _Content(msgspec.Struct, frozen=True):
     version: int
     items: _Items
@@ -59,7 +63,7 @@ class EmbeddedStore:
         self._directory = directory
         self._clock = clock
         self._spaces: dict[str, _Space] = {}
-        self._availability = Availability("embedded", (OSError, TimeoutError))
+        self._availability = Availability("embedded", (OSError, TimeoutError), refusals=(_NotWritten,))
 
     @property
     def kind(self) -> Kind:
@@ -115,7 +119,16 @@ class EmbeddedStore:
 
     async def _change(self, space: str, change: Callable[[_Items], _Items]) -> None:
         file, now = self._space(space), self._clock()
-        await self._run(lambda: file.change(lambda old: change(_unexpired(old, now))))
+
+        def work() -> None:
+            try:
+                file.change(lambda old: change(_unexpired(old, now)))
+            except TimeoutError:
+                raise
+            except OSError as fault:
+                raise _NotWritten(str(fault)) from fault
+
+        await self._run(work)
 
     async def _run(self, work: Callable[[], T]) -> T:
         with self._availability.asking():
