@@ -41,7 +41,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ()
     allowed_origins: Annotated[
         tuple[str, ...],
-        Meta(description="Origins of web pages accepted besides those on allowed hosts; `*` accepts any."),
+        Meta(description="Origins of web pages from elsewhere that may use the MCP endpoint (CORS); `*` is any."),
     ] = ()
     body_limit_bytes: Annotated[int, Meta(ge=1024, description="Largest request body; a larger one gets 413.")] = (
         16 * 1024 * 1024

@@ -10,6 +10,7 @@ from collections.abc import Awaitable
 import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from hub_gateway.frontends import cors
 from hub_gateway.frontends.access import asked_view
 from hub_gateway.frontends.asked import Asked, read_asked
 from hub_gateway.frontends.guards import Guard, headers_of, send_body
@@ -37,10 +38,18 @@ class App:
         if scope["type"] != "http":
             return
         path: str = scope["path"]
-        why = None if path in PROBES else self._guard.refusal(headers_of(scope))
+        headers = headers_of(scope)
+        why = None if path in PROBES else self._guard.refusal(headers)
         if why is not None:
             await _refuse(path, why, send)
-        elif (asked := asked_view(path)) is not None:
+            return
+        asked = asked_view(path)
+        if (asked is not None or path == MESSAGES_PATH) and (origin := self._guard.page_of(headers)) is not None:
+            if cors.is_preflight(scope["method"], headers):
+                await cors.allow(send, origin, headers)
+                return
+            send = cors.readable(send, origin)
+        if asked is not None:
             await self._mcp(scope, receive, send, asked)
         elif path == MESSAGES_PATH and scope["method"] == "POST":
             await self._http_sse.post(scope, receive, send)

@@ -47,6 +47,13 @@ class Guard:
                 self._known[key] = why
             return why
 
+    def page_of(self, headers: Headers) -> bytes | None:
+        """The origin of the web page that sends these headers, where it is one of those that are allowed by name."""
+        origin = headers.get(b"origin")
+        if origin is None or not self._origins:
+            return None
+        return origin if "*" in self._origins or origin.decode("latin-1").lower() in self._origins else None
+
     def _judge(self, host: bytes, origin: bytes) -> str | None:
         if "*" not in self._hosts and _name(host.decode("latin-1")) not in self._hosts:
             return "Host not allowed"

@@ -26,6 +26,8 @@ _ONCE = frozenset({b"traceparent", b"tracestate", b"baggage"})
 _NEVER_TWICE = _ONCE | {b"date"}
 """A line of these is not remembered; a head with a date is, since many come within its second."""
 _DIGITS = 12
+_WANT_MORE = frozenset({b"expect", b"upgrade", b"origin"})
+"""Who sends one of these wants it to be answered too."""
 
 _UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
 
@@ -58,7 +60,7 @@ class Heads:
         if fields is None:
             return None
         size, kept = body_size(fields), keeps(fields)
-        wants_more = size is None or kept is None or b"expect" in fields or b"upgrade" in fields
+        wants_more = size is None or kept is None or not _WANT_MORE.isdisjoint(fields)
         head = Head(fields, -1 if size is None else size, kept is True, not wants_more)
         if len(raw) <= _MAX_HEAD_BYTES and not _ONCE & fields.keys():
             if len(self.known) >= _MAX_KNOWN:

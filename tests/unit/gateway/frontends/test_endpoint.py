@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -12,6 +13,7 @@ from mcp import Client
 
 from tests.support import raw_http
 from tests.support.clients import RawClient, refusal, session, stateless
+from tests.support.gateway import gateway
 from tests.unit.gateway.frontends.conftest import BODY_LIMIT_BYTES, Front
 
 pytestmark = pytest.mark.anyio
@@ -42,6 +44,33 @@ async def test_a_page_of_this_machine_is_let_in(front: Front) -> None:
     client = await front.session()
     answer = await front.send(PING, Origin="http://localhost:3000", Mcp_Session_Id=client.session_id or "")
     assert answer.status == 200
+
+
+PAGE = "https://app.example.com"
+
+
+async def test_a_page_of_an_allowed_origin_uses_the_hub_as_browsers_do(tmp_path: Path) -> None:
+    """A browser asks first, and shows a page no answer and no header that it was not told to show."""
+    names = "content-type, mcp-session-id, mcp-protocol-version"
+    asking = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": names}
+    params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "page", "version": "1"}}
+    hello = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}).encode()
+    async with gateway({}, tmp_path, allowed_origins=(PAGE,)) as house:
+        before = await raw_http.send("OPTIONS", house.url, headers={"Origin": PAGE, **asking})
+        assert before.status == 200
+        assert before.headers["access-control-allow-origin"] == PAGE
+        assert before.headers["access-control-allow-headers"] == names
+        assert "POST" in before.headers["access-control-allow-methods"]
+        accept = {"Accept": raw_http.ACCEPT, "Content-Type": "application/json"}
+        answer = await raw_http.send("POST", house.url, hello, {"Origin": PAGE, **accept})
+        assert answer.status == 200
+        assert answer.headers["access-control-allow-origin"] == PAGE
+        assert "mcp-session-id" in answer.headers["access-control-expose-headers"]
+        for origin, path in (("http://localhost:3000", "/mcp"), (PAGE, "/api/health")):
+            base = house.url.removesuffix("/mcp")
+            refused = await raw_http.send("OPTIONS", base + path, headers={"Origin": origin, **asking})
+            assert refused.status == 405, "only who is named, and only the endpoint"
+            assert "access-control-allow-origin" not in refused.headers
 
 
 async def test_a_body_over_the_limit_gets_413(front: Front) -> None:
