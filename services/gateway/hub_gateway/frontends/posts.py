@@ -186,6 +186,10 @@ class Link(Parsed):
         self._long_bytes = 0
         """Of the last long answer, while the client has not read it."""
         self._reaped_bytes = 0
+        self._begun = 0
+        """Requests that were not whole at once, or went uvicorn's way."""
+        self._reaped_part: tuple[int, ...] | None = None
+        """How much of a request that was not whole was here when the reaper looked last."""
         self._door: Flow
 
     # backlog.Mover and backlog.Source
@@ -221,6 +225,8 @@ class Link(Parsed):
         """Begin with a client."""
         super().connection_made(transport)
         self.flow = self._door = Flow(transport)
+        self._idle_since_s = self.loop.time()
+        self._reaper = self.loop.call_later(self.timeout_keep_alive, self._reap)
 
     def pause_writing(self) -> None:
         """The client does not read what it asked for: no more is heard of it until it does."""
@@ -257,6 +263,7 @@ class Link(Parsed):
     def on_message_begin(self) -> None:
         """Begin a request that goes uvicorn's way."""
         self._body_bytes = 0
+        self._begun += 1
         super().on_message_begin()
 
     def on_body(self, body: bytes) -> None:
@@ -286,8 +293,6 @@ class Link(Parsed):
             return
         self.server_state.total_requests += 1
         self._idle_since_s = self.loop.time()
-        if self._reaper is None:
-            self._reaper = self.loop.call_later(self.timeout_keep_alive, self._reap)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever is being answered."""
@@ -343,6 +348,7 @@ class Link(Parsed):
             self.workers.give(post)
         else:
             self._missing = head.size
+            self._begun += 1
             if head.size > LONG_BYTES:
                 self._take_room(len(data) - start, head.size)
             self._read_on(data[start:])
@@ -384,10 +390,13 @@ class Link(Parsed):
         return self._answering is not None or super().is_busy
 
     def _reap(self) -> None:
-        """Close a socket that is idle for too long. One timer per socket and not per request: most requests come long
-        before it would ring."""
-        now_s = self.loop.time()
-        left_s = self.timeout_keep_alive if self.is_busy else self._idle_since_s + self.timeout_keep_alive - now_s
+        """Close a socket that is idle for too long, or whose client stopped in the middle of a request. One timer per
+        socket and not per request: most requests come long before it would ring."""
+        if self._is_stuck():
+            self.transport.abort()
+            return
+        is_used = self.is_busy or self._reaped_part is not None
+        left_s = self.timeout_keep_alive - (0 if is_used else self.loop.time() - self._idle_since_s)
         unread_bytes, before_bytes = self.transport.get_write_buffer_size(), self._reaped_bytes
         self._reaped_bytes = unread_bytes
         if left_s <= 0 and unread_bytes and unread_bytes != before_bytes:
@@ -398,6 +407,13 @@ class Link(Parsed):
             self.transport.abort()  # closed, it would wait for the client for ever
         elif not self.transport.is_closing():
             self.transport.close()
+
+    def _is_stuck(self) -> bool:
+        """Whether nothing more has come of a request since the last look, though it would have been read."""
+        is_whole = not (self._missing or self._parsing)
+        part = None if is_whole else (self._begun, self._missing, self._body_bytes, self._unheard_bytes)
+        before, self._reaped_part = self._reaped_part, part
+        return part is not None and part == before and not self.flow.read_paused
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         if self._answering is None:

@@ -187,10 +187,13 @@ async def no_app(_scope: object, _receive: object, _send: object) -> None:
 
 
 @asynccontextmanager
-async def served(answered: Answered, app: ASGIApp = no_app) -> AsyncGenerator[tuple[uvicorn.Server, int]]:
+async def served(
+    answered: Answered, app: ASGIApp = no_app, idle_s: int = 5
+) -> AsyncGenerator[tuple[uvicorn.Server, int]]:
     """Something else that answers POSTs, and its port."""
     tasks = Tasks("posts")
-    config = uvicorn.Config(app, http=link(answered, 1_000, tasks), lifespan="off", log_config=None)
+    http = link(answered, 1_000, tasks)
+    config = uvicorn.Config(app, http=http, lifespan="off", log_config=None, timeout_keep_alive=idle_s)
     server = uvicorn.Server(config)
     listening = socket.create_server(("127.0.0.1", 0))
     serving = asyncio.create_task(server.serve(sockets=[listening]))
@@ -253,6 +256,34 @@ async def test_what_comes_of_a_body_after_its_answer_takes_no_room() -> None:
         await writer.drain()
         await asyncio.sleep(0.05)
         await until(held, lambda held_bytes: not held_bytes, TIMEOUT_S, "none is taken anew")
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    "begun",
+    (
+        b"",
+        b"POST /mcp HT",
+        HEAD,
+        HEAD + b"x",
+        b"GET / HTTP/1.1\r\nHost: a\r\nX-A: b",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n",
+    ),
+)
+async def test_a_client_that_stops_in_a_request_is_not_waited_for(begun: bytes) -> None:
+    async def answered(_: Post) -> None:
+        raise AssertionError("it is not whole")
+
+    async def waiting(_scope: object, receive: Receive, _send: object) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    async with served(answered, waiting, idle_s=1) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(begun)
+        async with asyncio.timeout(TIMEOUT_S):
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
         writer.close()
 
 
