@@ -11,7 +11,7 @@ import pytest
 
 from hub_common.bus import Bus, BusUnavailable, LocalBus
 from hub_common.shared_state import open_bus
-from tests.support.redis_server import RedisProcess, redis_process, redis_url  # noqa: F401
+from tests.support.redis_server import MovingAddress, RedisProcess, redis_process, redis_url  # noqa: F401
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -134,6 +134,24 @@ async def test_a_listener_comes_back_after_redis_was_away(channel: str, tmp_path
         await ear.has(2)
         assert b"lost" not in ear.heard
         await bus.close()
+
+
+async def test_who_stayed_with_a_primary_that_became_a_replica_follows_to_the_new_one(
+    channel: str, tmp_path: Path
+) -> None:
+    with redis_process() as first, redis_process() as second:
+        async with MovingAddress(first) as address:
+            stayed = open_bus(address.url, tmp_path)
+            Ear(stayed, channel)
+            await reaches(stayed, channel, 1)
+            address.fail_over(second)
+            late = open_bus(address.url, tmp_path)
+            Ear(late, channel)
+            await reaches(late, channel, 1)
+            for bus in (stayed, late):
+                await until(lambda bus=bus: _published(bus, channel), lambda heard: heard == 2, BOUND_S, "both listen")
+            await stayed.close()
+            await late.close()
 
 
 async def test_a_frozen_redis_costs_one_deadline_and_then_nothing(channel: str, tmp_path: Path) -> None:

@@ -16,8 +16,7 @@ from hub_common import store_embedded
 from hub_common.shared_state import open_store
 from hub_common.store import Store, StoreUnavailable
 from hub_common.store_embedded import EmbeddedStore
-from hub_common.tasks import Tasks
-from tests.support.redis_server import redis_process, redis_url  # noqa: F401
+from tests.support.redis_server import MovingAddress, redis_process, redis_url  # noqa: F401
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -256,31 +255,14 @@ async def test_a_redis_that_refuses_writes_is_still_read(
 
 
 async def test_a_primary_that_became_a_replica_is_left_for_the_new_one(space: str, tmp_path: Path) -> None:
-    """As where the address of both is a name or a load balancer's, and the old connections stay."""
     with redis_process() as first, redis_process() as second:
-        primary = first
-        tasks = Tasks("proxy")
-
-        async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            while data := await reader.read(65_536):
-                writer.write(data)
-            writer.close()
-
-        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            behind = await asyncio.open_connection("127.0.0.1", primary.port)
-            tasks.spawn(carry(reader, behind[1]), "there")
-            tasks.spawn(carry(behind[0], writer), "back")
-
-        proxy = await asyncio.start_server(connected, "127.0.0.1", 0)
-        store = open_store(f"redis://127.0.0.1:{proxy.sockets[0].getsockname()[1]}/0", tmp_path)
-        await store.put(space, "k", b"1")
-        first.ask("replicaof", "127.0.0.1", str(second.port))
-        primary = second
-        await store.put(space, "k", b"2")
-        assert await store.claim(space, "k", b"3") == b"2"
-        await store.close()
-        proxy.close()
-        await tasks.close()
+        async with MovingAddress(first) as address:
+            store = open_store(address.url, tmp_path)
+            await store.put(space, "k", b"1")
+            address.fail_over(second)
+            await store.put(space, "k", b"2")
+            assert await store.claim(space, "k", b"3") == b"2"
+            await store.close()
 
 
 async def test_redis_over_a_unix_socket(space: str, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import select
@@ -15,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from hub_common.tasks import Tasks
 
 READY_TIMEOUT_S = 10.0
 
@@ -91,6 +94,46 @@ class RedisProcess:
                 self.kill()
                 raise RuntimeError(f"redis-server did not start: {output.decode(errors='replace')}")
             output += chunk
+
+
+class MovingAddress:
+    """An address behind which another Redis may be: a name in a cluster, or a load balancer. What is connected stays
+    where it is."""
+
+    def __init__(self, primary: RedisProcess) -> None:
+        self._primary = primary
+        self._tasks = Tasks("moving address")
+        self._server: asyncio.Server | None = None
+
+    @property
+    def url(self) -> str:
+        assert self._server is not None, "not open"
+        return f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/0"
+
+    async def __aenter__(self) -> MovingAddress:
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None, "not open"
+        self._server.close()
+        await self._tasks.close()
+
+    def fail_over(self, primary: RedisProcess) -> None:
+        """Have the Redis of before be a replica of this one, which is reached from now on."""
+        self._primary.ask("replicaof", "127.0.0.1", str(primary.port))
+        self._primary = primary
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        behind = await asyncio.open_connection("127.0.0.1", self._primary.port)
+        self._tasks.spawn(_carry(reader, behind[1]), "there")
+        self._tasks.spawn(_carry(behind[0], writer), "back")
+
+
+async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65_536):
+        writer.write(data)
+    writer.close()
 
 
 def _free_port() -> int:

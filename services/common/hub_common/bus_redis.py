@@ -13,7 +13,7 @@ from typing import Any
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
 from hub_common.bus import BusUnavailable, Hear
 from hub_common.store import Availability, StoreUnavailable
@@ -30,6 +30,9 @@ AGAIN_S = 0.5
 
 QUIET_S = 5.0
 """After this long without a message Redis is asked for a sign of life; after twice as long the line is broken."""
+
+LOOK_S = 2.0
+"""How often whoever publishes looks whether it does so at a primary still."""
 
 _YIELD_EVERY = 64
 _log = logging.getLogger(__name__)
@@ -58,6 +61,8 @@ class RedisBus:
         self._channels: dict[str, list[Hear]] = {}
         self._tasks = Tasks("bus")
         self._listener: asyncio.Task[None] | None = None
+        self._look_again_s = 0.0
+        """When, by the loop's clock."""
 
     @property
     def parcel_bytes(self) -> int | None:
@@ -65,14 +70,13 @@ class RedisBus:
 
     def subscribe(self, channel: str, hear: Hear) -> None:
         self._channels.setdefault(_name(channel), []).append(hear)
-        if self._listener is not None:
-            self._listener.cancel()
-        self._listener = self._tasks.spawn(self._listen(), "listen")
+        self._listen_anew()
 
     async def publish(self, channel: str, message: bytes) -> int:
         try:
             with self._availability.asking():
                 async with asyncio.timeout(DEADLINE_S):
+                    await self._stay_with_the_primary()
                     return int(await self._saying.publish(_name(channel), message))
         except StoreUnavailable as fault:
             raise BusUnavailable(str(fault)) from fault
@@ -82,6 +86,28 @@ class RedisBus:
         await self._tasks.close()
         await self._hearing.aclose()
         await self._saying.aclose()
+
+    async def _stay_with_the_primary(self) -> None:
+        """A Redis that became a replica takes what is published, and tells it to nobody who listens elsewhere: of its
+        state it says something only where it is to be written to."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s < self._look_again_s:
+            return
+        self._look_again_s = now_s + LOOK_S
+        try:
+            await self._saying.set(f"{PREFIX}!", b"", px=1)
+        except ReadOnlyError:
+            _log.warning("Redis became a replica: connecting to whoever is behind its address now")
+            await self._saying.connection_pool.disconnect()
+            self._listen_anew()
+        except ResponseError as fault:
+            _log.debug("Redis refuses to be written to: %s", fault)
+
+    def _listen_anew(self) -> None:
+        if self._listener is not None:
+            self._listener.cancel()
+        if self._channels:
+            self._listener = self._tasks.spawn(self._listen(), "listen")
 
     async def _listen(self) -> None:
         # Asked at every turn, because what the library awaits may swallow a cancellation (Python 3.11's `wait_for`
