@@ -14,7 +14,7 @@ from hub_gateway.config.server_model import InvalidServer
 from hub_gateway.errors import CallerError, Conflict, UnknownEntry, UpstreamError
 from hub_gateway.upstreams.handshake import HUB
 from hub_gateway.upstreams.supervisor import Supervisor
-from hub_gateway.wire import codec, rewrite
+from hub_gateway.wire import rewrite
 from hub_gateway.wire.errors import read_error
 
 
@@ -148,5 +148,5 @@ async def _ask(
     error = read_error(reply.error_raw)
     told: dict[str, Any] = {"server": supervisor.name, "code": error.code, "message": error.message}
     if len(error.data):
-        told["data"] = codec.plain(error.data)
+        told["data"] = error.data
     raise UpstreamError(f"{supervisor.name} answered with an error: {error.message}", told)

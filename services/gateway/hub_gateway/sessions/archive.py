@@ -103,6 +103,8 @@ class Archive:
         self._ttl_s = ttl_s
         self._changed: dict[str, bytes] = {}
         self._writing: dict[str, bytes] = {}
+        self._let_go: set[str] = set()
+        """Sessions that left this process before what was noted of them was written."""
         self._last: dict[str, bytes] = {}
         """The record of each session as it was last written or read here."""
         self._gone: set[str] = set()
@@ -113,6 +115,7 @@ class Archive:
         """The session changed; it is written soon."""
         if session.single_stream:
             return  # an HTTP+SSE session ends with its stream, so nobody could come back for it
+        self._let_go.discard(session.id)
         self._changed[session.id] = msgspec.json.encode(kept(session))
         self._wake.set()
 
@@ -127,6 +130,8 @@ class Archive:
     def let_go(self, session_id: str) -> None:
         """The session is not in this process any more; its record stays."""
         self._last.pop(session_id, None)
+        if session_id in self._changed or session_id in self._writing:
+            self._let_go.add(session_id)
 
     def forget(self, session_id: str) -> None:
         """The session ended; nobody shall go on with it."""
@@ -197,7 +202,7 @@ class Archive:
                 await self._store.put_many(SPACE, changed, self._ttl_s)
             if gone:
                 await self._store.put_many(SPACE, dict.fromkeys(gone, ENDED), ENDED_FOR_S)
-            self._last |= changed
+            self._last |= {key: record for key, record in changed.items() if key not in self._let_go}
             self._gone -= gone
             self._away = False
             return True
@@ -211,6 +216,7 @@ class Archive:
             raise
         finally:
             self._writing = {}
+            self._let_go &= self._changed.keys()
             if written is not None and not written.done():
                 written.set_result(None)
 
