@@ -146,19 +146,22 @@ class Pool:
         raise Unreachable("the link was closed")
 
     async def _connect(self, counted: bool) -> Link:
-        address = self._address
+        address, opened = self._address, False
         self._opening += counted
         try:
             async with asyncio.timeout(self._limits.timeout_ms / 1000):
                 _, link = await self._loop.create_connection(
                     lambda: Link(self, shared=not counted), address.host, address.port, ssl=self._tls
                 )
+                opened = True
         except TimeoutError as fault:
             raise Unreachable(f"cannot reach {address.origin}: no answer to the connection attempt") from fault
         except OSError as fault:
             raise Unreachable(f"cannot reach {address.origin}: {_in_words(fault)}") from fault
         finally:
             self._opening -= counted
+            if counted and not opened:
+                self._wake_one()  # the place is free
         if self._closed:
             link.abort()
             raise Unreachable("the link was closed")

@@ -205,6 +205,15 @@ async def test_no_more_sockets_than_the_limit_and_everyone_is_served() -> None:
         await pool.close()
 
 
+async def test_who_waits_for_a_socket_comes_next_where_none_could_be_opened_for_another() -> None:
+    async with scripted(_says()) as server:
+        url = server.url
+    pool = _pool(url, max_connections=1)
+    outcomes = await asyncio.gather(*(_post(pool, url) for _ in range(3)), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [Unreachable] * 3
+    await pool.close()
+
+
 async def test_a_cancelled_exchange_closes_its_socket_and_frees_its_place() -> None:
     release = asyncio.Event()
 
