@@ -206,6 +206,10 @@ class Connection:
                 reason = cancelled.args[0] if cancelled.args and isinstance(cancelled.args[0], str) else None
                 self._cancel(id_raw, method, reason or "the caller cancelled")
                 raise
+        except UpstreamDown:
+            if call.fault is not None:
+                raise call.fault from None  # why the link ended, and not what its socket makes of that
+            raise
         finally:
             self._pending.forget(upstream_id)
             if self._idle is not None and not self._pending:

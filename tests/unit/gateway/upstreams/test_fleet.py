@@ -16,7 +16,7 @@ from hub_gateway.config.server_model import InvalidServer, ServerConfig
 from hub_gateway.errors import UnknownUpstream, UpstreamDown
 from hub_gateway.upstreams.fleet import Changes, Fleet
 from tests.support import processes
-from tests.unit.gateway.upstreams.everything import CONTEXT, call, config
+from tests.unit.gateway.upstreams.everything import CONTEXT, call, config, serving
 from tests.unit.gateway.upstreams.eyes import until
 
 pytestmark = pytest.mark.anyio
@@ -106,6 +106,18 @@ async def test_a_call_under_way_ends_with_why_its_server_does(
             await told.fleet.apply(_document(*servers))
         with pytest.raises(UpstreamDown, match=f"a: {why}"):
             await calling
+
+
+async def test_a_call_under_way_over_http_ends_with_why_its_server_does() -> None:
+    with serving("http", module=processes.RAW) as server:
+        async with fleet_of(server) as told:
+            await told.ready("up")
+            up = told.fleet.get("up")
+            calling = asyncio.ensure_future(call(up, "raw_hang"))
+            await until(lambda: up.in_flight, lambda count: count == 1, "the call")
+            await told.fleet.stop("up")
+            with pytest.raises(UpstreamDown, match="up: stopped by request"):
+                await calling
 
 
 async def test_a_change_that_does_not_concern_the_link_keeps_it_and_is_told() -> None:

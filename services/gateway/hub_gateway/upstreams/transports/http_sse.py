@@ -81,16 +81,17 @@ class HttpSse:
         mirrored: Sequence[tuple[str, str]] = (),
     ) -> None:
         """POST one message; its answer comes on the stream."""
-        if self._pool is None:
+        pool = self._pool
+        if pool is None:
             raise UpstreamDown("the link is closed")
         shown = self._shown
-        response = await self._pool.exchange(self._head, message)
+        response = await pool.exchange(self._head, message)
         for _ in range(_RENEWALS):
             if self._access is None or response.status not in (401, 403):
                 break
             await self._access.renew(shown, response.status, response.challenge)
             shown = self._shown
-            response = await self._pool.exchange(self._head, message)
+            response = await pool.exchange(self._head, message)
         if not 200 <= response.status < 300:
             raise _refusal(response)
         if self._access is not None:

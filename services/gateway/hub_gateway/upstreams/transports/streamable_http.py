@@ -149,7 +149,7 @@ class StreamableHttp:
                 if method not in _REPEATABLE:
                     raise
                 # Some servers close the socket of each answer without a word.
-                response = await self._pool.exchange(head, message)
+                response = await self._exchange(head, message, None)
             await self._after(response, head, message, None, None, method)
             return
         stream = EventStream(self._receive, upstream_id)
@@ -162,7 +162,7 @@ class StreamableHttp:
             if stream.heard or method not in _REPEATABLE:
                 raise
             # Mostly the server closed an idle socket just as it was used again.
-            response = await self._pool.exchange(head, message, stream.feed)
+            response = await self._exchange(head, message, stream.feed)
         if response.status == 200 and not response.streamed and method != "initialize":
             if not self._receive(response.body, upstream_id):
                 raise self._no_answer(response)
@@ -206,7 +206,7 @@ class StreamableHttp:
             if response.status not in _REDIRECTS:
                 break
             head = await self._redirected(response, method, head)
-            response = await self._pool.exchange(head, message, feed)
+            response = await self._exchange(head, message, feed)
         if method == "initialize" and 200 <= response.status < 300:
             self._session_id = response.header(b"mcp-session-id") or None
             self._heads = {}
@@ -280,7 +280,8 @@ class StreamableHttp:
 
     async def _redirected(self, response: Response, method: str, head: bytes) -> bytes:
         """Move to the address that a 307 or 308 names and return the head spelled anew: the request has not run."""
-        assert self._pool is not None
+        if self._pool is None:
+            raise Broken("the link is closed")
         # Of several that were under way each names the address that it was sent to, and one was the first to move.
         first_line, _, rest = head.split(b"\r\n", 2)
         asked = self._address._replace(target=first_line.split(b" ")[1].decode())

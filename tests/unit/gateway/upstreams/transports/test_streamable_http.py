@@ -416,6 +416,20 @@ async def test_what_changes_nothing_is_written_again_where_the_server_closed_an_
         assert len(server.requests) == 6, "once more, not for ever"
 
 
+@pytest.mark.parametrize("upstream_id", [1, None])
+async def test_what_may_be_written_again_is_not_where_the_link_is_closed(upstream_id: int | None) -> None:
+    async def play(_request: Request, _write: Write) -> bool:
+        await asyncio.Event().wait()
+        return False
+
+    async with scripted(play) as server, _Link(server.url) as link:
+        asking = asyncio.ensure_future(link.transport.send(ASK, upstream_id=upstream_id, method="ping", name=None))
+        await server.seen(1)
+        await link.transport.close()
+        with pytest.raises(UpstreamDown, match="the link is closed"):
+            await asking
+
+
 @pytest.mark.parametrize("status", ["307 Temporary Redirect", "308 Permanent Redirect"])
 async def test_a_redirect_is_followed_once_and_remembered(status: str) -> None:
     async def play(request: Request, write: Write) -> bool:
