@@ -80,7 +80,7 @@ class Web:
         """
         try:
             address = parse(url)
-        except (UpstreamError, UnicodeError) as fault:
+        except UpstreamError as fault:
             raise UpstreamUnauthorized("its authorization names an address that is no http or https URL") from fault
         if not address.tls and not self._plain:
             raise UpstreamUnauthorized(f"its authorization leads to {address.origin}, which is not encrypted")
@@ -107,6 +107,6 @@ class Web:
 def _joined(address: Address, location: str) -> str:
     try:
         joined = address.joined(location)
-    except (UpstreamError, ValueError) as fault:
+    except UpstreamError as fault:
         raise UpstreamUnauthorized(f"{address.origin} redirects to what is no http or https URL") from fault
     return joined.origin + joined.target

@@ -44,8 +44,16 @@ class Address(NamedTuple):
         return f"{self.scheme}://{self.authority}"
 
     def joined(self, reference: str) -> Address:
-        """The address that a `Location` header or an `endpoint` event means, seen from this one."""
-        return parse(urljoin(self.origin + self.target, reference))
+        """The address that a `Location` header or an `endpoint` event means, seen from this one.
+
+        Raises:
+            UpstreamDown: it is no http or https URL.
+        """
+        try:
+            url = urljoin(self.origin + self.target, reference)
+        except ValueError as fault:
+            raise UpstreamDown(f"the url is not valid: {fault}") from fault
+        return parse(url)
 
 
 def parse(url: str) -> Address:
@@ -56,14 +64,15 @@ def parse(url: str) -> Address:
     """
     try:
         parts = urlsplit(url)
-        port = parts.port
+        port, host = parts.port, parts.hostname or ""
+        if not host.isascii():
+            host = host.encode("idna").decode()
     except ValueError as fault:
         raise UpstreamDown(f"the url is not valid: {fault}") from fault
-    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+    if parts.scheme not in _DEFAULT_PORTS or not host:
         raise UpstreamDown("the url is not valid: it must start with http:// or https:// and name a host")
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     target = _UNSAFE_TARGET.sub(lambda hit: "".join(f"%{byte:02X}" for byte in hit[0].encode()), target)
-    host = parts.hostname if parts.hostname.isascii() else parts.hostname.encode("idna").decode()
     return Address(parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme], target)
 
 

@@ -22,7 +22,20 @@ def test_a_url_is_cut_into_its_parts(url: str, expected: tuple[str, str, int, st
     assert tuple(parse(url)) == expected
 
 
-@pytest.mark.parametrize("url", ["", "host/mcp", "ftp://host", "http://", "http://host:99999/", "file:///etc/passwd"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "host/mcp",
+        "ftp://host",
+        "http://",
+        "http://host:99999/",
+        "file:///etc/passwd",
+        "http://[",
+        f"http://{'h' * 64}.\u00e9/",
+        "http://\u00e9..h/",
+    ],
+)
 def test_what_is_no_http_url_is_refused(url: str) -> None:
     with pytest.raises(UpstreamDown, match="url is not valid"):
         parse(url)
@@ -55,3 +68,9 @@ def test_a_header_that_would_break_the_head_is_refused_without_its_value(header:
 def test_a_reference_is_read_from_where_it_was_found(reference: str, expected: str) -> None:
     address = parse("http://h:1/a/b").joined(reference)
     assert address.origin + address.target == expected
+
+
+@pytest.mark.parametrize("reference", ["http://[", "//[::1", "http://\u00e9..h/", "http://h:x/"])
+def test_a_reference_that_is_no_url_is_refused(reference: str) -> None:
+    with pytest.raises(UpstreamDown, match="url is not valid"):
+        parse("http://h:1/a/b").joined(reference)

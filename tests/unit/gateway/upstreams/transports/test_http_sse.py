@@ -59,6 +59,7 @@ async def test_messages_go_to_the_endpoint_and_come_on_the_stream() -> None:
         (answer(b"", status="405 Method Not Allowed"), Refused, "HTTP 405"),
         (answer(b"", status="401 Unauthorized"), UpstreamUnauthorized, "credentials"),
         (STREAM_HEAD + chunk(b"event: endpoint\ndata: http://evil.example/m\n\n"), UpstreamDown, "another origin"),
+        (STREAM_HEAD + chunk(b"event: endpoint\ndata: http://[/m\n\n"), UpstreamDown, "url is not valid"),
         (STREAM_HEAD + b"0\r\n\r\n", UpstreamDown, "ended the event stream"),
     ],
 )
