@@ -64,9 +64,7 @@ def parse(url: str) -> Address:
     """
     try:
         parts = urlsplit(url)
-        port, host = parts.port, parts.hostname or ""
-        if not host.isascii():
-            host = host.encode("idna").decode()
+        port, host = parts.port, (parts.hostname or "").encode("idna").decode()
     except ValueError as fault:
         raise UpstreamDown(f"the url is not valid: {fault}") from fault
     if parts.scheme not in _DEFAULT_PORTS or not host:

@@ -34,6 +34,8 @@ def test_a_url_is_cut_into_its_parts(url: str, expected: tuple[str, str, int, st
         "http://[",
         f"http://{'h' * 64}.\u00e9/",
         "http://\u00e9..h/",
+        "http://a..h/",
+        f"http://{'h' * 64}/",
     ],
 )
 def test_what_is_no_http_url_is_refused(url: str) -> None:
