@@ -6,6 +6,7 @@ is woken through the callable it brought.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
@@ -175,10 +176,16 @@ class Pending(Generic[W]):
         return found.whole if found is not None and several else found
 
 
+_MAX_DIGITS = 18
+"""Of an id; the hub has given none that is longer, and Python reads no number of thousands."""
+
+_WHOLE = re.compile(rb"\d{1,%d}(?=(?:\.0+)?\Z)" % _MAX_DIGITS)
+
+
 def read_id(id_raw: bytes) -> int | None:
-    """The id an upstream sent back, also where it made a string of the number; None for anything else."""
-    try:
+    """The id an upstream sent back, also where it made a string of the number, or wrote it with a fraction, as programs
+    do that have one kind of number; None for anything else."""
+    if id_raw.isdigit() and len(id_raw) <= _MAX_DIGITS:
         return int(id_raw)
-    except ValueError:
-        text = id_raw.strip(b'"')
-        return int(text) if text.isdigit() else None
+    found = _WHOLE.match(id_raw.strip(b'"'))
+    return None if found is None else int(found[0])

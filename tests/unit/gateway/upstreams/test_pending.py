@@ -68,7 +68,21 @@ def test_the_sole_listener_is_the_only_call_with_ears() -> None:
 
 
 @pytest.mark.parametrize(
-    ("id_raw", "expected"), [(b"7", 7), (b'"7"', 7), (b'"a"', None), (b"null", None), (b"", None), (b"1.5", None)]
+    ("id_raw", "expected"),
+    [
+        (b"7", 7),
+        (b'"7"', 7),
+        (b"7.0", 7),
+        (b'"7.0"', 7),
+        (b'"a"', None),
+        (b"null", None),
+        (b"", None),
+        (b"1.5", None),
+        (b"-1", None),
+        (b"1e3", None),
+        (b"9" * 5_000, None),
+        (b'"%b"' % (b"9" * 5_000), None),
+    ],
 )
 def test_an_id_is_read_back_as_number_or_string(id_raw: bytes, expected: int | None) -> None:
     assert read_id(id_raw) == expected
