@@ -97,8 +97,8 @@ class Supervisor:
         self._starts = starts
         self._tasks = Tasks(f"upstream.{config.name}")
         self._run_task: asyncio.Task[None] | None = None
-        self._ending: asyncio.Task[None] | None = None
-        """The last run that was to end."""
+        self._ending: set[asyncio.Task[None]] = set()
+        """The runs that are to end."""
         self._stopped: str | None = None
         """Why it was stopped; None while it is not."""
         self._offered = Offered(Offering() if beside is None else beside._offered.known)
@@ -147,7 +147,8 @@ class Supervisor:
         return self._admission.breaker
 
     def start(self) -> None:
-        """Connect, and stay connected, from now on. Nothing to do when it is running or its entry is invalid."""
+        """Connect, and stay connected, from now on; while it is still being stopped, once that is done. Nothing to do
+        when it is running or its entry is invalid."""
         if isinstance(self.config, InvalidServer) or (self._run_task is not None and not self._run_task.done()):
             return
         self._pause.reset()
@@ -161,10 +162,12 @@ class Supervisor:
         running, self._run_task = self._run_task, None
         self._renewing = False
         if running is not None:
-            self._stopped, self._ending = reason, running
-            running.cancel()
-        if self._ending is not None:
-            await asyncio.wait([self._ending])
+            self._stopped = reason
+            if not running.done():
+                self._ending.add(running)
+                running.add_done_callback(self._ending.discard)
+                running.cancel()
+        await self._ended()
         if self._run_task is None and not isinstance(self.config, InvalidServer):  # else it was started meanwhile
             self._tell("stopped", reason, attempt=0)
 
@@ -337,7 +340,13 @@ class Supervisor:
 
     # Life
 
+    async def _ended(self) -> None:
+        """Wait until the runs that are to end have ended, their processes included."""
+        if self._ending:
+            await asyncio.wait(set(self._ending))
+
     async def _run(self, config: ServerConfig) -> None:
+        await self._ended()  # what they leave behind they do not leave to this one, and of a server one process runs
         if self.credential is None:
             await self._keep_connected(config)
             return

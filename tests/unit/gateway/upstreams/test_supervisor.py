@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -232,10 +233,38 @@ async def test_a_server_that_is_started_before_the_old_link_is_gone_is_not_told_
         await asyncio.sleep(0)
         assert not stopping_too.done(), "its link is there still"
         watched.up.start()
-        await until(lambda: watched.up.connection, lambda link: link is not None, "a link")
         end.set()
         await asyncio.wait((stopping, stopping_too))
+        await until(lambda: watched.up.connection, lambda link: link is not None, "a link")
         assert (watched.up.status.state, opened) == ("ready", ["s1", "s2"])
+
+
+_HANGS_ONCE = """
+import os, pathlib, signal, sys, time
+mark = pathlib.Path(sys.argv[1])
+if mark.exists():
+    os.execv(sys.argv[2], sys.argv[2:])
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+mark.touch()
+time.sleep(60)
+"""
+
+
+async def test_a_server_that_is_started_while_its_last_start_is_still_being_ended_is_started_after_it(
+    tmp_path: Path,
+) -> None:
+    mark, line = tmp_path / "mark", processes.command(processes.RAW, "--transport", "stdio")
+    server = config(command=sys.executable, args=("-c", _HANGS_ONCE, str(mark), *line), cwd=str(processes.ROOT))
+    async with supervised(server, "connecting") as watched:
+        await until(mark.exists, bool, "its first process")
+        stopping = asyncio.ensure_future(watched.up.stop())
+        await asyncio.sleep(0)
+        watched.up.start()
+        await watched.state("ready")
+        ended_before = stopping.done()
+        await stopping
+        assert plain(await call(watched.up, "raw_exotic"))
+        assert ended_before, "there is one process at a time"
 
 
 async def test_stopping_ends_a_server_that_hangs_at_start() -> None:
