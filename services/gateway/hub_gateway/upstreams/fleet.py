@@ -201,6 +201,7 @@ class Fleet:
             if config != old[name].config and isinstance(config, ServerConfig):
                 old[name].adopt(config)
                 self._seconds.adopt(config)
+                self._isolation.adopt(config)
                 self._ears.changed(name)
         for name in added:
             self._launch(name)

@@ -103,6 +103,12 @@ class Isolation:
         """The supervisors of a session's own connections."""
         return [own.supervisor for (_, owner), own in self._own.items() if owner == session_id]
 
+    def adopt(self, config: ServerConfig) -> None:
+        """Take a config that differs in nothing the connections depend on."""
+        for (name, _), own in self._own.items():
+            if name == config.name:
+                own.supervisor.adopt(config)
+
     def end_session(self, session_id: str) -> None:
         """End the connections of a session that ended."""
         self._end([key for key in self._own if key[1] == session_id], "its session ended")

@@ -13,7 +13,7 @@ import pytest
 from hub_gateway.config.filter_model import ToolFiltering
 from hub_gateway.config.model import Document
 from hub_gateway.config.server_model import InvalidServer, ServerConfig
-from hub_gateway.errors import UnknownUpstream, UpstreamDown
+from hub_gateway.errors import UnknownUpstream, UpstreamDown, UpstreamTimeout
 from hub_gateway.upstreams.fleet import Changes, Fleet
 from tests.support import processes
 from tests.unit.gateway.upstreams.everything import CONTEXT, call, config, serving
@@ -132,6 +132,17 @@ async def test_a_change_that_does_not_concern_the_link_keeps_it_and_is_told() ->
         assert supervisor.connection is connection
         assert isinstance(supervisor.config, ServerConfig)
         assert supervisor.config.prefix == "x"
+
+
+async def test_another_limit_of_time_holds_on_connections_of_sessions_too() -> None:
+    async with fleet_of(_raw("a", isolation="session")) as told:
+        await told.ready("a")
+        own = await told.fleet.own("a", "s1")
+        await told.fleet.apply(_document(_raw("a", isolation="session", timeout_s=0.1)))
+        assert await told.fleet.own("a", "s1") is own
+        with pytest.raises(UpstreamTimeout, match=r"0\.1 seconds"):
+            async with asyncio.timeout(10):
+                await call(own, "raw_hang", timeout_s=None)
 
 
 async def test_entries_become_valid_invalid_disabled_and_back() -> None:
