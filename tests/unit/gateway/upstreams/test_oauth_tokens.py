@@ -107,6 +107,27 @@ async def test_a_refused_token_is_refreshed_once_for_all_calls(hub: Desk) -> Non
         assert up.status.state == "ready"
 
 
+async def test_a_call_whose_token_is_being_refreshed_is_answered_where_its_server_is_removed(hub: Desk) -> None:
+    async with site() as protected:
+        await hub.log_in(await hub.add(protected))
+        _make_old(hub)
+        protected.issuer.revoke()
+        protected.issuer.manners.refreshing_s = 8.0
+        with anyio.fail_after(5):
+            async with anyio.create_task_group() as calling:
+                answers: list[tuple[int, Any]] = []
+
+                async def call() -> None:
+                    answers.append(await hub.call())
+
+                calling.start_soon(call)
+                await protected.issuer.seen.until("token", 2)
+                await hub.configure()
+        ((status, body),) = answers
+        assert (status, body["code"]) == (502, "UNAUTHORIZED")
+        assert "was stopped" in body["error"]
+
+
 async def test_a_token_is_renewed_before_its_end(hub: Desk) -> None:
     async with site(life_s=2.0) as protected:
         up = await hub.add(protected)

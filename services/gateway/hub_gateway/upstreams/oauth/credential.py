@@ -111,7 +111,11 @@ class Credential:
             return
         if self._renewal is None or self._renewal.done():
             self._renewal = self._tasks.spawn(self._renew(refused, status, read), "renew")
-        fault = await asyncio.shield(self._renewal)
+        renewal = self._renewal
+        await asyncio.wait((renewal,))
+        if renewal.cancelled():  # by `rest`, which is no reason to cancel who waits for it
+            raise UpstreamUnauthorized("it was stopped, or is configured anew, while its token was renewed")
+        fault = renewal.result()
         if fault is not None and self.header == refused:
             raise UpstreamUnauthorized(str(fault), fault.data)
 
