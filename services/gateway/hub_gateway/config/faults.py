@@ -171,7 +171,9 @@ def _check_text(value: Any, type_: mi.StrType, path: str, findings: Findings) ->
 
 def _check_number(value: Any, type_: mi.IntType | mi.FloatType, path: str, findings: Findings) -> Any:
     whole = isinstance(type_, mi.IntType)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    # A whole number may be too long to be any other.
+    is_number = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+    if isinstance(value, bool) or not is_number:
         findings.fault(path, "expected a whole number" if whole else "expected a number")
         return value
     if whole and value != int(value):

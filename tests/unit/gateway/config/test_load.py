@@ -168,6 +168,8 @@ def test_an_invalid_server_is_set_aside_with_every_fault(tmp_path: Path) -> None
         ({"url": "http://h", "dev": {"cwd": "/x"}}, 'dev: only with "command"'),
         ({"url": "http://h", "connectionPool": {"maxConnections": 0}}, "maxConnections: must be at least 1"),
         ({"url": "http://h", "connectionPool": {"pipelining": 11}}, "pipelining: must be at most 10"),
+        ({"command": "x", "timeoutSeconds": 10**400}, "timeoutSeconds: must be at most 86400"),
+        ({"command": "x", "maxInFlight": -(10**400)}, "maxInFlight: must be at least 1"),
         ({"command": "x", "connectionPool": {}}, 'connectionPool: only with "url"'),
         ({"command": "x", "dev": {}}, "dev.cwd: missing"),
         ({"command": "x", "dev": {"cwd": "rel"}}, "dev.cwd: must be an absolute path"),
