@@ -233,8 +233,16 @@ async def _argument(text: str, scope: _Scope, path: str, findings: Findings) -> 
 def _folder(cwd: str | None, context: Context, path: str, findings: Findings) -> str | None:
     if not cwd:
         return None
-    folder = context.cwd / Path(cwd).expanduser()
-    if not folder.is_dir():
+    try:
+        folder = context.cwd / Path(cwd).expanduser()
+        found = folder.is_dir()
+    except RuntimeError:  # of `~NAME`, where nobody is called so
+        findings.fault(path, "names a user that is not there")
+        return None
+    except OSError as error:
+        findings.fault(path, f"cannot be looked at: {error.strerror}")
+        return None
+    if not found:
         findings.fault(path, "no such folder")
     return str(folder)
 

@@ -128,6 +128,15 @@ async def test_a_cycle_is_told_once_with_its_path() -> None:
     assert await faults_of(server(env=env), context()) == ["mcpServers.s.env.A: refers to itself: A → B → C → A"]
 
 
+@pytest.mark.parametrize(
+    ("cwd", "why"),
+    [("~nobody-has-this-name/x", "names a user that is not there"), ("x" * 5_000, "cannot be looked at")],
+)
+async def test_a_folder_that_none_can_be_is_told(cwd: str, why: str) -> None:
+    (fault,) = await faults_of(server(cwd=cwd), context())
+    assert fault.startswith(f"mcpServers.s.cwd: {why}")
+
+
 async def test_every_fault_is_told_with_its_path() -> None:
     one = server(args=("ok", "${NO1}"), headers={"X-A": "${NO2}"}, cwd="/nowhere/at/all", command="${NO3}")
     assert await faults_of(one, context()) == [
