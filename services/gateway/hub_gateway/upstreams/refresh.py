@@ -40,7 +40,8 @@ class _Listed(NamedTuple):
 
 
 class Refresh:
-    """The lists of one connection. A list that fails keeps what it held before, and `faults` says so."""
+    """The lists of one connection. A list that fails keeps what it held before, or where that was nothing has what
+    came of it, and `faults` says so."""
 
     def __init__(self, connection: Connection, previous: Offering, timeout_s: float) -> None:
         self._connection = connection
@@ -104,11 +105,12 @@ class Refresh:
         return [kind for kind in EntryKind if kind.capability in self._connection.capabilities]
 
     async def _list(self, kind: EntryKind) -> None:
+        came: list[bytes] = []
         if kind.capability not in self._connection.capabilities:
             listed = _Listed(())
         else:
             try:
-                listed = await self._all(kind)
+                listed = await self._all(kind, came)
             except UpstreamError as fault:
                 if self._connection.gone is not None:
                     raise UpstreamDown(self._connection.gone) from fault
@@ -116,22 +118,28 @@ class Refresh:
                 if isinstance(fault, UpstreamUnauthorized):
                     self._refused[kind] = fault
                 _log.warning("%s: %s failed: %s", self._connection.name, kind.list_method, fault)
+                if not self.offering.of(kind):
+                    self._offer(kind, tuple(came))
                 return
         self.faults.pop(kind, None)
         self._refused.pop(kind, None)
         self._listed[kind] = listed
-        if listed.definitions != self.offering.of(kind):
-            self.offering = msgspec.structs.replace(self.offering, **{FIELDS[kind]: listed.definitions})
+        self._offer(kind, listed.definitions)
 
-    async def _all(self, kind: EntryKind) -> _Listed:
+    def _offer(self, kind: EntryKind, definitions: tuple[bytes, ...]) -> None:
+        if definitions != self.offering.of(kind):
+            self.offering = msgspec.structs.replace(self.offering, **{FIELDS[kind]: definitions})
+
+    async def _all(self, kind: EntryKind, came: list[bytes]) -> _Listed:
+        """The whole list; what each page has stands in `came` too as soon as it is there."""
+
         def ask(params: rewrite.Members) -> Awaitable[Reply]:
             return self._connection.request(kind.list_method, params, caller=ON_BEHALF, timeout_s=self._timeout_s)
 
-        definitions: list[bytes] = []
         fresh_until_s = float("inf")
         async with aclosing(pages(ask, kind.value)) as listed:
             async for page in listed:
-                definitions += map(own, page.items)
+                came += map(own, page.items)
                 if self._connection.era is Era.STATELESS:  # before that nobody said how long
                     fresh_until_s = min(fresh_until_s, time.monotonic() + page.fresh_s)
-        return _Listed(tuple(definitions), time.monotonic(), fresh_until_s)
+        return _Listed(tuple(came), time.monotonic(), fresh_until_s)

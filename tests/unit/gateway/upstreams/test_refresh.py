@@ -39,6 +39,28 @@ async def test_pages_that_go_round_in_a_circle_are_a_fault() -> None:
     assert "circle" in refresh.faults[EntryKind.TOOL]
 
 
+async def test_of_a_list_that_fails_on_a_later_page_what_came_is_offered_where_there_was_nothing() -> None:
+    cursors: list[str | None] = []
+
+    async def play(request: Request, write: Write) -> bool:
+        message = msgspec.json.decode(request.body)
+        if message["method"] == "server/discover":
+            member = b'"result":{"supportedVersions":["2026-07-28"],"capabilities":{"tools":{}}}'
+        else:
+            cursors.append(message["params"].get("cursor"))
+            failed = b'"error":{"code":-32603,"message":"out of order"}'
+            member = failed if cursors[-1] else b'"result":{"tools":[{"name":"a"}],"nextCursor":"2"}'
+        await write(answer(b'{"jsonrpc":"2.0","id":%d,%b}' % (message["id"], member)))
+        return True
+
+    async with scripted(play) as server, linked(config(url=server.url)) as link:
+        refresh = Refresh(link.connection, Offering(), 10)
+        await refresh.run([EntryKind.TOOL])
+        assert refresh.offering.tools == (b'{"name":"a"}',)
+        assert "out of order" in refresh.faults[EntryKind.TOOL]
+        assert cursors == [None, "2"]
+
+
 Lists = Callable[[str], bytes]
 
 
