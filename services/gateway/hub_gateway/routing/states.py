@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from urllib.parse import quote, unquote
 
+import msgspec
 from msgspec import Raw
 
 from hub_gateway.errors import CallerError
@@ -33,7 +34,10 @@ class States:
         upstream that asked. Any other result comes back as it is."""
         if exchange.message.method not in MAY_ASK:
             return result_raw
-        result = rewrite.members(result_raw)
+        try:
+            result = rewrite.members(result_raw)
+        except msgspec.MsgspecError:
+            return result_raw  # no result of the protocol's, which its client sees
         if rewrite.text(result.get("resultType")) != "input_required":
             return result_raw
         state = rewrite.text(result.get(STATE))

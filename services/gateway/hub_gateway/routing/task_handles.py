@@ -126,12 +126,16 @@ class TaskHandles:
         """Return a call's result with public ids where it created a task; any other result as it is."""
         if result_raw.find(b'"taskId"') < 0:  # `in` makes an exception on its way, for bytes
             return result_raw
-        members = rewrite.members(result_raw)
+        try:
+            members = rewrite.members(result_raw)
+            task_members = rewrite.members(members.get("task", b"")) if "task" in exchange.params else {}
+        except msgspec.MsgspecError:
+            return result_raw  # no result of the protocol's, which its client sees
         if rewrite.text(members.get("resultType")) == "task":
             self._remember(exchange, upstream_name, members)
             return self.public(upstream_name, result_raw, exchange.requestor)
-        if "task" in exchange.params and "task" in members:
-            self._remember(exchange, upstream_name, rewrite.members(members["task"]))
+        if task_members:
+            self._remember(exchange, upstream_name, task_members)
             task_raw = self.public(upstream_name, members["task"], exchange.requestor)
             return rewrite.replaced(result_raw, "task", task_raw)
         return result_raw

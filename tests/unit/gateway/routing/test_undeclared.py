@@ -6,11 +6,13 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.support.clients import RawClient
 from tests.support.gateway import House, gateway
 from tests.support.small_server import STATELESS, Answer, Call, Refused, SmallServer, small_server, tool
+from tests.unit.gateway.upstreams.scripted import Request, Write, answer, scripted
 
 pytestmark = pytest.mark.anyio
 TASKS: dict[str, Any] = {"extensions": {"io.modelcontextprotocol/tasks": {}}}
@@ -140,3 +142,21 @@ async def test_a_completion_asks_nothing(served: Served) -> None:
     params = {"ref": {"type": "ref/prompt", "name": "a__p"}, "argument": {"name": "x", "value": "y"}}
     error = (await served.client({"elicitation": {}}).request("completion/complete", params)).json()["error"]
     assert error == {"code": -32000, "message": "a: completion/complete may not be answered with questions"}
+
+
+@pytest.mark.parametrize("result_raw", [b'"ok"', b"null", b'["taskId"]'])
+async def test_a_result_that_is_no_object_is_for_its_client_to_judge(tmp_path: Path, result_raw: bytes) -> None:
+    says = {
+        "server/discover": b'{"supportedVersions":["2026-07-28"],"capabilities":{"tools":{}}}',
+        "tools/list": b'{"tools":[{"name":"work","inputSchema":{"type":"object"}}]}',
+        "tools/call": result_raw,
+    }
+
+    async def play(request: Request, write: Write) -> bool:
+        message = msgspec.json.decode(request.body)
+        await write(answer(b'{"jsonrpc":"2.0","id":%d,"result":%b}' % (message["id"], says[message["method"]])))
+        return True
+
+    async with scripted(play) as server, gateway({"a": {"url": server.url}}, tmp_path) as house:
+        told = (await RawClient(house.url).call("a__work")).json()
+    assert told["result"] == msgspec.json.decode(result_raw)
