@@ -18,7 +18,7 @@ from hub_gateway.errors import UpstreamError
 from hub_gateway.upstreams.backoff import Backoff
 from hub_gateway.upstreams.connection import Connection
 from hub_gateway.upstreams.handshake import ON_BEHALF
-from hub_gateway.wire.errors import read_error
+from hub_gateway.wire.errors import INVALID_PARAMS, METHOD_NOT_FOUND, read_error
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def tells_of(capabilities: dict[str, Any], capability: str) -> bool:
 async def listen(connection: Connection) -> None:
     """Hold the stream as long as the connection lives; each opening is acknowledged by a notification of its own.
 
-    Returns when the upstream has nothing to tell or does not know the method.
+    Returns when the upstream has nothing to tell, or does not know what is asked; any other error of it may pass.
     """
     names = wanted(connection.capabilities)
     if not names:
@@ -56,8 +56,10 @@ async def listen(connection: Connection) -> None:
             _log.debug("%s: the subscription broke: %s", connection.name, fault)
         else:
             if reply.error_raw:
-                _log.info("%s: no list changes: %s", connection.name, read_error(reply.error_raw).message)
-                return
+                error = read_error(reply.error_raw)
+                _log.info("%s: no list changes: %s", connection.name, error.message)
+                if error.code in (METHOD_NOT_FOUND, INVALID_PARAMS):
+                    return
         if loop.time() - opened_s >= _STEADY_S:
             pause.reset()
         await asyncio.sleep(pause.next_s())

@@ -81,7 +81,7 @@ class Watch:
         self._wake = wake
         self._tasks = tasks
         self._refresh = Refresh(connection, previous, min(_LIST_S, timeout_s))
-        self._acknowledged = 0
+        self._listed = self._acknowledged = False
 
     @property
     def offering(self) -> Offering:
@@ -104,6 +104,7 @@ class Watch:
             # Before the first list, so that no change falls in between.
             self._tasks.spawn(subscription.listen(self._connection), "listen")
         await self._refresh.run()
+        self._listed = True
 
     async def relist(self, kinds: Iterable[EntryKind]) -> None:
         """List these kinds anew.
@@ -149,9 +150,9 @@ class Watch:
             kinds = [kind for kind in EntryKind if kind.capability == capability]
             self._tasks.spawn(self._relist_quietly(kinds, message.method), "refresh")
         elif message.method == ACKNOWLEDGED:
-            self._acknowledged += 1
-            if self._acknowledged > 1:
-                # While the stream was away nobody told of changes.
+            again, self._acknowledged = self._listed or self._acknowledged, True
+            if again:
+                # While the stream was away, or not there yet, nobody told of changes.
                 self._tasks.spawn(self._relist_quietly(EntryKind), "refresh")
         else:
             self._tells.unasked(message)

@@ -27,7 +27,7 @@ from hub_gateway.wire.message import Message
 from tests.support import processes
 from tests.unit.gateway.upstreams.everything import CALLER, CONTEXT, Ear, call, config, plain, serving, text
 from tests.unit.gateway.upstreams.eyes import until
-from tests.unit.gateway.upstreams.scripted import Play, Request, Write, answer, scripted
+from tests.unit.gateway.upstreams.scripted import STREAM_HEAD, Play, Request, Write, answer, chunk, scripted
 
 pytestmark = pytest.mark.anyio
 
@@ -368,6 +368,31 @@ async def test_a_server_that_fails_its_checks_is_degraded_then_connected_anew() 
         await watched.state("connecting")
         ill = False
         await watched.state("ready")
+
+
+async def test_list_changes_are_heard_also_where_the_server_refused_to_tell_them_at_first() -> None:
+    asked: list[str] = []
+    capable = b'"result":{"supportedVersions":["2026-07-28"],"capabilities":{"tools":{"listChanged":true}}}'
+    acknowledged = b'{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{}}'
+
+    async def play(request: Request, write: Write) -> bool:
+        message = msgspec.json.decode(request.body)
+        asked.append(message["method"])
+        count = asked.count(message["method"])
+        member = capable
+        if message["method"] == "tools/list":
+            member = b'"result":{"tools":[{"name":"v%d"}]}' % count
+        elif message["method"] == "subscriptions/listen":
+            if count > 1:
+                await write(STREAM_HEAD + chunk(b"data: " + acknowledged + b"\n\n"))
+                await asyncio.Event().wait()
+            member = b'"error":{"code":-32603,"message":"busy"}'
+        await write(answer(b'{"jsonrpc":"2.0","id":%d,%b}' % (message["id"], member)))
+        return True
+
+    async with scripted(play) as server, supervised(config(url=server.url)) as watched:
+        await until(lambda: _names(watched.up.offering), lambda names: "v2" in names, "the list of after that")
+    assert asked.count("subscriptions/listen") == 2
 
 
 async def test_stale_lists_are_listed_anew_with_each_check_and_once() -> None:
