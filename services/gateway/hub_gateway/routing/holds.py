@@ -225,6 +225,11 @@ class _Listening:
     def ask(self, message: Message, answer: Answer) -> None:
         """A stateless upstream sends no requests (2026-07-28 transports §Receiving Messages)."""
 
+    @property
+    def is_acknowledged(self) -> bool:
+        """Whether the upstream has honoured the subscription."""
+        return self.answered.done() and self.answered.result() == _DONE
+
     def settle(self, outcome: Reply | HubError) -> None:
         """Set how the subscription was answered; the first answer stands."""
         if not self.answered.done():
@@ -232,7 +237,8 @@ class _Listening:
 
 
 async def _keep(connection: Connection, listening: _Listening, caller: meta.Caller) -> None:
-    """Hold the stream open, and open it again where it breaks while the connection lives."""
+    """Hold the stream open, and open it again where it breaks while the connection lives; once it was acknowledged,
+    also where that is refused for now."""
     loop = asyncio.get_running_loop()
     pause = Backoff(1.0, 30.0, random.random)
     while connection.gone is None:
@@ -244,7 +250,7 @@ async def _keep(connection: Connection, listening: _Listening, caller: meta.Call
         except UpstreamError as fault:
             listening.settle(fault)
         else:
-            if reply.error_raw:
+            if reply.error_raw and not listening.is_acknowledged:
                 listening.settle(reply)
                 return
             listening.settle(Reply(error_raw=_unknown(listening.owned)))  # ended before it was acknowledged

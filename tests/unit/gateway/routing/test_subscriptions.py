@@ -9,11 +9,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.support.clients import RawClient, raw_session
 from tests.support.gateway import House, Stream, gateway, heard_before, posted, standing
 from tests.support.small_server import STATELESS, Answer, Call, Refused, SmallServer, small_server, tool
+from tests.unit.gateway.upstreams.eyes import until
+from tests.unit.gateway.upstreams.scripted import STREAM_END, STREAM_HEAD, Request, Write, answer, chunk, scripted
 
 pytestmark = pytest.mark.anyio
 UPDATED, SUBSCRIBE, UNSUBSCRIBE = "notifications/resources/updated", "resources/subscribe", "resources/unsubscribe"
@@ -176,6 +179,39 @@ async def test_a_stateless_upstream_s_subscription_is_acknowledged_as_far_as_it_
             assert (await session.request(SUBSCRIBE, {"uri": "x:1"})).json()["result"] == {}
             at.server.tell(UPDATED, uri="x:1", _meta=meta)
             assert (await heard.next())["params"] == {"uri": "x:1", "_meta": {"com.example/n": 1}}
+
+
+async def test_a_subscription_that_is_refused_for_a_while_after_it_broke_is_made_again(tmp_path: Path) -> None:
+    listens: list[bytes] = []
+    both: dict[str, bytes] = {
+        "server/discover": b'{"supportedVersions":["2026-07-28"],"capabilities":{"resources":{}}}',
+        "resources/list": b'{"resources":[{"uri":"x:1","name":"one"}]}',
+        "resources/templates/list": b'{"resourceTemplates":[]}',
+    }
+    honoured = (
+        b'data: {"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged",'
+        b'"params":{"notifications":{"resourceSubscriptions":["x:1"]}}}\n\n'
+    )
+
+    async def play(request: Request, write: Write) -> bool:
+        message = msgspec.json.decode(request.body)
+        if message["method"] != "subscriptions/listen":
+            await write(answer(b'{"jsonrpc":"2.0","id":%d,"result":%b}' % (message["id"], both[message["method"]])))
+            return True
+        listens.append(request.body)
+        if len(listens) == 2:
+            busy = b'"error":{"code":-32603,"message":"busy"}'
+            await write(answer(b'{"jsonrpc":"2.0","id":%d,%b}' % (message["id"], busy)))
+        else:
+            await write(STREAM_HEAD + chunk(honoured) + STREAM_END)
+        return True
+
+    async with scripted(play) as server, gateway({"a": {"url": server.url}}, tmp_path) as house:
+        client, params = RawClient(house.url), {"notifications": {"resourceSubscriptions": ["x:1"]}}
+        headers = client.headers("subscriptions/listen", params)
+        async with posted(house, client.body("subscriptions/listen", params, 42), headers) as stream:
+            assert (await stream.next())["params"]["notifications"] == {"resourceSubscriptions": ["x:1"]}
+            await until(lambda: len(listens), lambda count: count >= 3, "the third time")
 
 
 async def test_the_states_of_tasks_are_told_to_who_listens_for_them(tmp_path: Path) -> None:
