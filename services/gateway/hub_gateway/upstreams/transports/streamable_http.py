@@ -94,6 +94,9 @@ class StreamableHttp:
         self._access = access
         self._unwatch: Callable[[], None] | None = None
         self._pool: Pool | None = None
+        """For what is asked from now on; None before `open` and after `close`."""
+        self._pools: dict[str, Pool] = {}
+        """By origin, that of the pool and those that redirects led away from: calls under way there go on."""
         self._tasks = Tasks(f"upstream.{name}.http")
         self._receive: Receive | None = None
         self._lost: Lost | None = None
@@ -114,7 +117,7 @@ class StreamableHttp:
     async def open(self, receive: Receive, lost: Lost) -> None:
         """Prepare the pool; the first message opens the first socket."""
         self._receive, self._lost = receive, lost
-        self._pool = Pool(self._address, self._limits)
+        self._pool = self._pool_of(self._address)
         if self._access is not None:
             self._unwatch = self._access.watch(self._forget_heads)
 
@@ -183,7 +186,14 @@ class StreamableHttp:
                     await pool.exchange(request_head("DELETE", self._address, self._headers("application/json")))
             except (UpstreamError, TimeoutError) as fault:
                 _log.debug("%s: the session was not ended: %s", self._name, fault)
-        await pool.close()
+        for each in self._pools.values():
+            await each.close()
+
+    def _pool_of(self, address: Address) -> Pool:
+        pool = self._pools.get(address.origin)
+        if pool is None:
+            pool = self._pools[address.origin] = Pool(address, self._limits)
+        return pool
 
     # Answers to a POST
 
@@ -205,7 +215,7 @@ class StreamableHttp:
         for _ in range(_MAX_REDIRECTS):
             if response.status not in _REDIRECTS:
                 break
-            head = await self._redirected(response, method, head)
+            head = self._redirected(response, method, head)
             response = await self._exchange(head, message, feed)
         if method == "initialize" and 200 <= response.status < 300:
             self._session_id = response.header(b"mcp-session-id") or None
@@ -278,7 +288,7 @@ class StreamableHttp:
             kind += f", coded as {coding}, which was not asked for"
         return UpstreamGarbage(f"HTTP {response.status} ({kind}) is no answer to the request{excerpt(response.body)}")
 
-    async def _redirected(self, response: Response, method: str, head: bytes) -> bytes:
+    def _redirected(self, response: Response, method: str, head: bytes) -> bytes:
         """Move to the address that a 307 or 308 names and return the head spelled anew: the request has not run."""
         if self._pool is None:
             raise Broken("the link is closed")
@@ -288,9 +298,7 @@ class StreamableHttp:
         address = asked.joined(response.header(b"location") or "")
         if address.host != self._address.host or (self._address.tls and not address.tls):
             raise UpstreamDown(f"it redirects to {address.origin}; put that address into the config if it is right")
-        if address.origin != self._address.origin:
-            await self._pool.close()
-            self._pool = Pool(address, self._limits)
+        self._pool = self._pool_of(address)
         self._address, self._heads = address, {}
         return request_head("POST", address, rest)
 

@@ -464,6 +464,28 @@ async def test_calls_that_are_redirected_at_the_same_time_are_each_made_as_they_
         assert [request.headers for request in moved] == [first.headers, second.headers]
 
 
+async def test_a_call_under_way_goes_on_where_another_is_redirected_to_another_port() -> None:
+    release = asyncio.Event()
+
+    async def play(request: Request, write: Write) -> bool:
+        if len(old.requests) == 1:
+            await release.wait()
+            await write(answer(REPLY))
+        else:
+            moved = f"Location: {new.url}"
+            await write(answer(b"", moved, status="307 Temporary Redirect"))
+        return True
+
+    async with scripted(play) as old, scripted(_play(answer(REPLY))) as new, _Link(old.url) as link:
+        first = asyncio.ensure_future(link.call())
+        await old.seen(1)
+        await link.call()
+        assert len(new.requests) == 1
+        release.set()
+        await first
+        assert len(link.received) == 2
+
+
 async def test_a_redirect_to_another_host_is_not_followed() -> None:
     moved = answer(b"", "Location: http://evil.example/mcp", status="307 Temporary Redirect")
     async with scripted(_play(moved)) as server, _Link(server.url, {"Authorization": "Bearer x"}) as link:
