@@ -102,6 +102,14 @@ async def test_one_publisher_s_messages_come_in_order_whatever_their_length(open
     assert await ear.has(300) == sent
 
 
+async def test_many_channels_are_heard_at_once(opener: Open, channel: str) -> None:
+    one, other = opener(), opener()
+    ears = [Ear(one, f"{channel}-{number}") for number in range(5)]
+    for number, ear in enumerate(ears):
+        await reaches(other, f"{channel}-{number}", 1)
+        assert await ear.has(1)
+
+
 async def test_a_closed_bus_hears_nothing(opener: Open, channel: str) -> None:
     one, other = opener(), opener()
     Ear(one, channel)

@@ -115,7 +115,7 @@ class RedisBus:
         me = asyncio.current_task()
         while self._listener is me:
             try:
-                async with self._hearing.pubsub(ignore_subscribe_messages=True) as line:
+                async with self._hearing.pubsub() as line:
                     await line.subscribe(*self._channels)
                     await self._hear(line, me)
             except (RedisError, OSError, TimeoutError) as fault:
