@@ -33,7 +33,8 @@ class PeerSilent(PeerGone):
 
 
 class Letter(msgspec.Struct, frozen=True, array_like=True):
-    """What goes over the bus. `line` is 0 for what is only told; `place` counts the parts of a line from 1."""
+    """What goes over the bus. `line` is 0 for what is only told. `place` counts the parts of a line from 1, or what one
+    replica tells; 0 is a question, or what may be heard twice."""
 
     sender: str
     deed: str

@@ -21,6 +21,9 @@ SILENCE_S = 8.0
 MAX_PARTS = 1024
 """Parts of one line that are not taken yet; when full the line breaks, and whoever asked may ask again."""
 
+REMEMBERED = 4096
+"""Questions answered last: the bus may repeat one a second after it was heard, where it was not told so in time."""
+
 _log = logging.getLogger(__name__)
 
 Say = Callable[[bytes], None]
@@ -44,6 +47,8 @@ class Lines:
         self._answerers: dict[str, Answerer] = {}
         self._asked: dict[int, asyncio.Queue[Letter | None]] = {}
         self._answering: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._over: dict[tuple[str, int], None] = {}
+        """What was answered before, at most so many as are remembered."""
         self._count = 0
 
     def when_asked(self, deed: str, answerer: Answerer) -> None:
@@ -94,11 +99,11 @@ class Lines:
 
     def heed(self, letter: Letter) -> None:
         """Take a letter that belongs to a line."""
+        key = letter.sender, letter.line
         if letter.deed[:1] != "?":
             self._take_part(letter)
-        elif (letter.sender, letter.line) not in self._answering:  # else published twice over a line that broke
-            task = self._tasks.spawn(self._answer(letter), f"answer {letter.deed}")
-            self._answering[letter.sender, letter.line] = task
+        elif key not in self._answering and key not in self._over:  # else published twice over a line that broke
+            self._answering[key] = self._tasks.spawn(self._answer(letter), f"answer {letter.deed}")
 
     def stopped(self, sender: str, line: int) -> None:
         """Whoever asked on that line waits no more."""
@@ -140,6 +145,9 @@ class Lines:
             _log.debug("another replica gets no answer: %s", fault)
         finally:
             self._answering.pop((letter.sender, letter.line), None)
+            self._over[letter.sender, letter.line] = None
+            if len(self._over) > REMEMBERED:
+                del self._over[next(iter(self._over))]
             if answered is not None:
                 answered.cancel()
 

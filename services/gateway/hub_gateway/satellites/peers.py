@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import secrets
 from collections.abc import AsyncGenerator, Callable
@@ -65,6 +66,9 @@ class Peers:
         self._clock = clock
         self._hears = False
         self._seen: dict[str, float] = {}
+        self._heard_to: dict[str, int] = {}
+        """How much of what each replica tells was heard, by its own count: the bus may repeat what it was not told in
+        time to have published."""
         self._told: dict[str, Told] = {
             "hello": self._greeted,
             "here": self._met,
@@ -137,6 +141,7 @@ class Peers:
             await asyncio.sleep(GREET_S if self._hears else _GREET_AGAIN_S)
             before_s = self._clock() - FORGET_S
             self._seen = {replica: seen_s for replica, seen_s in self._seen.items() if seen_s >= before_s}
+            self._heard_to = {replica: place for replica, place in self._heard_to.items() if replica in self._seen}
 
     async def close(self) -> None:
         """Say goodbye, and end every line."""
@@ -148,11 +153,11 @@ class Peers:
     # Out
 
     async def _tell_in_order(self) -> None:
-        while True:
+        for place in itertools.count(1):
             channel, deed, body, lost = await self._waiting.get()
             heard = 0
             try:
-                heard = await self._letters.send(channel, deed, body=body)
+                heard = await self._letters.send(channel, deed, place=place, body=body)
             except BusUnavailable as fault:
                 _log.debug("the other replicas were not told of %s: %s", deed, fault)
             finally:
@@ -183,7 +188,12 @@ class Peers:
     def _heed(self, letter: Letter) -> None:
         if letter.line:
             self._lines.heed(letter)
-        elif (told := self._told.get(letter.deed)) is not None:
+            return
+        if letter.place:
+            if letter.place <= self._heard_to.get(letter.sender, 0):
+                return
+            self._heard_to[letter.sender] = letter.place
+        if (told := self._told.get(letter.deed)) is not None:
             if letter.parcel:
                 self._tasks.spawn(self._tell_unpacked(told, letter), "unpack")
             else:

@@ -250,3 +250,34 @@ async def test_a_replica_lives_until_it_does_not(pair: tuple[Replica, Replica]) 
     assert await one.peers.lives(other.peers.id)
     await other.end()
     assert not await one.peers.lives(other.peers.id)
+
+
+async def test_what_the_bus_repeats_is_heard_once(pair: tuple[Replica, Replica]) -> None:
+    """It repeats what it was not told in time to have published, and that may be long answered by then."""
+    one, other = pair
+    published: list[bytes] = []
+    asked: list[bytes] = []
+
+    async def answer(body: bytes, say: Say) -> None:
+        asked.append(body)
+        say(b"done")
+
+    other.peers.when_asked("do", answer)
+    one.bus.subscribe(other.peers.id, published.append)
+
+    async def overhears() -> bool:
+        await one.bus.publish(other.peers.id, b"")
+        return bool(published)
+
+    await until(overhears, bool, BOUND_S, "one hears what it publishes for the other")
+    published.clear()
+    assert await parts_of(one.peers.ask(other.peers.id, "do", b"it")) == [b"done"]
+    one.peers.tell("news", b"first", other.peers.id)
+    one.peers.tell("news", b"second", other.peers.id)
+    await seen(lambda: len(other.told) == 2, "both")
+    for raw in tuple(published):  # it hears these too
+        await one.bus.publish(other.peers.id, raw)
+    one.peers.tell("news", b"last", other.peers.id)
+    await seen(lambda: (one.peers.id, b"last") in other.told, "what came after")
+    assert asked == [b"it"]
+    assert [body for _, body in other.told] == [b"first", b"second", b"last"]
