@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -9,9 +10,11 @@ import pytest
 from tests.journeys.matrix import proves
 from tests.journeys.test_held_calls import CAPABLE, ROUNDS, accepted, required
 from tests.journeys.test_shared_sessions import listening
+from tests.support import hub as hubs
 from tests.support.clients import RawClient, raw_session
 from tests.support.hub import Hub
 from tests.support.processes import EVERYTHING, serving, stdio_entry
+from tests.support.redis_server import redis_process
 from tests.support.replicas import Replicas, replicas
 from tests.support.waiting import until
 
@@ -137,6 +140,35 @@ async def test_what_is_opened_for_all_while_redis_is_away_is_open_everywhere_whe
 
         await until(listed, lambda names: TOOL in names, SEEN_S, "it is known on the other")
         await opens.call("hub__analyze_prompt", {"reset": True})
+
+
+@proves("opened-elsewhere")
+async def test_what_was_opened_before_there_was_another_replica_is_closed_on_both(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        environ = {"HUB_REDIS_URL": stack.enter_context(redis_process()).url}
+        config: dict[str, Any] = {
+            "mcpServers": {"http": {"url": stack.enter_context(serving(EVERYTHING, "--name", "http"))}},
+            "toolFiltering": {"enabled": True, "mode": "prompt-based"},
+        }
+
+        async def started(name: str) -> Hub:
+            (tmp_path / name).mkdir()
+            hub = stack.enter_context(hubs.running(config, tmp_path / name, environ=environ))
+            await hub.until_ready("http")
+            return hub
+
+        one = await started("one")
+        async with raw_session(one.url) as client:
+            await client.call("hub__analyze_prompt", {"prompt": PROMPT})
+            there = _there(await started("other"), client)
+            assert TOOL in await _listed(there)
+            await client.call("hub__analyze_prompt", {"reset": True})
+
+            async def listed() -> list[str]:
+                return await _listed(there)
+
+            await until(listed, lambda names: TOOL not in names, SEEN_S, "what was closed")
+            assert TOOL not in await _listed(client)
 
 
 @proves("opened-elsewhere")

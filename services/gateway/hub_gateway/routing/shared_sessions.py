@@ -124,10 +124,10 @@ class SharedSessions:
 
     def changed(self, session: Session) -> None:
         """Something of a session is another now."""
+        before, now = self._known.get(session.id, _NEW), _state(session)
+        self._known[session.id] = now  # alone too: who comes later finds it in the session's record
         if self.alone:
             return
-        before, now = self._known.get(session.id, _NEW), _state(session)
-        self._known[session.id] = now
         change = _Change(
             session.id,
             now.log_level if now.log_level != before.log_level else None,
