@@ -25,7 +25,7 @@ class TooManySessions(HubError):
 
 
 class SessionUnknown(HubError):
-    """Whether there is such a session is not known now: the store is away."""
+    """Whether there is such a session is not known now, since the store is away; or there is no room for it here."""
 
     code = SERVER_ERROR
     http_status = 503
@@ -150,8 +150,8 @@ class Sessions:
         """The session of that id, also one that another replica opened or that this one opened before a restart.
 
         Raises:
-            SessionUnknown: the store that would know it is away. A client that was told there is no such session would
-                give it up (2025-11-25 transports §Session Management).
+            SessionUnknown: the store that would know it is away, or the limit is reached. A client that was told there
+                is no such session would give it up (2025-11-25 transports §Session Management).
         """
         if self._archive is None or not session_id:
             return None
@@ -161,10 +161,11 @@ class Sessions:
             if (found := self.find(session_id)) is not None:
                 return found
             raise SessionUnknown("This session is not known here, and the store that may know it is away") from fault
-        if session is None or len(self._sessions) >= self._limit:
-            return self.find(session_id)
-        if (found := self.find(session_id)) is not None:  # another request was faster
+        if (found := self.find(session_id)) is not None or session is None:  # another request was faster
             return found
+        if len(self._sessions) >= self._limit and not self.expire():
+            self._archive.let_go(session_id)
+            raise SessionUnknown(f"This session is another replica's, and this one serves its limit of {self._limit}")
         session.seen_s = self._clock()
         self._sessions[session_id] = session
         if self._others is not None:

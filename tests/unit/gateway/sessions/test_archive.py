@@ -54,7 +54,8 @@ class Replica:
         self.store = store
         self.archive = Archive(self.store, 60.0)
         self.revived: list[Session] = []
-        self.sessions = Sessions(2, 60.0, lambda: 0.0, lambda _: None, self.archive, self.revived.append)
+        self.now_s = 0.0
+        self.sessions = Sessions(2, 60.0, lambda: self.now_s, lambda _: None, self.archive, self.revived.append)
         self.tasks = Tasks("replica")
         self.tasks.spawn(self.archive.run(), "archive")
 
@@ -139,7 +140,11 @@ async def test_the_limit_holds_for_sessions_that_come_back_too(replicas: tuple[R
     session = await one.open()
     for _ in range(2):
         await other.open()
-    assert await other.sessions.recall(session.id) is None
+    with pytest.raises(SessionUnknown, match="limit of 2"):
+        await other.sessions.recall(session.id)
+    other.now_s = 61.0
+    again = await other.sessions.recall(session.id)
+    assert list(other.sessions) == [again], "those that were idle made room"
 
 
 async def test_a_session_that_ends_with_its_stream_is_not_kept(replicas: tuple[Replica, Replica]) -> None:
