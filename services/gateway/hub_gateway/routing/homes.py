@@ -26,6 +26,7 @@ from hub_gateway.wire import rewrite
 SPACE = "homes"
 MOVED = "home moved"
 USED = "home used"
+GIVEN_UP = "home given up"
 
 TRIES = 6
 AGAIN_S = 0.5
@@ -74,6 +75,7 @@ class Homes:
         gone."""
         self._moved = moved
         self._peers.when_told(MOVED, self._moved_away)
+        self._peers.when_told(GIVEN_UP, self._given_up)
         self._peers.when_told(USED, lambda _, body: self._used(body.decode()))
 
     async def own(self, exchange: Exchange, bound: Bound, params: rewrite.Members) -> Supervisor | Response:
@@ -184,7 +186,9 @@ class Homes:
             moves = tuple(row)
         except StoreUnavailable:
             moves = known or (self._peers.id,)
-        if self._sessions.here(key[0]) is not None:
+        if (
+            self._sessions.here(key[0]) is not None and self._known.get(key, ()) == known
+        ):  # else something newer was said
             self._known[key] = moves
         return moves
 
@@ -217,6 +221,13 @@ class Homes:
                 await self._store.delete(SPACE, _record(key, len(moves) - 1))
             except StoreUnavailable as fault:
                 _log.debug("a home is not given up yet: %s", fault)
+            self._peers.tell(GIVEN_UP, "\n".join(key).encode())
+
+    def _given_up(self, sender: str, body: bytes) -> None:
+        """Whoever is called next finds or makes another home."""
+        session_id, _, name = body.decode().partition("\n")
+        if self._known.get((session_id, name), ("",))[-1] == sender:
+            del self._known[session_id, name]
 
     def _moved_away(self, sender: str, body: bytes) -> None:
         session_id, _, name = body.decode().partition("\n")
