@@ -28,8 +28,7 @@ def check(paths: Sequence[Path], console: Console | None = None) -> int:
     """Print every fault and warning, then a summary.
 
     Starts no server and runs no `${cmd:}`; variables are looked up in the environment and in `./.env`, programs on
-    PATH. One that is not there is a warning, since the hub may run elsewhere. No value of the document is printed but
-    the name of a program.
+    PATH. One that is not there is a warning, since the hub may run elsewhere. No value of the document is printed.
 
     Returns:
         0 when every server can be used, 2 when the document or any server cannot.
@@ -83,8 +82,8 @@ def _absent_program(server: ServerConfig, environ: Mapping[str, str]) -> Iterato
         return
     try:
         find_runner([server.command], {"PATH": path}, server.cwd)
-    except UpstreamDown as fault:
-        yield f"{member('mcpServers', server.name)}.command: {fault}"
+    except UpstreamDown:
+        yield f"{member('mcpServers', server.name)}.command: this program is not on this machine, or not on PATH"
 
 
 def _line(console: Console, word: str, style: str, sentence: str) -> None:
