@@ -186,9 +186,8 @@ class Homes:
             moves = tuple(row)
         except StoreUnavailable:
             moves = known or (self._peers.id,)
-        if (
-            self._sessions.here(key[0]) is not None and self._known.get(key, ()) == known
-        ):  # else something newer was said
+        is_newest = self._known.get(key, ()) == known  # else another replica said more while the store was asked
+        if is_newest and self._sessions.here(key[0]) is not None:
             self._known[key] = moves
         return moves
 
