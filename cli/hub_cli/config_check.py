@@ -56,11 +56,10 @@ def _missing(document: Document) -> list[str]:
     load_dotenv(Path(".env"), environ)
     context = Context.from_environ(environ, Path.cwd())
     llm = document.tool_filtering.llm_categorization
-    of_llm = {"apiKey": llm.api_key, "model": llm.model, "baseURL": llm.base_url} if llm and llm.enabled else {}
     unset = [
         f"toolFiltering.llmCategorization.{key}: {sentence}"
-        for key, text in of_llm.items()
-        for sentence in unset_variables(text or "", context)
+        for key, text in (llm.texts if llm and llm.enabled else {}).items()
+        for sentence in unset_variables(text, context)
     ]
     unset += [
         f"views.{view.name}.credentials[{place}]: {sentence}"

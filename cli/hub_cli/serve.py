@@ -52,6 +52,9 @@ _STDOUT = 1
 _KEYS = ("gemini_api_key", "openai_api_key", "anthropic_api_key")
 """The categorizer's settings that are also read from variables that other programs know."""
 
+_SETTINGS = {"apiKey": "llm_api_key", "model": "llm_model", "baseURL": "llm_base_url"}
+"""The categorizer's setting for each key of the document's `llmCategorization` that may hold placeholders."""
+
 _PATTERNS_ALONE = "categories come from patterns alone"
 
 _MARKS = {
@@ -290,18 +293,16 @@ async def _with_llm(settings: CategorizerSettings, filtering: ToolFiltering, con
     if llm is None or not llm.enabled or llm.provider is None:
         own = {name: os.environ.get(f"HUB_CATEGORIZER_{name.upper()}") or None for name in _KEYS}
         return msgspec.structs.replace(settings, **own)
-    said = {"llm_api_key": llm.api_key, "llm_model": llm.model, "llm_base_url": llm.base_url}
     resolved: dict[str, str] = {}
-    for name, text in said.items():
-        if text:
-            try:
-                resolved[name] = await resolve_text(text, context, f"toolFiltering.llmCategorization.{name}")
-            except ConfigError as fault:
-                _log.warning("%s: %s", fault, _PATTERNS_ALONE)
-                return msgspec.structs.replace(settings, **dict.fromkeys(("llm_api_key", *_KEYS)))
+    for key, text in llm.texts.items():
+        try:
+            resolved[_SETTINGS[key]] = await resolve_text(text, context, f"toolFiltering.llmCategorization.{key}")
+        except ConfigError as fault:
+            _log.warning("%s: %s", fault, _PATTERNS_ALONE)
+            return msgspec.structs.replace(settings, **dict.fromkeys(("llm_api_key", *_KEYS)))
     if settings.provider != llm.provider:
         # What the environment says of another provider's model does not concern this one.
-        resolved = {"llm_api_key": "", "llm_model": "", "llm_base_url": "", **resolved}
+        resolved = {**dict.fromkeys(_SETTINGS.values(), ""), **resolved}
     if key := resolved.get("llm_api_key"):
         logs.add_secret(key)
     patience: dict[str, float] = {

@@ -200,6 +200,12 @@ class LlmCategorization(msgspec.Struct, frozen=True, rename="camel"):
     )
 
     @property
+    def texts(self) -> dict[str, str]:
+        """Those of the texts that may hold placeholders that are given, by key of the document."""
+        given = {"apiKey": self.api_key, "model": self.model, "baseURL": self.base_url}
+        return {key: text for key, text in given.items() if text}
+
+    @property
     def retries(self) -> int:
         """Attempts after the first one."""
         if self.retry_count is not None:
